@@ -1,0 +1,268 @@
+"""One chain of a kernel: how it starts, moves its blocks in turn, and adapts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
+
+from .dynamics import (
+    Adaptation,
+    Langevin,
+    LangevinState,
+    MeanFieldLangevin,
+    MeanFieldState,
+    Transition,
+    all_finite,
+)
+from .latent import ModelField, product_of
+from .mirrors import MirrorMap, Product
+from .state import KernelState, Static
+
+Schedule = Callable[[Array], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a kernel is configured with.
+
+    step_size: a number or a schedule of the step's index. temperature: a schedule that multiplies
+    the objective's temperature (that of the whole law in an ordinary model), or None.
+    transition: (map, supports, shapes of one unit) -> how a unit moves. keep_supports: whether the
+    transition needs the supports."""
+
+    step_size: float | Schedule
+    temperature: Schedule | None
+    metropolize: bool
+    adaptation: Adaptation
+    init_strategy: Callable
+    transition: Callable[[Product, PyTree, dict[str, tuple[int, ...]]], Transition]
+    keep_supports: bool = False
+
+    @property
+    def adapts(self) -> bool:
+        return self.adaptation.adapt_step_size or self.adaptation.adapt_metric
+
+
+class Chain:
+    """The dynamics of one chain for one problem."""
+
+    def __init__(self, problem: Any, settings: Settings) -> None:
+        self.problem, self.settings = problem, settings
+
+    def start(
+        self,
+        key: PRNGKeyArray,
+        given: dict[str, Array],
+        maps: dict[str, MirrorMap],
+        supports: dict[str, Any],
+        num_warmup: int,
+    ) -> tuple[KernelState, Bool[Array, ""]]:
+        """A state at given and drawn values, and whether densities and slopes are finite there."""
+        problem, settings = self.problem, self.settings
+        key_init, key_run = jax.random.split(key)
+        values = problem.initial_values(key_init, settings.init_strategy, given)
+        coordinates = problem.coordinates(values, key_init)
+        globals_, particles = (
+            {s.name: _floating(coordinates[s.name]) for s in problem.layout.block(mean_field)}
+            for mean_field in (False, True)
+        )
+        dtype = jnp.result_type(*jax.tree.leaves((globals_, particles)))
+        step_size = 1.0 if callable(settings.step_size) else settings.step_size
+        adaptation = {}
+        if globals_:
+            geometry = product_of(problem.layout, maps, particles=False)
+            adaptation["globals"] = settings.adaptation.init(
+                geometry, step_size, num_warmup, globals_
+            )
+        if particles:
+            geometry = product_of(problem.layout, maps, particles=True)
+            adaptation["particles"] = settings.adaptation.init(
+                geometry, step_size, num_warmup, jax.tree.map(lambda x: x[0], particles)
+            )
+        state = KernelState(
+            i=jnp.zeros((), jnp.int32),
+            z=(),
+            globals_=(),
+            particles=(),
+            adaptation=adaptation,
+            supports=supports if settings.keep_supports else (),
+            potential_energy=(),
+            accept_prob=jnp.ones((), dtype),
+            accepted={name: jnp.ones((), dtype) for name in adaptation},
+            step_size=(),
+            diverging=jnp.zeros((), bool),
+            objective=(),
+            collective_ratio=jnp.zeros((), dtype) if particles else (),
+            num_refused=jnp.zeros((), jnp.int32),
+            layout=Static(problem.layout),
+            rng_key=key_run,
+        )
+        if particles:
+            evaluation, _ = problem.evaluate(globals_ | particles, key_init)
+            dynamics = self._mean_field(state, globals_, evaluation.temperature)
+            block = dynamics.init(particles, key_init)
+            state = state._replace(particles=block)
+        if globals_:
+            block = self._langevin(state, particles).init(globals_, key_init)
+            state = state._replace(globals_=block)
+        state = self._report(state)
+        return jax.tree.map(_like, state, state), self._valid(state)
+
+    def move(self, state: KernelState) -> KernelState:
+        """Each block in turn."""
+        rng_key, key_globals, key_particles = jax.random.split(state.rng_key, 3)
+        both = bool(state.globals_) and bool(state.particles)
+        before, accepted, refused = state, {}, []
+        if state.globals_:
+            block, particles = state.globals_, _positions(state.particles)
+            dynamics = self._langevin(state, particles)
+            if both:  # The particles have moved since this energy was computed.
+                block = dynamics.init(block.position, key_globals)
+            block, info = dynamics.step(key_globals, block)
+            state = state._replace(globals_=block)
+            accepted["globals"] = info.accept_prob
+            refused.append(info.nonfinite.astype(jnp.int32))
+        if state.particles:
+            block = state.particles
+            temperature = block.frozen.aux.temperature
+            dynamics = self._mean_field(state, _positions(state.globals_), temperature)
+            if both:
+                block = dynamics.init(block.particles, key_particles, block.frozen.carry)
+            block, info = dynamics.step(key_particles, block)
+            state = state._replace(particles=block, collective_ratio=info.collective_ratio)
+            accepted["particles"] = info.accept_prob
+            refused.append(info.nonfinite)
+        state = state._replace(
+            i=state.i + 1,
+            rng_key=rng_key,
+            accept_prob=sum(accepted.values()) / len(accepted),
+            accepted=accepted,
+            diverging=sum(refused) > 0,
+            num_refused=sum(refused),
+        )
+        return jax.tree.map(_like, self._report(state), before)
+
+    def adapt(self, state: KernelState) -> KernelState:
+        """One update of every block's step size and metric, for the warm-up."""
+        adaptation, update = dict(state.adaptation), self.settings.adaptation.update
+        if state.globals_:
+            units = jax.tree.map(lambda x: x[None], state.globals_.position)
+            adaptation["globals"] = update(adaptation["globals"], units, state.accepted["globals"])
+        if state.particles:
+            adaptation["particles"] = update(
+                adaptation["particles"],
+                state.particles.particles,
+                state.accepted["particles"],
+                state.collective_ratio,
+            )
+        return state._replace(adaptation=adaptation)
+
+    def _scale(self, i: Array) -> Array | float:
+        return 1.0 if self.settings.temperature is None else self.settings.temperature(i)
+
+    def _step_size(self, state: KernelState, block: str) -> Array:
+        if callable(self.settings.step_size):
+            return self.settings.step_size(state.i)
+        return state.adaptation[block].step_size()
+
+    def _transition(self, state: KernelState, block: str) -> Transition:
+        sites = self.problem.layout.block(particles=block == "particles")
+        shapes = {site.name: site.shape for site in sites}
+        return self.settings.transition(state.adaptation[block].map, state.supports, shapes)
+
+    def _langevin(self, state: KernelState, particles: dict[str, Array]) -> Langevin:
+        scale = self._scale(state.i)
+        carry = state.particles.frozen.carry if particles else None
+        return Langevin(
+            self.problem.global_potential(particles, carry, scale),
+            self._transition(state, "globals"),
+            self._step_size(state, "globals"),
+            1.0 if particles else scale,
+            metropolize=self.settings.metropolize,
+        )
+
+    def _mean_field(
+        self, state: KernelState, globals_: dict[str, Array], temperature: Array
+    ) -> MeanFieldLangevin:
+        return MeanFieldLangevin(
+            ModelField(self.problem, globals_),
+            self._transition(state, "particles"),
+            self._step_size(state, "particles"),
+            temperature * self._scale(state.i),
+            temperature * self._scale(state.i + 1),
+            metropolize=self.settings.metropolize,
+        )
+
+    def _report(self, state: KernelState) -> KernelState:
+        """Fills in the values and statistics of the present point."""
+        evaluation = state.particles.frozen.aux if state.particles else state.globals_.aux
+        log_density = evaluation.log_density()
+        block = "particles" if state.particles else "globals"
+        if state.particles:
+            value = state.particles.frozen.value
+            size = state.particles.felt.variation.shape[0]
+            state = state._replace(objective=value)
+            log_density -= size / evaluation.temperature * value
+        return state._replace(
+            z=self.problem.report(evaluation),
+            potential_energy=-log_density,
+            step_size=jnp.asarray(self._step_size(state, block), log_density.dtype),
+        )
+
+    def _valid(self, state: KernelState) -> Bool[Array, ""]:
+        """Whether the point is inside every support, with finite density and slopes."""
+        valid = jnp.isfinite(state.potential_energy)
+        if state.globals_:
+            inside = self._transition(state, "globals").inside
+            valid &= (inside(state.globals_.position) > 0) & all_finite(state.globals_.slope)
+        if state.particles:
+            inside = jax.vmap(self._transition(state, "particles").inside)
+            valid &= jnp.all(inside(state.particles.particles) > 0)
+            valid &= all_finite(state.particles.felt.slope)
+        return valid
+
+    def complaints(self, state: KernelState) -> list[str]:
+        """Why the point of a concrete state is not valid, in words."""
+        blocks = {
+            "globals": _positions(state.globals_),
+            "particles": _positions(state.particles),
+        }
+        found = []
+        for block, adapted in state.adaptation.items():
+            for name, part in adapted.map.parts.items():
+                units = blocks[block][name]
+                slack = jax.vmap(part.slack)(units if block == "particles" else units[None])
+                if not bool(jnp.all(slack > 0)):
+                    support = self.problem.layout.site(name).support
+                    worst = units[jnp.argmin(slack)] if block == "particles" else units
+                    found.append(
+                        f"site '{name}' is on or outside the boundary of its support {support} at "
+                        f"{worst}"
+                    )
+        if not found:
+            found = self.problem.complaints(blocks["globals"] | blocks["particles"], state.rng_key)
+        if state.particles and not bool(jnp.isfinite(state.objective)):
+            found.append(f"objective '{self.problem.layout.objective}' is {state.objective}")
+        return found
+
+
+def _positions(block: LangevinState | MeanFieldState | tuple) -> dict[str, Array]:
+    if isinstance(block, LangevinState):
+        return block.position
+    return block.particles if isinstance(block, MeanFieldState) else {}
+
+
+def _floating(x: Array) -> Array:
+    return jnp.asarray(x, jnp.result_type(x, jnp.float32))
+
+
+def _like(new: Array, old: Array) -> Array:
+    """In the dtype of `old` and never weakly typed, so that a step compiles once."""
+    if jnp.issubdtype(old.dtype, jax.dtypes.prng_key):
+        return new
+    return jax.lax.convert_element_type(new, old.dtype)

@@ -1,0 +1,30 @@
+"""Langevin dynamics in pure JAX: states, steps, adaptation."""
+
+from .adaptation import Adaptation, AdaptationState
+from .field import Felt, Field, Frozen, FunctionalField
+from .langevin import Langevin, LangevinInfo, LangevinState
+from .mean_field import MeanFieldInfo, MeanFieldLangevin, MeanFieldState, collective_ratio
+from .projected import Projected
+from .transition import Mirror, Move, Transition, all_finite, check_diffusion
+
+__all__ = [
+    "Adaptation",
+    "AdaptationState",
+    "Felt",
+    "Field",
+    "Frozen",
+    "FunctionalField",
+    "Langevin",
+    "LangevinInfo",
+    "LangevinState",
+    "MeanFieldInfo",
+    "MeanFieldLangevin",
+    "MeanFieldState",
+    "Mirror",
+    "Move",
+    "Projected",
+    "Transition",
+    "all_finite",
+    "check_diffusion",
+    "collective_ratio",
+]

@@ -1,0 +1,100 @@
+"""Langevin dynamics of one unit under a fixed potential, adjusted or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from .transition import Transition, all_finite, select, standard_normal
+
+
+class LangevinState(NamedTuple):
+    """position: the point x. energy: V(x). slope: grad V(x). aux: what the potential returned
+    beside V at x."""
+
+    position: PyTree
+    energy: Float[Array, ""]
+    slope: PyTree
+    aux: Any
+
+
+class LangevinInfo(NamedTuple):
+    """accept_prob: probability of accepting the move; 1 when unadjusted. nonfinite: whether the
+    move ended where the potential, its slope or the point itself is not finite: it was refused."""
+
+    accept_prob: Float[Array, ""]
+    nonfinite: Bool[Array, ""]
+
+
+class Langevin(eqx.Module):
+    r"""Langevin dynamics for the density exp(-V(x)/temperature) on a convex set.
+
+    With `metropolize` and a `Mirror` transition this is the Metropolis-adjusted mirror Langevin
+    algorithm (Srinivasan, Wibisono and Wilson 2024): the density is the exact stationary law,
+
+        log a = V(x) - V(x') + |y' - m(x)|^2_{G(x)^-1}/(4h) - |y - m(x')|^2_{G(x')^-1}/(4h)
+                + (3/2) (logdet G(x) - logdet G(x')),      m(x) = grad phi(x) - h grad V(x).
+
+    Without it the stationary law has a bias of first order in h. A move to a point where
+    anything is not finite is refused in either case, and reported.
+
+    potential: (x, key) -> (V(x), aux); the key is for potentials that draw minibatches.
+    Cost: one value and gradient of V a step."""
+
+    potential: Callable[[PyTree, PRNGKeyArray], tuple[Float[Array, ""], Any]]
+    transition: Transition
+    step_size: Float[Array, ""] | float
+    temperature: Float[Array, ""] | float = 1.0
+    metropolize: bool = eqx.field(default=True, static=True)
+
+    def __check_init__(self):
+        require_density(self.metropolize, self.transition)
+
+    def init(self, position: PyTree, key: PRNGKeyArray) -> LangevinState:
+        """The state at `position`."""
+        value_and_slope = jax.value_and_grad(lambda x: self.potential(x, key), has_aux=True)
+        (energy, aux), slope = value_and_slope(position)
+        return LangevinState(position, energy, slope, aux)
+
+    def step(self, key: PRNGKeyArray, state: LangevinState) -> tuple[LangevinState, LangevinInfo]:
+        """One move."""
+        key_noise, key_accept, key_potential = jax.random.split(key, 3)
+        x, h = state.position, jnp.asarray(self.step_size, state.energy.dtype)
+        noise = standard_normal(key_noise, jax.eval_shape(self.transition.noise_like, x))
+        move = self.transition.advance(x, self._tempered(state.slope), noise, h)
+        proposed = self.init(move.position, key_potential)
+        finite = all_finite((proposed.position, proposed.energy, proposed.slope)) & (
+            self.transition.inside(move.position) > 0
+        )
+        accept_prob = jnp.where(finite, 1.0, 0.0).astype(state.energy.dtype)
+        if self.metropolize:
+            backward = self.transition.log_backward(move, self._tempered(proposed.slope), h)
+            log_ratio = (
+                (state.energy - proposed.energy) / self.temperature + backward - move.log_forward
+            )
+            accept_prob = acceptance(log_ratio, finite)
+        accept = jax.random.uniform(key_accept, dtype=accept_prob.dtype) < accept_prob
+        return select(accept, proposed, state), LangevinInfo(accept_prob, ~finite)
+
+    def _tempered(self, slope: PyTree) -> PyTree:
+        return jax.tree.map(lambda g: g / jnp.asarray(self.temperature, g.dtype), slope)
+
+
+def acceptance(log_ratio: Float[Array, "..."], finite: Bool[Array, "..."]) -> Float[Array, "..."]:
+    """min(1, exp(log_ratio)); 0 where the move is not finite or its ratio is NaN."""
+    usable = finite & ~jnp.isnan(log_ratio)
+    return jnp.where(usable, jnp.exp(jnp.minimum(jnp.where(usable, log_ratio, 0), 0)), 0)
+
+
+def require_density(metropolize: bool, transition: Transition) -> None:
+    """Raises when a Metropolis ratio is asked of a transition that has none."""
+    if metropolize and not transition.has_density:
+        raise ValueError(
+            "metropolize=True needs the one-step diffusion, whose transition density is known; "
+            "pass diffusion='one-step', or metropolize=False for the unadjusted dynamics"
+        )

@@ -1,0 +1,47 @@
+"""Step size by dual averaging."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class DualAveragingState(NamedTuple):
+    """log_step: the step to use now. log_average: the one to keep. gap: running mean of target
+    minus statistic. anchor: where log_step is drawn to. count: updates so far."""
+
+    log_step: Float[Array, ""]
+    log_average: Float[Array, ""]
+    gap: Float[Array, ""]
+    anchor: Float[Array, ""]
+    count: Float[Array, ""]
+
+
+class DualAveraging(eqx.Module):
+    """Drives a statistic of the step to its target (Nesterov 2009; Hoffman and Gelman 2014, 3.2).
+
+    The statistic must fall as the step grows, as an acceptance probability does."""
+
+    target: float
+    rate: float = 0.05
+    offset: float = 10.0
+    decay: float = 0.75
+
+    def init(self, step_size: Float[Array, ""]) -> DualAveragingState:
+        """Start, or restart, from this step."""
+        log_step = jnp.log(step_size)
+        zero = jnp.zeros_like(log_step)
+        return DualAveragingState(log_step, log_step, zero, log_step + jnp.log(10.0), zero)
+
+    def update(self, state: DualAveragingState, statistic: Float[Array, ""]) -> DualAveragingState:
+        """One observation of the statistic at the present step."""
+        k = state.count + 1
+        forget = 1 / (k + self.offset)
+        gap = (1 - forget) * state.gap + forget * (self.target - statistic)
+        log_step = state.anchor - jnp.sqrt(k) / self.rate * gap
+        weight = k**-self.decay
+        log_average = weight * log_step + (1 - weight) * state.log_average
+        return DualAveragingState(log_step, log_average, gap, state.anchor, k)

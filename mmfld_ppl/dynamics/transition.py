@@ -1,0 +1,166 @@
+"""One move of one unit: how a point answers a force and a noise.
+
+A transition is deterministic; the samplers draw its noise. It knows nothing of the target but the
+slope (gradient of the potential V) at the point.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..mirrors import MirrorMap
+
+
+class Move(NamedTuple):
+    """A proposed move of one unit.
+
+    position: the proposed point x'. log_forward: log density of having proposed it, in dual
+    coordinates and relative to the volume there, up to a constant. dual, dual_position: the dual
+    points y and y' of both ends; None for a transition without a density."""
+
+    position: PyTree
+    log_forward: Float[Array, ""] | None = None
+    dual: PyTree = None
+    dual_position: PyTree = None
+
+
+class Transition(eqx.Module):
+    """A way to move one unit."""
+
+    @property
+    def has_density(self) -> bool:
+        """Whether `log_backward` is available, and with it a Metropolis ratio."""
+        return False
+
+    @abc.abstractmethod
+    def noise_like(self, x: PyTree) -> PyTree:
+        """Zeros of the shape of the standard normal noise that `advance` takes."""
+
+    @abc.abstractmethod
+    def advance(self, x: PyTree, slope: PyTree, noise: PyTree, h: Float[Array, ""]) -> Move:
+        """The move from x under the slope of V at x, with step h."""
+
+    @abc.abstractmethod
+    def inside(self, x: PyTree) -> Float[Array, ""]:
+        """Positive where x is a valid point."""
+
+    def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
+        """Log density of proposing the old point from `move.position`, whose slope is given, in
+        the same units as `log_forward`."""
+        raise NotImplementedError(f"{type(self).__name__} has no transition density")
+
+
+class Mirror(Transition):
+    r"""Mirror Langevin step (Gu and Kim 2025, algorithm 1; Zhang, Peyre, Fadili and Pereyra 2020).
+
+        y' = grad phi(x) - h grad V(x) + diffusion for time h,    x' = grad phi*(y')
+
+    diffusion is the discretisation of dY = sqrt(2 G) dB:
+      "one-step"  sqrt(2h) S(x) xi with S S^T = G(x): the only one with a density;
+      k           k Euler steps of length h/k, G evaluated anew at each;
+      "exact"     the map's closed form."""
+
+    map: MirrorMap
+    diffusion: str | int = eqx.field(default="one-step", static=True)
+
+    def __check_init__(self):
+        check_diffusion(self.diffusion)
+        if self.diffusion == "exact" and not self.map.has_exact_diffusion:
+            raise ValueError(
+                f"diffusion='exact' needs a map with a closed-form diffusion, and "
+                f"{self.map.describe()} has none; use diffusion='one-step' or a number of sub-steps"
+            )
+
+    @property
+    def has_density(self) -> bool:
+        return self.diffusion == "one-step"
+
+    def noise_like(self, x: PyTree) -> PyTree:
+        if self.diffusion == "exact":
+            return self.map.diffusion_noise_like(x)
+        noise = self.map.noise_like(x)
+        if self.diffusion == "one-step":
+            return noise
+        k = self.diffusion
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (k, *leaf.shape)), noise)
+
+    def advance(self, x: PyTree, slope: PyTree, noise: PyTree, h: Float[Array, ""]) -> Move:
+        y = self.map.grad(x)
+        drifted = add(y, slope, -h)
+        if self.diffusion == "one-step":
+            metric = self.map.metric(x)
+            kick = metric.sqrt(noise)
+            y_new = add(drifted, kick, jnp.sqrt(2 * h))
+            log_forward = -0.5 * metric.inverse_norm_sq(kick) - 1.5 * metric.log_det()
+            return Move(self.map.conjugate_grad(y_new, x), log_forward, y, y_new)
+        if self.diffusion == "exact":
+            half = self.map.conjugate_grad(drifted, x)
+            return Move(self.map.diffuse(half, noise, h))
+
+        def substep(carry, xi):
+            y, x = carry
+            y = add(y, self.map.metric(x).sqrt(xi), jnp.sqrt(2 * h / self.diffusion))
+            return (y, self.map.conjugate_grad(y, x)), None
+
+        start = drifted, self.map.conjugate_grad(drifted, x)
+        (_, x_new), _ = jax.lax.scan(substep, start, noise)
+        return Move(x_new)
+
+    def inside(self, x: PyTree) -> Float[Array, ""]:
+        return self.map.slack(x)
+
+    def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
+        # In dual coordinates the target has density e^-V / det G and the proposal is Gaussian
+        # with covariance 2 h G: together the powers 1 and 1/2 of det G make 3/2.
+        metric = self.map.metric(move.position)
+        residual = add(add(move.dual, move.dual_position, -1), slope, h)
+        return -metric.inverse_norm_sq(residual) / (4 * h) - 1.5 * metric.log_det()
+
+
+def check_diffusion(diffusion: str | int) -> None:
+    """Raises unless `diffusion` is "one-step", "exact" or a positive number of sub-steps."""
+    if diffusion in ("one-step", "exact"):
+        return
+    if isinstance(diffusion, int) and not isinstance(diffusion, bool) and diffusion >= 1:
+        return
+    raise ValueError(
+        f"diffusion must be 'one-step', 'exact' or a positive number of sub-steps, got "
+        f"{diffusion!r}"
+    )
+
+
+def standard_normal(key: PRNGKeyArray, like: PyTree) -> PyTree:
+    """Independent standard normals shaped like the leaves of `like`."""
+    leaves, structure = jax.tree.flatten(like)
+    keys = jax.random.split(key, len(leaves))
+    draws = [
+        jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, draws)
+
+
+def add(a: PyTree, b: PyTree, scale: Float[Array, ""] | float = 1.0) -> PyTree:
+    """a + scale * b, leaf by leaf, in the dtype of a."""
+    return jax.tree.map(lambda u, v: u + jnp.asarray(scale, u.dtype) * v, a, b)
+
+
+def all_finite(tree: PyTree) -> Array:
+    """Whether every entry of every leaf is finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def select(condition: Array, yes: PyTree, no: PyTree) -> PyTree:
+    """`yes` where the condition holds, leaf by leaf; it broadcasts over trailing axes."""
+
+    def pick(a, b):
+        return jnp.where(
+            condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b
+        )
+
+    return jax.tree.map(pick, yes, no)

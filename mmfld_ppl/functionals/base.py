@@ -1,0 +1,240 @@
+"""What a functional is: something that can be linearised at a measure.
+
+A functional F takes a `Measure` to a number. Its first variation dF/dmu(mu) is the function of a
+point with  F((1-t) mu + t nu) = F(mu) + t <dF/dmu(mu), nu - mu> + o(t),  defined up to a constant.
+Everything that the dynamics need is in it: drift, Metropolis ratio, proximal Gibbs density.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..measures import Measure
+
+
+class Linearization(NamedTuple):
+    """F at one measure, to first order.
+
+    value: F(mu).
+    tangent: arrays that determine the first variation; a pytree whose structure and shapes do not
+      depend on mu, so that a state of the dynamics can hold it.
+    carry: what the next linearisation, at a nearby measure, wants to start from; of the same
+      structure, shapes and dtypes as what `init_carry` gave.
+    """
+
+    value: Float[Array, ""]
+    tangent: PyTree
+    carry: PyTree
+
+
+class Functional(eqx.Module):
+    """A functional of a measure.
+
+    A subclass implements `linearize` and `first_variation`; one that warm-starts also
+    `init_carry`, one that draws minibatches also `stochastic`. The tangent has to be enough for
+    the first variation: it may be asked of another instance, built from the same data.
+
+    Functionals form a linear space:
+
+        >>> import jax.numpy as jnp
+        >>> from mmfld_ppl.functionals import OfMean
+        >>> spread = OfMean(potential=lambda x: x**2) - OfMean(outer=lambda m: m**2)
+        >>> print(spread(Measure.uniform(jnp.array([1.0, 3.0]))))
+        1.0
+        >>> print((0.5 * spread)(Measure.uniform(jnp.array([1.0, 3.0]))))
+        0.5
+    """
+
+    @abc.abstractmethod
+    def linearize(
+        self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
+    ) -> Linearization:
+        """Value, tangent and next carry at `measure`.
+
+        `carry` is what `init_carry` or the last linearisation gave: it may change the cost, never
+        the answer beyond the solver's tolerance. `key` draws a minibatch where the functional has
+        one; without a key the whole data are used."""
+
+    @abc.abstractmethod
+    def first_variation(
+        self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
+    ) -> Float[Array, " m"]:
+        """dF/dmu at each of m points, under the linearisation that gave `tangent`.
+
+        Entry j depends on point j alone, so that the gradient of the sum is the gradient at
+        each point."""
+
+    def init_carry(self, measure: Measure) -> PyTree:
+        """A first carry for measures of this size. Default: none."""
+        return None
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether `linearize` takes a key, as one that draws minibatches does."""
+        return False
+
+    def __call__(self, measure: Measure) -> Float[Array, ""]:
+        """F(mu)."""
+        return self.linearize(measure, self.init_carry(measure)).value
+
+    def __add__(self, other: Functional | Callable[[Measure], Array]) -> Functional:
+        return Sum((self, as_functional(other)))
+
+    def __radd__(self, other: Callable[[Measure], Array]) -> Functional:
+        return Sum((as_functional(other), self))
+
+    def __mul__(self, scale: float | Array) -> Functional:
+        if isinstance(scale, Functional) or jnp.ndim(scale):
+            raise TypeError(f"a functional is scaled by one number, got {scale!r}")
+        return Scaled(self, jnp.asarray(scale))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Functional:
+        return -1.0 * self
+
+    def __sub__(self, other: Functional | Callable[[Measure], Array]) -> Functional:
+        return self + (-1.0 * as_functional(other))
+
+
+class Autodiff(Functional):
+    """A plain function of a measure, linearised by differentiation in the weights.
+
+    dF/dmu(x) is the derivative of F in the mass of an atom at x: the atoms at the m points enter
+    with weight zero and the gradient in their weights is taken (one reverse pass over N + m
+    atoms for all of them, so a function of all pairs costs (N + m)^2 time and memory). The
+    function must be differentiable in a weight at zero.
+
+        >>> import jax.numpy as jnp
+        >>> F = Autodiff(lambda mu: mu.mean(mu.points) ** 2)
+        >>> value, tangent, _ = F.linearize(Measure.uniform(jnp.array([1.0, 3.0])))
+        >>> print(value, F.first_variation(tangent, jnp.array([0.0, 0.5])))
+        4.0 [0. 2.]
+
+    Raises ValueError when the value is not a scalar, or when the function never reads the weights
+    (`jnp.mean(mu.points)` in place of `mu.mean(mu.points)`): its first variation would be zero.
+    """
+
+    function: Callable[[Measure], Float[Array, ""]] = eqx.field(static=True)
+
+    def linearize(
+        self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
+    ) -> Linearization:
+        value = require_scalar(self.function(measure), "a functional given as a function")
+        if not _depends(lambda w: self.function(Measure(measure.points, w)), measure.weights):
+            raise ValueError(
+                "the function given as a functional never reads the weights of its measure, so its "
+                "first variation would be zero: integrate with measure.mean(values), or use "
+                "measure.weights, in place of averages over the points"
+            )
+        return Linearization(value, measure, None)
+
+    def first_variation(
+        self, tangent: Measure, points: PyTree[Float[Array, "m ..."]]
+    ) -> Float[Array, " m"]:
+        # The points enter with weight zero, but the derivative in a weight still depends on
+        # where its atom is, and only there.
+        ghosts = jax.tree.leaves(points)[0].shape[0]
+        atoms = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), tangent.points, points)
+
+        def value(ghost_weights: Float[Array, " m"]) -> Float[Array, ""]:
+            weights = jnp.concatenate([tangent.weights, ghost_weights])
+            return self.function(Measure(atoms, weights))
+
+        return jax.grad(value)(jnp.zeros(ghosts, tangent.weights.dtype))
+
+
+class Sum(Functional):
+    """(F + G)(mu) = F(mu) + G(mu)."""
+
+    terms: tuple[Functional, ...]
+
+    def linearize(
+        self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
+    ) -> Linearization:
+        carries = (None,) * len(self.terms) if carry is None else carry
+        keys = (None,) * len(self.terms) if key is None else jax.random.split(key, len(self.terms))
+        parts = [
+            term.linearize(measure, c, k)
+            for term, c, k in zip(self.terms, carries, keys, strict=True)
+        ]
+        return Linearization(
+            sum(part.value for part in parts),
+            tuple(part.tangent for part in parts),
+            tuple(part.carry for part in parts),
+        )
+
+    def first_variation(
+        self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
+    ) -> Float[Array, " m"]:
+        return sum(
+            term.first_variation(t, points) for term, t in zip(self.terms, tangent, strict=True)
+        )
+
+    def init_carry(self, measure: Measure) -> PyTree:
+        return tuple(term.init_carry(measure) for term in self.terms)
+
+    @property
+    def stochastic(self) -> bool:
+        return any(term.stochastic for term in self.terms)
+
+
+class Scaled(Functional):
+    """(c F)(mu) = c F(mu)."""
+
+    base: Functional
+    scale: Float[Array, ""]
+
+    def linearize(
+        self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
+    ) -> Linearization:
+        value, tangent, carry = self.base.linearize(measure, carry, key)
+        return Linearization(self.scale.astype(value.dtype) * value, tangent, carry)
+
+    def first_variation(
+        self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
+    ) -> Float[Array, " m"]:
+        values = self.base.first_variation(tangent, points)
+        return self.scale.astype(values.dtype) * values
+
+    def init_carry(self, measure: Measure) -> PyTree:
+        return self.base.init_carry(measure)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.base.stochastic
+
+
+def as_functional(functional: Functional | Callable[[Measure], Float[Array, ""]]) -> Functional:
+    """A functional as it is; a plain callable F(Measure) as one linearised by autodiff."""
+    if isinstance(functional, Functional):
+        return functional
+    if callable(functional):
+        return Autodiff(functional)
+    raise TypeError(
+        f"expected a Functional or a callable of a Measure, got {type(functional).__name__}"
+    )
+
+
+def require_scalar(value: Array, name: str) -> Float[Array, ""]:
+    """`value`, or a ValueError that says by `name` which function should have given a number."""
+    if jnp.shape(value):
+        raise ValueError(f"{name} must give one number, got an array of shape {jnp.shape(value)}")
+    return value
+
+
+def _depends(function: Callable[[Array], Array], argument: Array) -> bool:
+    """Whether the traced output can depend on the argument."""
+    jaxpr = jax.make_jaxpr(function)(argument).jaxpr
+    reached = {id(var) for var in jaxpr.invars}
+    for eqn in jaxpr.eqns:
+        if any(id(var) in reached for var in eqn.invars):
+            reached.update(id(var) for var in eqn.outvars)
+    return any(id(var) in reached for var in jaxpr.outvars)

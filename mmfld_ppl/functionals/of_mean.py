@@ -1,0 +1,77 @@
+"""Functionals of a mean: F(mu) = R(E_mu[feature]) + E_mu[potential]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from ..measures import Measure
+from .base import Functional, Linearization, require_scalar
+
+
+class OfMean(Functional):
+    r"""F(mu) = R(m) + E_mu[U(x)],  m = E_mu[f(x)].
+
+    First variation at x:  <grad R(m), f(x)> + U(x).  Convex in mu when R is convex.
+
+    outer: R, from the mean of the feature (an array or pytree) to a number. None for R = 0.
+    feature: f, of one point. Default: the point itself.
+    potential: U, of one point, to a number. None for U = 0.
+    Cost: O(N) features. Where R is an average over data, see `EmpiricalRisk`.
+
+    Matching a mean q, with a pull to the origin:
+
+        >>> import jax.numpy as jnp
+        >>> q = jnp.array([0.5, 0.5])
+        >>> F = OfMean(lambda m: jnp.sum((m - q) ** 2), potential=lambda x: 0.1 * jnp.sum(x**2))
+        >>> value, tangent, _ = F.linearize(Measure.uniform(jnp.array([[1.0, 0.0], [1.0, 1.0]])))
+        >>> print(f"{value:.2f}", F.first_variation(tangent, jnp.array([[1.0, 2.0]])))
+        0.40 [1.5]
+
+    Raises ValueError when neither `outer` nor `potential` is given, or when one of them does not
+    give a number.
+    """
+
+    outer: Callable[[PyTree], Float[Array, ""]] | None = eqx.field(default=None)
+    feature: Callable[[Any], PyTree] = eqx.field(default=lambda x: x)
+    potential: Callable[[Any], Float[Array, ""]] | None = eqx.field(default=None)
+
+    def __check_init__(self):
+        if self.outer is None and self.potential is None:
+            raise ValueError("OfMean needs an outer function of the mean, a potential, or both")
+
+    def linearize(
+        self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
+    ) -> Linearization:
+        value, slope = jnp.zeros((), measure.weights.dtype), None
+        if self.outer is not None:
+            mean = jax.tree.map(measure.mean, jax.vmap(self.feature)(measure.points))
+            value, slope = jax.value_and_grad(self._outer)(mean)
+        if self.potential is not None:
+            value = value + measure.mean(jax.vmap(self._potential)(measure.points))
+        return Linearization(value, slope, None)
+
+    def first_variation(
+        self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
+    ) -> Float[Array, " m"]:
+        def at(x: PyTree) -> Float[Array, ""]:
+            total = 0.0 if self.potential is None else self._potential(x)
+            return total if self.outer is None else total + inner(tangent, self.feature(x))
+
+        return jax.vmap(at)(points)
+
+    def _outer(self, mean: PyTree) -> Float[Array, ""]:
+        return require_scalar(self.outer(mean), "the outer function of OfMean")
+
+    def _potential(self, x: PyTree) -> Float[Array, ""]:
+        return require_scalar(self.potential(x), "the potential of OfMean")
+
+
+def inner(a: PyTree, b: PyTree) -> Float[Array, ""]:
+    """<a, b> over the leaves of two pytrees."""
+    return sum(jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)))

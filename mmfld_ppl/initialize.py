@@ -1,0 +1,102 @@
+"""Finding a first state, and saying what is wrong when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from .chain import Chain
+from .state import KernelState
+
+#: Draws of the initial values before giving up.
+ATTEMPTS = 50
+
+Attempt = Callable[[PRNGKeyArray, dict[str, Array]], tuple[KernelState, Array]]
+
+
+def first_valid(
+    attempt: Attempt, rng_key: PRNGKeyArray, given: dict[str, Array], single: bool, retry: bool
+) -> tuple[KernelState, Array]:
+    """The first draw that is valid, for one chain or a batch of them; and whether it is.
+
+    Outside of a trace a Python loop draws, most often once; inside one, a while loop."""
+    if not single:
+        batched = jax.vmap(attempt)
+    else:
+        batched = attempt
+    split = jax.random.split if single else jax.vmap(jax.random.split)
+    state, valid = jax.jit(batched)(rng_key, given)
+    if not retry:
+        return state, valid
+    if isinstance(valid, jax.core.Tracer):
+        return _traced_retry(batched, split, rng_key, given, state, valid)
+    draw = jax.jit(batched)
+    for _ in range(ATTEMPTS - 1):
+        if bool(jnp.all(valid)):
+            break
+        keys = split(rng_key)
+        rng_key = keys[0] if single else keys[:, 0]
+        again, now_valid = draw(rng_key, given)
+        state, valid = _keep_valid(valid, state, again), valid | now_valid
+    return state, valid
+
+
+def _traced_retry(batched, split, rng_key, given, state, valid):
+    def unfinished(loop):
+        _, _, valid, count = loop
+        return ~jnp.all(valid) & (count < ATTEMPTS)
+
+    def again(loop):
+        key, state, valid, count = loop
+        key = split(key)[0]
+        new, now_valid = batched(key, given)
+        return key, _keep_valid(valid, state, new), valid | now_valid, count + 1
+
+    _, state, valid, _ = jax.lax.while_loop(unfinished, again, (rng_key, state, valid, 1))
+    return state, valid
+
+
+def _keep_valid(valid: Array, old: KernelState, new: KernelState) -> KernelState:
+    def pick(a, b):
+        return jnp.where(valid.reshape(valid.shape + (1,) * (a.ndim - valid.ndim)), a, b)
+
+    return jax.tree.map(pick, old, new)
+
+
+def require_valid(
+    chain: Chain, state: KernelState, valid: Array, given: Mapping[str, Array]
+) -> None:
+    """Raises ValueError with the reasons when some chain has no valid first state."""
+    if isinstance(valid, jax.core.Tracer) or bool(jnp.all(valid)):
+        return
+    first = state
+    if valid.ndim:
+        bad = int(jnp.argmin(valid))
+        first = jax.tree.map(lambda leaf: leaf[bad], state)
+    how = "init_params give" if given else f"{ATTEMPTS} draws of the init strategy found"
+    reasons = "; ".join(chain.complaints(first)) or "the gradient of the density is not finite"
+    raise ValueError(
+        f"no valid starting point: {how} none where every site is inside its support and the "
+        f"density, the objective and their gradients are finite: {reasons}"
+    )
+
+
+def checked_params(sites: list[str], given: Any) -> dict[str, Array]:
+    """`init_params` as a dictionary of some of these sites."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            f"init_params must be a dictionary of constrained values by site name, got "
+            f"{type(given).__name__}"
+        )
+    unknown = sorted(set(given) - set(sites))
+    if unknown:
+        raise ValueError(
+            f"init_params has values for {unknown}, which are not latent sites; these are {sites}"
+        )
+    return dict(given)

@@ -1,0 +1,306 @@
+"""The NumPyro kernels: `MMFLD`, and the paper's projected baseline `ProjectedMFLD`."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+from numpyro.infer.initialization import init_to_uniform
+from numpyro.infer.mcmc import MCMCKernel
+from numpyro.util import is_prng_key
+
+from .chain import Chain, Schedule, Settings
+from .dynamics import Adaptation, Mirror, Projected, check_diffusion
+from .initialize import checked_params, first_valid, require_valid
+from .latent import Layout, Problem, Sites, read_model
+from .latent.potential import PotentialProblem, flatten_named, read_potential
+from .mirrors import MirrorMap, Product
+from .projections import projection
+from .state import KernelState
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+class LangevinKernel(MCMCKernel):
+    """NumPyro's contract, for any `Settings`.
+
+    The object holds configuration only; all that a run computes is in its `KernelState`."""
+
+    sample_field = "z"
+    default_fields = (
+        "z",
+        "diverging",
+        "potential_energy",
+        "accept_prob",
+        "step_size",
+        "objective",
+        "collective_ratio",
+    )
+    #: NumPyro calls `init` again on every resumed run while this is missing or None.
+    _sample_fn = "stateless"
+
+    def __init__(
+        self,
+        model: Callable | None,
+        potential_fn: Callable | None,
+        support: PyTree | None,
+        mirror_maps: Mapping[str, MirrorMap] | None,
+        strict: bool,
+        settings: Settings,
+    ) -> None:
+        if (model is None) == (potential_fn is None):
+            raise ValueError("pass exactly one of a model and potential_fn=")
+        if (potential_fn is None) != (support is None):
+            raise ValueError(
+                "support= goes with potential_fn=: a constraint, or a pytree of constraints like "
+                "init_params; a model states its own supports"
+            )
+        step_size = settings.step_size
+        if not callable(step_size) and not step_size > 0:
+            raise ValueError(f"step_size must be positive, or a schedule, got {step_size}")
+        self._model, self._potential_fn, self._support = model, potential_fn, support
+        self._mirror_maps, self._strict = dict(mirror_maps or {}), strict
+        self._settings = settings
+
+    @property
+    def model(self) -> Callable | None:
+        """The model, None for a potential function."""
+        return self._model
+
+    def init(self, rng_key, num_warmup, init_params=None, model_args=(), model_kwargs=None):
+        """The initial state, or a batch of them where `rng_key` is a batch of keys.
+
+        `init_params`: values in constrained space by site name, of some sites or all, with a
+        leading chain axis where `rng_key` has one. The others come from the init strategy, drawn
+        anew until density and slopes are finite.
+        Raises ValueError where there is no such point, saying which site is the reason."""
+        single = is_prng_key(rng_key)
+        key = rng_key if single else rng_key[0]
+        one = init_params if single else jax.tree.map(lambda v: v[0], init_params)
+        problem, maps, supports = self._read(key, model_args, model_kwargs or {}, one)
+        if self._model is None:
+            names, leaves, _ = flatten_named(init_params)
+            given = dict(zip(names, leaves, strict=True))
+        else:
+            given = checked_params([s.name for s in problem.layout.sites], init_params)
+        chain = Chain(problem, self._settings)
+
+        def attempt(key, given):
+            return chain.start(key, given, maps, supports, num_warmup)
+
+        complete = len(given) == len(problem.layout.sites)
+        state, valid = first_valid(attempt, rng_key, given, single, retry=not complete)
+        require_valid(chain, state, valid, given)
+        return state
+
+    def sample(self, state: KernelState, model_args, model_kwargs) -> KernelState:
+        """One step, and in the warm-up one update of the adaptation."""
+        chain = Chain(
+            self._problem(state.layout.value, state.z, model_args, model_kwargs or {}),
+            self._settings,
+        )
+        move, adapt = chain.move, chain.adapt
+        if not is_prng_key(state.rng_key):
+            move, adapt = jax.vmap(move), jax.vmap(adapt)
+        state = move(state)
+        if not self._settings.adapts:
+            return state
+        # One decision for all chains, so that `cond` stays a branch and is not a `select`.
+        warming = jnp.any(next(iter(state.adaptation.values())).warming())
+        return jax.lax.cond(warming, adapt, lambda s: s, state)
+
+    def postprocess_fn(self, model_args, model_kwargs):
+        """Draws are already constrained: deterministic sites join them."""
+        return lambda z: z.merged() if isinstance(z, Sites) else z
+
+    def get_diagnostics_str(self, state: KernelState) -> str:
+        """For the progress bar: acceptance, step size, objective and collective ratio."""
+        text = f"acc. prob={state.accept_prob:.2f}, step size={state.step_size:.2e}"
+        if state.particles:
+            text += f", F={state.objective:.4g}, r={state.collective_ratio:.2f}"
+        return text
+
+    def describe(self, *args, **kwargs) -> str:
+        """A table of the latent sites for these model arguments: shape, support, mirror map or
+        chart, block. A kernel with potential_fn= takes init_params instead."""
+        params = args[0] if self._model is None and args else None
+        return self._read(jax.random.key(0), args, kwargs, params)[0].layout.describe()
+
+    def _problem(self, layout: Layout, z: PyTree, args: tuple, kwargs: dict):
+        if self._model is None:
+            return PotentialProblem(
+                self._potential_fn, self._support, layout, jax.tree.structure(z)
+            )
+        return Problem(self._model, args, kwargs, layout)
+
+    def _read(self, key, args, kwargs, params):
+        if self._model is None:
+            if params is None:
+                raise ValueError("a kernel with potential_fn= needs init_params, got None")
+            problem, maps, supports = read_potential(
+                self._potential_fn, self._support, params, self._mirror_maps, self._strict
+            )
+        else:
+            layout, maps, supports = read_model(
+                self._model, args, kwargs, key, self._mirror_maps, self._strict
+            )
+            problem = self._problem(layout, (), args, kwargs)
+        if problem.layout.stochastic and self._settings.metropolize:
+            raise ValueError(
+                "metropolize=True needs the same density at both ends of a move, and this model's "
+                f"changes from step to step: {problem.layout.stochastic}; pass metropolize=False"
+            )
+        self._check_maps(maps)
+        return problem, maps, supports
+
+    def _check_maps(self, maps: Mapping[str, MirrorMap]) -> None:
+        """Hook for a kernel's own advice about the maps of the sites."""
+
+
+class MMFLD(LangevinKernel):
+    r"""Mirror mean-field Langevin dynamics, and mirror Langevin dynamics of ordinary models.
+
+    An ordinary model: the Metropolis-adjusted mirror Langevin algorithm on the joint density of
+    its latent sites; the posterior is the exact stationary law (Srinivasan, Wibisono and Wilson
+    2024). A model with `mm.particles` and `mm.objective`: dynamics whose stationary measure obeys
+    mu = mu_hat(mu) proportional to base * exp(-(1/tau) dF/dmu(mu)), up to O(1/N), the minimiser of
+    F + tau KL(mu | base); each particle is accepted or refused on its own. A model with particles
+    and other latent sites moves the two blocks in turn. `metropolize=False` is algorithm 1 of Gu
+    and Kim 2025, with a bias of first order in the step.
+
+    model: a NumPyro model, or potential_fn: a potential of a pytree, with support: its constraint,
+      or a pytree of them; `init_params` are then required.
+    step_size: h, the first to try, or a schedule of the step's index (then not adapted).
+    adapt_step_size: by dual averaging in the warm-up. Default: when adjusted and not scheduled.
+    target_accept_prob: what it is driven to, while keeping the collective ratio r below 1.
+    adapt_metric: whether the warm-up adapts a weight for each site, coordinate by coordinate
+      where its map is separable. Default: when adjusted.
+    metropolize: adjusted or not. Minibatches (subsampled plates) need False.
+    diffusion: "one-step", a number of sub-steps, or "exact" where the maps have a closed form;
+      adjusted dynamics take "one-step" only.
+    mirror_maps: {site: map of one event}, in place of the default of its support.
+    init_strategy: as in NumPyro's kernels. `init_params` are constrained values by site name.
+    temperature: a schedule of the step's index that multiplies the objective's temperature, or
+      tempers the whole law of an ordinary model.
+    strict: raise where a support has no mirror map, instead of using an unconstrained chart.
+    """
+
+    def __init__(
+        self,
+        model: Callable | None = None,
+        *,
+        potential_fn: Callable | None = None,
+        support: PyTree | None = None,
+        step_size: float | Schedule = 0.1,
+        adapt_step_size: bool | None = None,
+        target_accept_prob: float = 0.6,
+        adapt_metric: bool | None = None,
+        metropolize: bool = True,
+        diffusion: str | int = "one-step",
+        mirror_maps: Mapping[str, MirrorMap] | None = None,
+        init_strategy: Callable = init_to_uniform,
+        temperature: Schedule | None = None,
+        strict: bool = False,
+    ) -> None:
+        check_diffusion(diffusion)
+        if metropolize and diffusion != "one-step":
+            raise ValueError(
+                f"metropolize=True takes diffusion='one-step', whose transition density is known, "
+                f"got {diffusion!r}; pass metropolize=False to use it"
+            )
+        if not 0 < target_accept_prob < 1:
+            raise ValueError(f"target_accept_prob must be in (0, 1), got {target_accept_prob}")
+        if adapt_step_size and callable(step_size):
+            raise ValueError("a scheduled step size is not adapted; leave adapt_step_size out")
+        if adapt_step_size and not metropolize:
+            raise ValueError(
+                "unadjusted dynamics accept every move, so there is no acceptance to adapt the "
+                "step size to; pass step_size= and leave adapt_step_size out"
+            )
+        if adapt_step_size is None:
+            adapt_step_size = metropolize and not callable(step_size)
+        if adapt_metric is None:
+            adapt_metric = metropolize
+        self._diffusion = diffusion
+        settings = Settings(
+            step_size=step_size,
+            temperature=temperature,
+            metropolize=metropolize,
+            adaptation=Adaptation(target_accept_prob, adapt_step_size, adapt_metric),
+            init_strategy=init_strategy,
+            transition=functools.partial(_mirror, diffusion),
+        )
+        super().__init__(model, potential_fn, support, mirror_maps, strict, settings)
+
+    def _check_maps(self, maps: Mapping[str, MirrorMap]) -> None:
+        if self._settings.metropolize or self._diffusion != "one-step":
+            return
+        for name, map in maps.items():
+            if not jnp.isfinite(map.self_concordance):
+                warnings.warn(
+                    f"site '{name}': {map.describe()} is not self-concordant, and unadjusted "
+                    "one-step diffusion under it collapses onto the boundary or overflows (the "
+                    "noise is unbounded in the local norm); use the default map of the support, "
+                    "diffusion='exact' where it is available, or metropolize=True",
+                    stacklevel=4,
+                )
+
+
+class ProjectedMFLD(LangevinKernel):
+    r"""Projected mean-field Langevin dynamics, with or without a barrier: the paper's baselines.
+
+        x' = P(x - h (grad V(x) + barrier * grad phi(x)) + sqrt(2h) xi)
+
+    Targets exp(-V) only as h -> 0, and puts a positive mass on the boundary. P projects on the
+    support shrunk by the factor 1 - inset towards the centre of phi, since densities may be
+    infinite on the boundary itself; phi is the default mirror map of each site. Takes the same
+    models as `MMFLD`, on the supports of `mmfld_ppl.projections`.
+
+    step_size: h, or a schedule of the step's index; there is no acceptance to adapt it to."""
+
+    def __init__(
+        self,
+        model: Callable | None = None,
+        *,
+        step_size: float | Schedule,
+        potential_fn: Callable | None = None,
+        support: PyTree | None = None,
+        barrier: float = 0.0,
+        inset: float = 1e-4,
+        init_strategy: Callable = init_to_uniform,
+        temperature: Schedule | None = None,
+    ) -> None:
+        if barrier < 0:
+            raise ValueError(f"barrier must not be negative, got {barrier}")
+        if not 0 < inset < 1:
+            raise ValueError(f"inset must be in (0, 1), got {inset}")
+
+        settings = Settings(
+            step_size=step_size,
+            temperature=temperature,
+            metropolize=False,
+            adaptation=Adaptation(0.5, False, False),
+            init_strategy=init_strategy,
+            transition=functools.partial(_projected, barrier, inset),
+            keep_supports=True,
+        )
+        super().__init__(model, potential_fn, support, None, True, settings)
+
+
+def _mirror(diffusion: str | int, map: Product, supports: PyTree, shapes: Shapes) -> Mirror:
+    return Mirror(map, diffusion)
+
+
+def _projected(
+    barrier: float, inset: float, map: Product, supports: PyTree, shapes: Shapes
+) -> Projected:
+    projections = {name: projection(supports[name], shapes[name]) for name in shapes}
+
+    def project(x: PyTree) -> PyTree:
+        return {name: projections[name](x[name]) for name in x}
+
+    return Projected(project, map, jnp.asarray(barrier), inset)

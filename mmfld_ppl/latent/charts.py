@@ -1,0 +1,84 @@
+"""From the coordinates that the dynamics move to the values that the model sees.
+
+Most sites have a support of their own and a mirror map on it: the coordinate is the value. A
+support that depends on other latent variables is an affine image of a fixed one, and its fixed
+preimage is moved; whatever else is left runs in NumPyro's unconstrained chart.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jaxtyping import Array
+from numpyro.distributions import biject_to
+from numpyro.distributions import constraints as nc
+
+from .. import constraints as mc
+
+
+class Chart(enum.Enum):
+    """How a coordinate t becomes a value x."""
+
+    #: x = t, on a support with a mirror map.
+    MIRROR = "mirror map"
+    #: x = loc + scale * t, where loc and scale may depend on other latent variables.
+    AFFINE = "affine image"
+    #: x = biject_to(support)(t), t unconstrained.
+    BIJECTION = "unconstrained chart"
+
+
+def reference(constraint: nc.Constraint) -> tuple[nc.Constraint, Any, Any] | None:
+    """(fixed support, loc, scale) with support = loc + scale * fixed support; None if it is no
+    affine image of a fixed one."""
+    base = constraint
+    while isinstance(base, nc.independent):
+        base = base.base_constraint
+    if isinstance(base, nc.interval) and base is not nc.circular:
+        fixed, loc, scale = nc.unit_interval, base.lower_bound, base.upper_bound - base.lower_bound
+    elif isinstance(base, nc.greater_than):
+        fixed, loc, scale = nc.positive, base.lower_bound, jnp.ones_like(base.lower_bound)
+    elif isinstance(base, nc.less_than):
+        fixed, loc, scale = nc.positive, base.upper_bound, -jnp.ones_like(base.upper_bound)
+    elif isinstance(base, mc.ball):
+        radius = jnp.asarray(base.radius)[..., None]
+        fixed, loc, scale = mc.ball(1.0), jnp.zeros_like(radius), radius
+    else:
+        return None
+    event = constraint.event_dim - base.event_dim
+    return (nc.independent(fixed, event) if event else fixed), loc, scale
+
+
+def value_of(chart: Chart, distribution: dist.Distribution, t: Array) -> tuple[Array, Array | None]:
+    """(x, log |det dx/dt| over the event axes); the determinant is None for the identity."""
+    if chart is Chart.MIRROR:
+        return t, None
+    support = distribution.support
+    if chart is Chart.AFFINE:
+        _, loc, scale = reference(support)
+        log_det = jnp.broadcast_to(jnp.log(jnp.abs(scale)), jnp.shape(t))
+        x = loc + scale * t
+    else:
+        transform = biject_to(support)
+        x = transform(t)
+        log_det = transform.log_abs_det_jacobian(t, x)
+    surplus = jnp.ndim(log_det) - (jnp.ndim(x) - distribution.event_dim)
+    return x, jnp.sum(log_det, axis=tuple(range(-surplus, 0)))
+
+
+def coordinate_of(chart: Chart, support: nc.Constraint, x: Array) -> Array:
+    """The t of which x is the value."""
+    if chart is Chart.MIRROR:
+        return x
+    if chart is Chart.AFFINE:
+        _, loc, scale = reference(support)
+        return jnp.broadcast_to((x - loc) / scale, jnp.shape(x))
+    return biject_to(support).inv(x)
+
+
+def leaves_of(constraint: nc.Constraint) -> list[Array]:
+    """The parameters of a constraint, as arrays."""
+    return [jnp.asarray(leaf) for leaf in jax.tree.leaves(constraint)]

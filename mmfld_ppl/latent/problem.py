@@ -1,0 +1,218 @@
+"""A model at given coordinates: densities, values, and the fields that move its blocks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from numpyro.handlers import seed, substitute, trace
+from numpyro.infer.util import compute_log_probs
+
+from ..dynamics import Field, Frozen
+from ..measures import Measure
+from ..primitives import OBJECTIVE, Objective
+from .charts import coordinate_of, value_of
+from .sites import Layout, Site
+from .values import Sites
+
+Coordinates = dict[str, Array]
+
+
+class Evaluation(NamedTuple):
+    """A model at one point of its latent space.
+
+    log_global: log density of everything outside the particle plate and the objective.
+    log_base: log base density of each particle, None in an ordinary model; both in the
+    coordinates that are moved. log_det: the sum of the charts' log determinants in them, which
+    the density of the values does not have.
+    temperature: of the objective, None without one.
+    values: latent sites, as the model sees them. deterministics: deterministic sites."""
+
+    log_global: Float[Array, ""]
+    log_base: Float[Array, " n"] | None
+    log_det: Float[Array, ""]
+    temperature: Float[Array, ""] | None
+    values: dict[str, Array]
+    deterministics: dict[str, Array]
+
+    def log_density(self) -> Float[Array, ""]:
+        """Log density of the values, the objective left out."""
+        return self.log_global + self.log_base_total() - self.log_det
+
+    def log_base_total(self) -> Float[Array, ""] | float:
+        """Summed over the particles."""
+        return 0.0 if self.log_base is None else jnp.sum(self.log_base)
+
+
+class _HoldObjective(numpyro.primitives.Messenger):
+    """Keeps the objective's factor from being computed: the field linearises it instead."""
+
+    def process_message(self, msg):
+        if msg["type"] == OBJECTIVE:
+            msg["value"] = jnp.zeros(())
+
+
+class Problem:
+    """A model with its arguments, as functions of the coordinates of its latent sites."""
+
+    def __init__(self, model: Callable, args: tuple, kwargs: dict, layout: Layout) -> None:
+        self.model, self.args, self.kwargs, self.layout = model, args, kwargs, layout
+
+    def evaluate(
+        self, coordinates: Coordinates, key: PRNGKeyArray
+    ) -> tuple[Evaluation, Objective | None]:
+        """The model at these coordinates; `key` draws its subsamples."""
+        log_probs, tr = self._log_probs(coordinates, key)
+        log_global, log_base, log_det = [], [], []
+        for name, log_prob in log_probs.items():
+            frames = {f.name: f.dim for f in tr[name]["cond_indep_stack"]}
+            if name in self._determinants:
+                log_det.append(jnp.sum(log_prob))
+            if self.layout.particles in frames:
+                size = tr[self.layout.particles]["args"][0]
+                log_base.append(_by_particle(log_prob, frames[self.layout.particles], size))
+            elif name != self.layout.objective:
+                log_global.append(jnp.sum(log_prob))
+        zero = jnp.zeros((), jax.tree.leaves(coordinates)[0].dtype)
+        stated = None
+        if self.layout.objective is not None:
+            stated = tr[self.layout.objective]["infer"][OBJECTIVE]
+        evaluation = Evaluation(
+            sum(log_global, start=zero),
+            sum(log_base, start=zero) if log_base else None,
+            sum(log_det, start=zero),
+            None if stated is None else jnp.asarray(stated.temperature, zero.dtype),
+            {s.name: tr[s.name]["value"] for s in self.layout.sites},
+            {name: s["value"] for name, s in tr.items() if s["type"] == "deterministic"},
+        )
+        return evaluation, stated
+
+    @functools.cached_property
+    def _determinants(self) -> set[str]:
+        return {_determinant_name(s.name) for s in self.layout.sites}
+
+    def _log_probs(self, coordinates: Coordinates, key: PRNGKeyArray) -> tuple[dict, dict]:
+        """Log density of every site, unsummed, and the trace."""
+        place = functools.partial(_place, {s.name: s for s in self.layout.sites}, coordinates)
+        placed = substitute(seed(self.model, key), substitute_fn=place)
+        with _HoldObjective():
+            return compute_log_probs(placed, self.args, self.kwargs, {}, sum_log_prob=False)
+
+    def complaints(self, coordinates: Coordinates, key: PRNGKeyArray) -> list[str]:
+        """The sites whose log density is not finite at concrete coordinates, in words."""
+        log_probs, _ = self._log_probs(coordinates, key)
+        return [
+            f"the log density of '{name}' has {int(jnp.sum(~jnp.isfinite(log_prob)))} entries of "
+            f"{jnp.size(log_prob)} that are not finite"
+            for name, log_prob in log_probs.items()
+            if not bool(jnp.all(jnp.isfinite(log_prob)))
+        ]
+
+    def initial_values(
+        self, key: PRNGKeyArray, init_strategy: Callable, given: dict[str, Array]
+    ) -> dict[str, Array]:
+        """Constrained values of every latent site: as given, and by the strategy elsewhere."""
+        start = substitute(
+            substitute(seed(self.model, key), substitute_fn=init_strategy), data=given
+        )
+        with _HoldObjective(), trace() as tr:
+            start(*self.args, **self.kwargs)
+        return {s.name: tr[s.name]["value"] for s in self.layout.sites}
+
+    def coordinates(self, values: dict[str, Array], key: PRNGKeyArray) -> Coordinates:
+        """The coordinates of constrained values, particle axes in front."""
+        with _HoldObjective(), trace() as tr:
+            substitute(seed(self.model, key), data=values)(*self.args, **self.kwargs)
+        return {
+            s.name: to_front(
+                coordinate_of(s.chart, tr[s.name]["fn"].support, values[s.name]), s.particle_axis
+            )
+            for s in self.layout.sites
+        }
+
+    def report(self, evaluation: Evaluation) -> Sites:
+        """What a draw holds."""
+        return Sites(evaluation.values, evaluation.deterministics)
+
+    def global_potential(
+        self, particles: Coordinates, carry: PyTree, temperature_scale: Float[Array, ""] | float
+    ) -> Callable[[Coordinates, PRNGKeyArray], tuple[Float[Array, ""], Evaluation]]:
+        """-log joint density of the global sites, the particles being held.
+
+        `temperature_scale` multiplies the objective's temperature."""
+
+        def potential(globals_: Coordinates, key: PRNGKeyArray):
+            evaluation, stated = self.evaluate(particles | globals_, key)
+            energy = -(evaluation.log_global + evaluation.log_base_total())
+            if stated is not None:
+                measure = Measure.uniform(stated.points)
+                value = stated.functional.linearize(measure, carry, key).value
+                temperature = stated.temperature * temperature_scale
+                energy = energy + measure.size / temperature * value
+            return energy, evaluation
+
+        return potential
+
+
+class ModelField(Field):
+    """The field of a model's objective and particle plate, the global sites being held."""
+
+    problem: Any
+    globals_: Coordinates
+
+    def linearize(self, particles: Coordinates, carry: PyTree, key: PRNGKeyArray) -> Frozen:
+        evaluation, stated = self.problem.evaluate(particles | self.globals_, key)
+        at = stated.functional.linearize(Measure.uniform(stated.points), carry, key)
+        return Frozen(at.value, at.tangent, at.carry, evaluation)
+
+    def potentials(
+        self, frozen: Frozen, particles: Coordinates, key: PRNGKeyArray
+    ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+        evaluation, stated = self.problem.evaluate(particles | self.globals_, key)
+        variation = stated.functional.first_variation(frozen.tangent, stated.points)
+        return variation, evaluation.log_base
+
+    def init_carry(self, particles: Coordinates) -> PyTree:
+        _, stated = self.problem.evaluate(particles | self.globals_, jax.random.key(0))
+        return stated.functional.init_carry(Measure.uniform(stated.points))
+
+
+def to_front(x: Array, particle_axis: int | None) -> Array:
+    """Moves the particle axis to the front, where there is one."""
+    return x if particle_axis is None else jnp.moveaxis(x, particle_axis, 0)
+
+
+def _determinant_name(site: str) -> str:
+    return f"_{site}_log_det"
+
+
+def _place(sites: dict[str, Site], coordinates: Coordinates, message: dict) -> Array | None:
+    """The value of a latent site, from its coordinate, in a `substitute` handler.
+
+    Called in model order, so that the support is the one that earlier values give it."""
+    site = sites.get(message["name"])
+    if site is None or message["type"] != "sample":
+        return None
+    t = coordinates[site.name]
+    if site.particle_axis is not None:
+        t = jnp.moveaxis(t, 0, site.particle_axis)
+    index = message["infer"].get("_scan_current_index")
+    if index is not None and jnp.ndim(t) > len(message["fn"].shape()):
+        t = t[index]
+    x, log_det = value_of(site.chart, message["fn"], t)
+    if log_det is not None:
+        # A factor, not a side list: it survives `scan`, and sits in the plates of its site.
+        numpyro.factor(_determinant_name(site.name), log_det)
+    return x
+
+
+def _by_particle(log_prob: Array, dim: int, size: int) -> Float[Array, " n"]:
+    """Sums a log density over every batch axis but the particles'."""
+    if jnp.ndim(log_prob) < -dim:
+        return jnp.broadcast_to(jnp.sum(log_prob), (size,))
+    return jnp.sum(jnp.moveaxis(log_prob, dim, 0).reshape(size, -1), axis=1)

@@ -1,0 +1,200 @@
+"""What a mirror map is: a Legendre function, its gradient, its inverse gradient, its Hessian.
+
+A subclass owes `potential` and `slack`; everything else has a default from automatic
+differentiation, which closed forms override. Methods take one event; `Independent` and `jax.vmap`
+do the batching. An event is an array, or a pytree of arrays for a product of maps.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, DTypeLike, Float, PyTree
+
+from .linalg import inner
+from .metric import DenseMetric, Metric, ScaledMetric
+from .newton import newton_conjugate
+
+Event = PyTree[Float[Array, "..."]]
+Scalar = Float[Array, ""]
+
+
+class Observation(NamedTuple):
+    """What metric adaptation accumulates at a point.
+
+    coordinates: the coordinates that the adaptable weights belong to.
+    local_variance: diagonal of the inverse Hessian of the unweighted map at the point, in the
+      same coordinates: the variance that a step of unit length has there.
+    """
+
+    coordinates: PyTree
+    local_variance: PyTree
+
+
+class Moments(NamedTuple):
+    """Averages of observations over a warm-up window, each shaped like the coordinates.
+
+    mean, variance: of the coordinates. local_variance: average of `Observation.local_variance`.
+    """
+
+    mean: PyTree
+    variance: PyTree
+    local_variance: PyTree
+
+
+class MirrorMap(eqx.Module):
+    r"""A Legendre function `phi` on the interior of a convex set.
+
+    Primal points are `x`, dual points `y = grad phi(x)`; `x = grad phi*(y)`; the metric is
+    `G(x) = hess phi(x)`. On an affine set (a simplex, symmetric matrices) dual vectors are classes
+    modulo the normal directions: any representative may be passed, and any may come back.
+
+    A subclass implements `potential` and `slack`, states `self_concordance`, and overrides what
+    it knows in closed form.
+    """
+
+    #: Smallest known M with |D^3 phi[u,u,u]| <= 2 M (D^2 phi[u,u])^(3/2); 1 is standard
+    #: self-concordance, 0 a quadratic, infinity an unbounded ratio (entropy maps). A class with
+    #: parameters may make it a property.
+    self_concordance: ClassVar[float] = math.inf
+    #: Whether `diffuse` is available. A class with parts may make it a property.
+    has_exact_diffusion: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def potential(self, x: Event) -> Scalar:
+        """phi(x), for x in the interior."""
+
+    @abc.abstractmethod
+    def slack(self, x: Event) -> Scalar:
+        """Positive in the interior, zero on the boundary, negative or NaN outside.
+
+        In the units of the coordinates; infinite where there is no boundary."""
+
+    def grad(self, x: Event) -> Event:
+        """Dual point y = grad phi(x)."""
+        return jax.grad(self.potential)(x)
+
+    def conjugate_grad(self, y: Event, start: Event) -> Event:
+        """Primal point x = grad phi*(y), the maximiser of <y, x> - phi(x).
+
+        `start` is an interior point from which iterative solvers begin; closed forms ignore it.
+        NaN when a solver does not converge."""
+        return newton_conjugate(self, y, start)
+
+    def metric(self, x: Event) -> Metric:
+        """The Hessian G(x), factored once."""
+        flat, unravel = ravel_pytree(x)
+        hessian = jax.hessian(lambda z: self.potential(unravel(z)))(flat)
+        return DenseMetric(jnp.linalg.cholesky(hessian), unravel)
+
+    def noise_like(self, x: Event) -> PyTree:
+        """Zeros of the shape of the standard normal noise that `metric(x).sqrt` takes."""
+        return jax.tree.map(jnp.zeros_like, x)
+
+    def diffuse(self, x: Event, noise: PyTree, time: Scalar) -> Event:
+        """Pure diffusion dY = sqrt(2 G(X)) dB for `time`, started at primal x, without time
+        discretisation. Only where `has_exact_diffusion`."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed-form diffusion")
+
+    def diffusion_noise_like(self, x: Event) -> PyTree:
+        """Zeros of the shape of the standard normal noise that `diffuse` takes."""
+        raise NotImplementedError(f"{type(self).__name__} has no closed-form diffusion")
+
+    def observe(self, x: Event) -> Observation:
+        """Coordinates and local variances for metric adaptation.
+
+        Default: the event itself, with the average of the inverse Hessian's diagonal."""
+        flat, unravel = ravel_pytree(x)
+        basis = jnp.eye(flat.size, dtype=flat.dtype)
+        solve = self.metric(x).solve
+        diagonal = jax.vmap(lambda e: inner(unravel(e), solve(unravel(e))))(basis)
+        return Observation(x, unravel(diagonal))
+
+    def adaptable(self, dtype: DTypeLike) -> MirrorMap:
+        """The same map with free weights of this dtype, for warm-up to adapt."""
+        return Weighted(self, jnp.ones((), dtype))
+
+    def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
+        """This map rescaled for a law with these moments; `trust` in [0, 1] is how far to go
+        from the present scale, geometrically. Default: nothing to adapt."""
+        return self
+
+    def describe(self) -> str:
+        """A short name for reports."""
+        return type(self).__name__
+
+
+class Weighted(MirrorMap):
+    """phi_w(x) = w phi(x): a mirror step of size h under it is one of size h/w under phi.
+
+    The scalar weight is what warm-up adapts: w = E[tr G^-1] / tr Var(x), the number of steps of
+    unit length that fit into the spread of the law. Self-concordance: M / sqrt(w)."""
+
+    base: MirrorMap
+    weight: Float[Array, ""]
+
+    @property
+    def self_concordance(self) -> float | Scalar:
+        return self.base.self_concordance / jnp.sqrt(self.weight)
+
+    @property
+    def has_exact_diffusion(self) -> bool:
+        return self.base.has_exact_diffusion
+
+    def potential(self, x: Event) -> Scalar:
+        return self.weight * self.base.potential(x)
+
+    def slack(self, x: Event) -> Scalar:
+        return self.base.slack(x)
+
+    def grad(self, x: Event) -> Event:
+        return jax.tree.map(lambda y: self.weight * y, self.base.grad(x))
+
+    def conjugate_grad(self, y: Event, start: Event) -> Event:
+        return self.base.conjugate_grad(jax.tree.map(lambda v: v / self.weight, y), start)
+
+    def metric(self, x: Event) -> Metric:
+        return ScaledMetric(self.base.metric(x), self.weight)
+
+    def noise_like(self, x: Event) -> PyTree:
+        return self.base.noise_like(x)
+
+    def diffuse(self, x: Event, noise: PyTree, time: Scalar) -> Event:
+        # dY = sqrt(2 w G) dB for Y = w grad phi is the diffusion of phi, run for time / w.
+        return self.base.diffuse(x, noise, time / self.weight)
+
+    def diffusion_noise_like(self, x: Event) -> PyTree:
+        return self.base.diffusion_noise_like(x)
+
+    def observe(self, x: Event) -> Observation:
+        return self.base.observe(x)
+
+    def adaptable(self, dtype: DTypeLike) -> MirrorMap:
+        return self
+
+    def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
+        ratio = _total(moments.local_variance) / _total(moments.variance)
+        weight = interpolate_scale(self.weight, ratio, trust)
+        return Weighted(self.base.adapted(moments, trust), weight)
+
+    def describe(self) -> str:
+        return self.base.describe()
+
+
+def interpolate_scale(
+    old: Float[Array, "..."], new: Float[Array, "..."], trust: Scalar
+) -> Float[Array, "..."]:
+    """old^(1 - trust) new^trust; `old` where `new` is not a positive finite number, as after a
+    window in which a coordinate never moved."""
+    usable = jnp.isfinite(new) & (new > 0)
+    return jnp.where(usable, old * (jnp.where(usable, new, old) / old) ** trust, old)
+
+
+def _total(tree: PyTree) -> Scalar:
+    return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,95 @@
+"""The half square norm: ordinary Langevin dynamics."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .base import Event, MirrorMap, Observation, Scalar
+from .metric import DiagonalMetric, Metric
+
+
+class Euclidean(MirrorMap):
+    """phi(x) = |x|^2 / 2 on the whole space, for events of any shape. y = x, G = I.
+
+    Self-concordant with M = 0."""
+
+    self_concordance: ClassVar[float] = 0.0
+
+    def potential(self, x: Event) -> Scalar:
+        return 0.5 * jnp.sum(jnp.square(x))
+
+    def slack(self, x: Event) -> Scalar:
+        return jnp.full((), jnp.inf, x.dtype)
+
+    def grad(self, x: Event) -> Event:
+        return x
+
+    def conjugate_grad(self, y: Event, start: Event) -> Event:
+        return y
+
+    def metric(self, x: Event) -> Metric:
+        return DiagonalMetric(jnp.ones_like(x))
+
+    def observe(self, x: Event) -> Observation:
+        return Observation(x, jnp.ones_like(x))
+
+
+class ZeroSum(MirrorMap):
+    """phi(x) = |x|^2 / 2 on the arrays that sum to zero along each of their axes.
+
+    Dual vectors are classes modulo arrays that are constant along an axis; the conjugate takes
+    the means out. Self-concordant with M = 0."""
+
+    self_concordance: ClassVar[float] = 0.0
+
+    def potential(self, x: Event) -> Scalar:
+        return 0.5 * jnp.sum(jnp.square(x))
+
+    def slack(self, x: Event) -> Scalar:
+        return jnp.full((), jnp.inf, x.dtype)
+
+    def grad(self, x: Event) -> Event:
+        return x
+
+    def conjugate_grad(self, y: Event, start: Event) -> Event:
+        return centred(y)
+
+    def metric(self, x: Event) -> Metric:
+        return ZeroSumMetric(jnp.zeros_like(x))
+
+    def observe(self, x: Event) -> Observation:
+        kept = 1.0
+        for size in x.shape:
+            kept *= 1 - 1 / size
+        return Observation(x, jnp.full_like(x, kept))
+
+
+class ZeroSumMetric(Metric):
+    """The identity on arrays that sum to zero along each axis. `zero` gives the dtype."""
+
+    zero: Float[Array, "..."]
+
+    def apply(self, u: Event) -> Event:
+        return u
+
+    def solve(self, v: Event) -> Event:
+        return centred(v)
+
+    def sqrt(self, noise: Event) -> Event:
+        return noise
+
+    def log_det(self) -> Scalar:
+        return jnp.zeros((), self.zero.dtype)
+
+    def inverse_norm_sq(self, v: Event) -> Scalar:
+        return jnp.sum(jnp.square(centred(v)))
+
+
+def centred(v: Float[Array, "..."]) -> Float[Array, "..."]:
+    """v less its mean along every axis: the orthogonal projection onto zero sums."""
+    for axis in range(v.ndim):
+        v = v - jnp.mean(v, axis, keepdims=True)
+    return v

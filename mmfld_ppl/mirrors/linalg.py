@@ -1,0 +1,46 @@
+"""Products and solves that the maps share.
+
+Accelerators round float32 matrix products to fewer digits by default, which would put points
+outside of their sets; here they are asked for full precision.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jaxtyping import Array, Float, PyTree
+
+Matrix = Float[Array, "n n"]
+
+
+def inner(a: PyTree, b: PyTree) -> Float[Array, ""]:
+    """<a, b>, summed over the leaves."""
+    products = jax.tree.map(lambda u, v: jnp.sum(u * v), a, b)
+    return sum(jax.tree.leaves(products), start=jnp.zeros((), jax.tree.leaves(a)[0].dtype))
+
+
+def matmul(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+    """a b, to the precision of the dtype."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def symmetric(a: Matrix) -> Matrix:
+    """The symmetric part: dual vectors of symmetric matrices are classes modulo the rest. It makes
+    a matrix of standard normals standard in any orthonormal basis of symmetric matrices."""
+    return 0.5 * (a + a.T)
+
+
+def congruence(a: Matrix, b: Matrix) -> Matrix:
+    """a b a^T for a symmetric b, symmetric to the last digit."""
+    return symmetric(matmul(a, matmul(b, a.T)))
+
+
+def inverse_lower(factor: Matrix) -> Matrix:
+    """L^-1 of a lower triangular L."""
+    return jsl.solve_triangular(factor, jnp.eye(factor.shape[0], dtype=factor.dtype), lower=True)
+
+
+def log_det_from(factor: Matrix) -> Float[Array, ""]:
+    """log det L L^T of a triangular factor L, whatever the signs of its diagonal."""
+    return 2 * jnp.sum(jnp.log(jnp.abs(jnp.diagonal(factor))))

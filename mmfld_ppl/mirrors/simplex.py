@@ -1,0 +1,100 @@
+"""The probability simplex: a weighted log barrier."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, DTypeLike, Float, Int
+
+from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
+from .metric import DiagonalMetric, Metric, RestrictedMetric
+
+
+class Simplex(MirrorMap):
+    r"""phi(x) = -sum_i w_i log x_i on {x > 0, sum_i x_i = 1}.
+
+    y = -w / x; x_i = w_i / (nu - y_i) with nu the root of sum_i x_i = 1; G = diag(w / x^2).
+    Self-concordant with M = 1 / sqrt(min_i w_i), as a sum of weighted logarithms (Nesterov and
+    Nemirovskii 1994, proposition 2.1.1); attained as the x_i of the least weight tends to 0.
+
+    Warm-up adapts w_i to E[x_i^2] / Var(x_i), the number of relative steps of unit length that
+    fit into the spread of x_i. It is at least 1, so an adapted map has M <= 1."""
+
+    weights: Float[Array, " d"]
+
+    @property
+    def self_concordance(self) -> Scalar:
+        return 1 / jnp.sqrt(jnp.min(self.weights))
+
+    def potential(self, x: Event) -> Scalar:
+        return -jnp.sum(self.weights * jnp.log(x))
+
+    def slack(self, x: Event) -> Scalar:
+        return jnp.min(x)
+
+    def grad(self, x: Event) -> Event:
+        return -self.weights / x
+
+    def conjugate_grad(self, y: Event, start: Event) -> Event:
+        return barrier_weights(y, self.weights)
+
+    def metric(self, x: Event) -> Metric:
+        ambient = DiagonalMetric(jnp.sqrt(self.weights) / x)
+        return RestrictedMetric(ambient, jnp.ones_like(x), jnp.square(x) / self.weights)
+
+    def observe(self, x: Event) -> Observation:
+        # Of -sum log x_i in the ambient space: the present weights must not enter, since they are
+        # what adaptation replaces.
+        return Observation(x, jnp.square(x))
+
+    def adaptable(self, dtype: DTypeLike) -> MirrorMap:
+        return Simplex(self.weights.astype(dtype))
+
+    def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
+        ratio = moments.local_variance / moments.variance
+        return Simplex(interpolate_scale(self.weights, ratio, trust))
+
+    @classmethod
+    def of_size(cls, size: int, dtype: DTypeLike) -> Simplex:
+        """Unit weights."""
+        return cls(jnp.ones(size, dtype))
+
+
+class _Iterate(NamedTuple):
+    shift: Float[Array, ""]
+    excess: Float[Array, ""]
+    count: Int[Array, ""]
+
+
+def barrier_weights(
+    y: Float[Array, " d"], weights: Float[Array, " d"], max_steps: int = 64
+) -> Float[Array, " d"]:
+    """x_i = w_i / (nu - y_i) with the nu > max y that makes sum_i x_i = 1.
+
+    Newton's method on 1 / f(nu) = 1 for f(nu) = sum_i w_i / (nu - y_i). 1/f is concave and
+    increasing, and nearly linear, so that the iterates rise to the root from any start below it,
+    such as max_i (y_i + w_i). Five steps are typical, and thirteen the most that was found for
+    weights within 1e6 of each other. Works with nu - max y, which keeps x accurate to rounding
+    relative to each entry. NaN where y is not finite."""
+    tolerance = jnp.finfo(y.dtype).eps ** 0.5
+    below = jnp.max(y) - y
+
+    def improve(shift: Scalar) -> tuple[Scalar, Scalar]:
+        x = weights / (shift + below)
+        f = jnp.sum(x)
+        return shift + f * (f - 1) / jnp.sum(x * (x / weights)), f - 1
+
+    def unfinished(it: _Iterate) -> Bool[Array, ""]:
+        return (it.excess > tolerance) & (it.count < max_steps)
+
+    def iterate(it: _Iterate) -> _Iterate:
+        return _Iterate(*improve(it.shift), it.count + 1)
+
+    start = jnp.max(weights - below)
+    begin = _Iterate(start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))
+    end = jax.lax.while_loop(unfinished, iterate, begin)
+    x = weights / (end.shift + below)
+    # The error is now of the order of rounding; taking it out of the sum leaves none to drift.
+    return jnp.where(end.excess <= tolerance, x / jnp.sum(x), jnp.nan)

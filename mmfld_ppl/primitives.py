@@ -1,0 +1,102 @@
+"""What a mean-field model says beyond an ordinary one: `particles` and `objective`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array, Float, PyTree
+from numpyro.primitives import apply_stack
+
+from .functionals import Functional, as_functional
+from .measures import Measure
+
+
+class particles(numpyro.plate):
+    """A plate of `size` exchangeable particles, whose empirical measure is the unknown.
+
+        with mm.particles("atom", 500):
+            x = numpyro.sample("x", dist.Dirichlet(jnp.ones(3)))
+
+    The `sample` statements inside declare the base measure of one particle. To every NumPyro
+    handler and kernel this is an ordinary plate; `MMFLD` moves its particles by mean-field
+    dynamics. It cannot be subsampled."""
+
+    def __init__(self, name: str, size: int, *, dim: int | None = None) -> None:
+        apply_stack(_message(PARTICLES, f"{name}_particles", lambda: name))
+        super().__init__(name, size, dim=dim)
+
+
+class Objective(NamedTuple):
+    """What an `objective` statement hands to the kernel through its site's `infer` dictionary.
+
+    functional: F. points: the pytree of particle values that make the measure. temperature: tau.
+    """
+
+    functional: Functional
+    points: PyTree[Float[Array, "n ..."]]
+    temperature: Float[Array, ""] | float
+
+    def log_factor(self) -> Float[Array, ""]:
+        """-(N / tau) F(mu), mu the uniform measure on the points."""
+        measure = Measure.uniform(self.points)
+        return -measure.size / self.temperature * self.functional(measure)
+
+
+#: Message types that `MMFLD` listens to and other handlers let pass.
+PARTICLES = "particles"
+OBJECTIVE = "objective"
+
+
+def objective(
+    name: str,
+    functional: Functional | Callable[[Measure], Float[Array, ""]],
+    points: PyTree[Float[Array, "n ..."]],
+    *,
+    temperature: float | Float[Array, ""] = 1.0,
+) -> None:
+    r"""Minimise F(mu) + temperature * KL(mu | base), mu the measure of the particles.
+
+    functional: F, a `Functional` or a plain callable of a `Measure`.
+    points: the particles' values, an array or a pytree with the particles along the leading
+      axis: a site sampled in a `particles` plate, or a function of such sites, particle by
+      particle.
+    temperature: tau > 0.
+
+    To any other handler or kernel this is `numpyro.factor(name, -(N / temperature) * F(mu))`, the
+    N-particle version of the problem. One objective a model: add functionals with `F + G`.
+    Raises ValueError on a temperature that is not positive, or points without a particle axis."""
+    if isinstance(temperature, int | float) and not temperature > 0:
+        raise ValueError(
+            f"objective '{name}': the temperature must be positive, got {temperature}; as it "
+            "falls to 0 the minimiser of F alone is approached"
+        )
+    leaves = jax.tree.leaves(points)
+    sizes = {jnp.shape(leaf)[:1] for leaf in leaves}
+    if not leaves or len(sizes) != 1 or () in sizes:
+        raise ValueError(
+            f"objective '{name}': points must share a leading axis of particles, got shapes "
+            f"{[jnp.shape(leaf) for leaf in leaves]}"
+        )
+    stated = Objective(as_functional(functional), points, temperature)
+    message = apply_stack(_message(OBJECTIVE, f"{name}_objective", stated.log_factor))
+    unit = dist.Unit(message["value"])
+    infer = {"is_auxiliary": True, OBJECTIVE: stated}
+    numpyro.sample(name, unit, obs=unit.sample(None), infer=infer)
+
+
+def _message(kind: str, name: str, fn: Callable) -> dict:
+    return {
+        "type": kind,
+        "name": name,
+        "fn": fn,
+        "args": (),
+        "kwargs": {},
+        "value": None,
+        "infer": {},
+        "cond_indep_stack": [],
+    }

@@ -1,0 +1,46 @@
+"""The state that NumPyro's MCMC threads through a run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from .dynamics import AdaptationState, LangevinState, MeanFieldState
+
+
+class Static(eqx.Module):
+    """Something that is not an array, in a state."""
+
+    value: Any = eqx.field(static=True)
+
+
+class KernelState(NamedTuple):
+    """State of `MMFLD` and `ProjectedMFLD`.
+
+    i: steps so far. z: values of the sites. globals_, particles: states of the two blocks, () for
+    one that the model does not have. adaptation: of each block. supports: constraints of the sites
+    where the dynamics need them, else (). potential_energy: minus the log density of the values.
+    accept_prob: mean acceptance probability; accepted: of each block. step_size: of the particles,
+    or of an ordinary model.
+    diverging: whether a move was refused because something in it is not finite. objective: F(mu).
+    collective_ratio: r, see `dynamics.collective_ratio`. objective and collective_ratio are () in
+    an ordinary model. num_refused: moves refused for the reason above. layout: the sites."""
+
+    i: Int[Array, ""]
+    z: PyTree
+    globals_: LangevinState | tuple
+    particles: MeanFieldState | tuple
+    adaptation: dict[str, AdaptationState]
+    supports: PyTree
+    potential_energy: Float[Array, ""]
+    accept_prob: Float[Array, ""]
+    accepted: dict[str, Float[Array, ""]]
+    step_size: Float[Array, ""]
+    diverging: Bool[Array, ""]
+    objective: Float[Array, ""] | tuple
+    collective_ratio: Float[Array, ""] | tuple
+    num_refused: Int[Array, ""]
+    layout: Static
+    rng_key: PRNGKeyArray
