@@ -14,7 +14,8 @@ PIP_ARGS ?=
 JAX_CACHE ?= $(CURDIR)/.cache/jax
 
 BIN = $(VENV)/bin
-PYTEST = JAX_COMPILATION_CACHE_DIR="$(JAX_CACHE)" $(BIN)/python -m pytest -n $(WORKERS)
+CACHED = JAX_COMPILATION_CACHE_DIR="$(JAX_CACHE)" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
+PYTEST = $(if $(JAX_CACHE),$(CACHED)) $(BIN)/python -m pytest -n $(WORKERS)
 SOURCES = $(wildcard mmfld_ppl models examples benchmarks tests docs)
 
 .DEFAULT_GOAL := help

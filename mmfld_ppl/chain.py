@@ -68,22 +68,17 @@ class Chain:
         values = problem.initial_values(key_init, settings.init_strategy, given)
         coordinates = problem.coordinates(values, key_init)
         globals_, particles = (
-            {s.name: _floating(coordinates[s.name]) for s in problem.layout.block(mean_field)}
+            {s.name: coordinates[s.name].astype(s.dtype) for s in problem.layout.block(mean_field)}
             for mean_field in (False, True)
         )
         dtype = jnp.result_type(*jax.tree.leaves((globals_, particles)))
         step_size = 1.0 if callable(settings.step_size) else settings.step_size
-        adaptation = {}
-        if globals_:
-            geometry = product_of(problem.layout, maps, particles=False)
-            adaptation["globals"] = settings.adaptation.init(
-                geometry, step_size, num_warmup, globals_
-            )
-        if particles:
-            geometry = product_of(problem.layout, maps, particles=True)
-            adaptation["particles"] = settings.adaptation.init(
-                geometry, step_size, num_warmup, jax.tree.map(lambda x: x[0], particles)
-            )
+        adaptation, block = {}, "particles" if particles else "globals"
+        stacked = {"globals": jax.tree.map(lambda x: x[None], globals_), "particles": particles}
+        for name, units in stacked.items():
+            if units:
+                geometry = product_of(problem.layout, maps, particles=name == "particles")
+                adaptation[name] = settings.adaptation.init(geometry, step_size, num_warmup, units)
         state = KernelState(
             i=jnp.zeros((), jnp.int32),
             z=(),
@@ -102,16 +97,38 @@ class Chain:
             layout=Static(problem.layout),
             rng_key=key_run,
         )
-        if particles:
-            evaluation, _ = problem.evaluate(globals_ | particles, key_init)
-            dynamics = self._mean_field(state, globals_, evaluation.temperature)
-            block = dynamics.init(particles, key_init)
-            state = state._replace(particles=block)
-        if globals_:
-            block = self._langevin(state, particles).init(globals_, key_init)
-            state = state._replace(globals_=block)
-        state = self._report(state)
+        state = self._placed(state, globals_, particles, key_init)
+        scaled = {
+            name: settings.adaptation.first_scale(adapted, *self._units_and_slopes(state, name))
+            for name, adapted in adaptation.items()
+        }
+        state = state._replace(adaptation=scaled)
+        state = state._replace(step_size=jnp.asarray(self._step_size(state, block), dtype))
         return jax.tree.map(_like, state, state), self._valid(state)
+
+    def refresh(self, state: KernelState) -> KernelState:
+        """The same point and adaptation, the model's arguments having changed."""
+        positions = _positions(state.globals_), _positions(state.particles)
+        placed = self._placed(state, *positions, state.rng_key)
+        return jax.tree.map(_like, placed, state)
+
+    def _placed(
+        self,
+        state: KernelState,
+        globals_: dict[str, Array],
+        particles: dict[str, Array],
+        key: PRNGKeyArray,
+    ) -> KernelState:
+        """The state with its blocks at these positions, evaluated there."""
+        if particles:
+            evaluation, _ = self.problem.evaluate(globals_ | particles, key)
+            carry = state.particles.frozen.carry if state.particles else None
+            dynamics = self._mean_field(state, globals_, evaluation.temperature)
+            state = state._replace(particles=dynamics.init(particles, key, carry))
+        if globals_:
+            block = self._langevin(state, particles).init(globals_, key)
+            state = state._replace(globals_=block)
+        return self._report(state)
 
     def move(self, state: KernelState) -> KernelState:
         """Each block in turn."""
@@ -142,6 +159,7 @@ class Chain:
             rng_key=rng_key,
             accept_prob=sum(accepted.values()) / len(accepted),
             accepted=accepted,
+            step_size=self._step_size(before, "particles" if state.particles else "globals"),
             diverging=sum(refused) > 0,
             num_refused=sum(refused),
         )
@@ -149,21 +167,20 @@ class Chain:
 
     def adapt(self, state: KernelState) -> KernelState:
         """One update of every block's step size and metric, for the warm-up."""
-        adaptation, update = dict(state.adaptation), self.settings.adaptation.update
-        if state.globals_:
-            units = jax.tree.map(lambda x: x[None], state.globals_.position)
-            adaptation["globals"] = update(adaptation["globals"], units, state.accepted["globals"])
-        if state.particles:
-            adaptation["particles"] = update(
-                adaptation["particles"],
-                state.particles.particles,
-                state.accepted["particles"],
-                state.collective_ratio,
+        adaptation = {}
+        for block, adapted in state.adaptation.items():
+            ratio = state.collective_ratio if block == "particles" else 0.0
+            adaptation[block] = self.settings.adaptation.update(
+                adapted, *self._units_and_slopes(state, block), state.accepted[block], ratio
             )
         return state._replace(adaptation=adaptation)
 
     def _scale(self, i: Array) -> Array | float:
-        return 1.0 if self.settings.temperature is None else self.settings.temperature(i)
+        if self.settings.temperature is None:
+            return 1.0
+        scale = self.settings.temperature(i)
+        # A law of negative temperature would be another one: such moves are refused and reported.
+        return jnp.where(scale > 0, scale, jnp.nan)
 
     def _step_size(self, state: KernelState, block: str) -> Array:
         if callable(self.settings.step_size):
@@ -199,53 +216,48 @@ class Chain:
         )
 
     def _report(self, state: KernelState) -> KernelState:
-        """Fills in the values and statistics of the present point."""
+        """Fills in the values and densities of the present point."""
         evaluation = state.particles.frozen.aux if state.particles else state.globals_.aux
         log_density = evaluation.log_density()
-        block = "particles" if state.particles else "globals"
         if state.particles:
             value = state.particles.frozen.value
             size = state.particles.felt.variation.shape[0]
             state = state._replace(objective=value)
             log_density -= size / evaluation.temperature * value
-        return state._replace(
-            z=self.problem.report(evaluation),
-            potential_energy=-log_density,
-            step_size=jnp.asarray(self._step_size(state, block), log_density.dtype),
-        )
+        return state._replace(z=self.problem.report(evaluation), potential_energy=-log_density)
 
     def _valid(self, state: KernelState) -> Bool[Array, ""]:
         """Whether the point is inside every support, with finite density and slopes."""
         valid = jnp.isfinite(state.potential_energy)
-        if state.globals_:
-            inside = self._transition(state, "globals").inside
-            valid &= (inside(state.globals_.position) > 0) & all_finite(state.globals_.slope)
-        if state.particles:
-            inside = jax.vmap(self._transition(state, "particles").inside)
-            valid &= jnp.all(inside(state.particles.particles) > 0)
-            valid &= all_finite(state.particles.felt.slope)
+        for block, adapted in state.adaptation.items():
+            units, slopes = self._units_and_slopes(state, block)
+            valid &= all_finite(slopes)
+            for name, part in adapted.map.parts.items():
+                valid &= jnp.all(_inside(part, units[name]))
         return valid
+
+    def _units_and_slopes(self, state: KernelState, block: str) -> tuple[dict, dict]:
+        """The positions of a block and the slopes there, stacked."""
+        if block == "particles":
+            return state.particles.particles, state.particles.felt.slope
+        return jax.tree.map(lambda x: x[None], (state.globals_.position, state.globals_.slope))
 
     def complaints(self, state: KernelState) -> list[str]:
         """Why the point of a concrete state is not valid, in words."""
-        blocks = {
-            "globals": _positions(state.globals_),
-            "particles": _positions(state.particles),
-        }
         found = []
         for block, adapted in state.adaptation.items():
+            units, _ = self._units_and_slopes(state, block)
             for name, part in adapted.map.parts.items():
-                units = blocks[block][name]
-                slack = jax.vmap(part.slack)(units if block == "particles" else units[None])
-                if not bool(jnp.all(slack > 0)):
-                    support = self.problem.layout.site(name).support
-                    worst = units[jnp.argmin(slack)] if block == "particles" else units
+                inside = _inside(part, units[name])
+                if not bool(jnp.all(inside)):
+                    site = self.problem.layout.site(name)
                     found.append(
-                        f"site '{name}' is on or outside the boundary of its support {support} at "
-                        f"{worst}"
+                        f"site '{name}' is on or outside of the boundary of its support "
+                        f"{site.support}: {units[name][jnp.argmin(inside)]}"
                     )
         if not found:
-            found = self.problem.complaints(blocks["globals"] | blocks["particles"], state.rng_key)
+            positions = _positions(state.globals_) | _positions(state.particles)
+            found = self.problem.complaints(positions, state.rng_key)
         if state.particles and not bool(jnp.isfinite(state.objective)):
             found.append(f"objective '{self.problem.layout.objective}' is {state.objective}")
         return found
@@ -257,8 +269,15 @@ def _positions(block: LangevinState | MeanFieldState | tuple) -> dict[str, Array
     return block.particles if isinstance(block, MeanFieldState) else {}
 
 
-def _floating(x: Array) -> Array:
-    return jnp.asarray(x, jnp.result_type(x, jnp.float32))
+def _inside(part: MirrorMap, units: Array) -> Bool[Array, " n"]:
+    """Whether stacked points are in the interior of the support, and on the affine set where it
+    lies in one, as a simplex: only there do the gradients of phi and phi* undo each other."""
+
+    def inside(x: Array) -> Array:
+        back = part.conjugate_grad(part.grad(x), x)
+        return (part.slack(x) > 0) & jnp.all(jnp.abs(back - x) <= 1e-3 * (1 + jnp.abs(x)))
+
+    return jax.vmap(inside)(units)
 
 
 def _like(new: Array, old: Array) -> Array:

@@ -13,7 +13,7 @@ from jax import random
 from jaxtyping import Array, ArrayLike, Float
 from numpyro.distributions import constraints as nc
 from numpyro.distributions.util import validate_sample
-from scipy.special import gammaln, multigammaln
+from scipy.special import multigammaln
 
 from .constraints import ball, box, polytope, spectraplex
 from .constraints.basic import as_float
@@ -69,7 +69,7 @@ class UniformBall(dist.Distribution):
     @validate_sample
     def log_prob(self, value: Float[Array, "*batch d"]) -> Float[Array, "*batch"]:
         d = self.event_shape[0]
-        log_unit_volume = d / 2 * np.log(np.pi) - float(gammaln(d / 2 + 1))
+        log_unit_volume = d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)
         constant = -log_unit_volume - d * jnp.log(self.radius)
         return _constant_density(self, constant, value)
 
@@ -80,8 +80,8 @@ class UniformBall(dist.Distribution):
     @property
     def variance(self) -> Array:
         d = self.event_shape[0]
-        each = jnp.expand_dims(jnp.square(self.radius) / (d + 2), -1)
-        return jnp.broadcast_to(each, self.batch_shape + self.event_shape)
+        each = jnp.square(self.radius) / (d + 2)
+        return self.mean + jnp.expand_dims(each, -1)
 
 
 class UniformSpectraplex(dist.Distribution):
@@ -116,8 +116,8 @@ class UniformSpectraplex(dist.Distribution):
     @validate_sample
     def log_prob(self, value: Float[Array, "*batch n n"]) -> Float[Array, "*batch"]:
         n = self.event_shape[0]
-        log_volume = multigammaln((n + 1) / 2, n) - gammaln(n * (n + 1) / 2)
-        return _constant_density(self, -float(log_volume), value)
+        log_volume = float(multigammaln((n + 1) / 2, n)) - math.lgamma(n * (n + 1) / 2)
+        return _constant_density(self, -log_volume, value)
 
     @property
     def mean(self) -> Array:
@@ -169,9 +169,8 @@ class UniformPolytope(dist.Distribution):
     ) -> None:
         self._support: Any = polytope(A, b, C, c)
         *batch_shape, d, k = self._support.basis.shape
-        if num_steps is None:
-            num_steps = 8 * k * (k + 3)
-        self.num_steps = _size("UniformPolytope", "num_steps", num_steps, least=1)
+        steps = 8 * k * (k + 3) if num_steps is None else num_steps
+        self.num_steps = _size("UniformPolytope", "num_steps", steps, least=1)
         super().__init__(tuple(batch_shape), (d,), validate_args=validate_args)
 
     @nc.dependent_property(is_discrete=False, event_dim=1)
@@ -209,14 +208,14 @@ def UniformBox(
 
     Raises:
         ValueError: both are scalars; or low < high fails for a coordinate."""
+    interval = box(low, high).base_constraint
+    low, high = interval.lower_bound, interval.upper_bound
     if jnp.ndim(low) == 0 and jnp.ndim(high) == 0:
         raise ValueError(
             "UniformBox needs a vector as low or high, got two scalars; "
             "a single coordinate is dist.Uniform(low, high)"
         )
-    interval = box(low, high).base_constraint
-    uniform = dist.Uniform(interval.lower_bound, interval.upper_bound, validate_args=validate_args)
-    return uniform.to_event(1)
+    return dist.Uniform(low, high, validate_args=validate_args).to_event(1)
 
 
 def hit_and_run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from .chain import Chain
+from .latent import Site
 from .state import KernelState
 
 #: Draws of the initial values before giving up.
@@ -85,8 +86,10 @@ def require_valid(
     )
 
 
-def checked_params(sites: list[str], given: Any) -> dict[str, Array]:
-    """`init_params` as a dictionary of some of these sites."""
+def checked_params(sites: Sequence[Site], given: Any, single: bool) -> dict[str, Array]:
+    """`init_params` as a dictionary of some of these sites, in the sites' dtypes.
+
+    single: whether it is for one chain, and not for several along the leading axis."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
@@ -94,9 +97,19 @@ def checked_params(sites: list[str], given: Any) -> dict[str, Array]:
             f"init_params must be a dictionary of constrained values by site name, got "
             f"{type(given).__name__}"
         )
-    unknown = sorted(set(given) - set(sites))
+    known = {site.name: site for site in sites}
+    unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(
-            f"init_params has values for {unknown}, which are not latent sites; these are {sites}"
+            f"init_params has values for {unknown}, which are not latent sites; these are "
+            f"{sorted(known)}"
         )
-    return dict(given)
+    params = {name: jnp.asarray(value, known[name].dtype) for name, value in given.items()}
+    for name, value in params.items():
+        shape, expected = value.shape[0 if single else 1 :], known[name].value_shape
+        if shape != expected:
+            raise ValueError(
+                f"init_params['{name}'] has shape {shape}, the site takes {expected}"
+                + ("" if single else "; these are shapes without the leading axis of chains")
+            )
+    return params

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import math
 import warnings
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
+from numpyro.distributions.constraints import Constraint
 from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
@@ -59,9 +62,14 @@ class LangevinKernel(MCMCKernel):
                 "support= goes with potential_fn=: a constraint, or a pytree of constraints like "
                 "init_params; a model states its own supports"
             )
-        step_size = settings.step_size
-        if not callable(step_size) and not step_size > 0:
-            raise ValueError(f"step_size must be positive, or a schedule, got {step_size}")
+        require_positive("step_size", settings.step_size)
+        if settings.temperature is not None and not callable(settings.temperature):
+            raise TypeError(
+                "temperature must be a schedule of the step's index, got "
+                f"{settings.temperature!r}; a fixed temperature belongs to the model: "
+                "mm.objective(..., temperature=...)"
+            )
+        require_positive("temperature", settings.temperature or 1.0)
         self._model, self._potential_fn, self._support = model, potential_fn, support
         self._mirror_maps, self._strict = dict(mirror_maps or {}), strict
         self._settings = settings
@@ -79,14 +87,17 @@ class LangevinKernel(MCMCKernel):
         anew until density and slopes are finite.
         Raises ValueError where there is no such point, saying which site is the reason."""
         single = is_prng_key(rng_key)
-        key = rng_key if single else rng_key[0]
         one = init_params if single else jax.tree.map(lambda v: v[0], init_params)
-        problem, maps, supports = self._read(key, model_args, model_kwargs or {}, one)
+        # With the same key for all chains, and eagerly also inside of `pmap`: what is read must
+        # be the same for all of them.
+        with jax.ensure_compile_time_eval():
+            problem, maps, supports = self._read(
+                jax.random.key(0), model_args, model_kwargs or {}, one
+            )
         if self._model is None:
             names, leaves, _ = flatten_named(init_params)
-            given = dict(zip(names, leaves, strict=True))
-        else:
-            given = checked_params([s.name for s in problem.layout.sites], init_params)
+            init_params = dict(zip(names, leaves, strict=True))
+        given = checked_params(problem.layout.sites, init_params, single)
         chain = Chain(problem, self._settings)
 
         def attempt(key, given):
@@ -99,10 +110,7 @@ class LangevinKernel(MCMCKernel):
 
     def sample(self, state: KernelState, model_args, model_kwargs) -> KernelState:
         """One step, and in the warm-up one update of the adaptation."""
-        chain = Chain(
-            self._problem(state.layout.value, state.z, model_args, model_kwargs or {}),
-            self._settings,
-        )
+        chain = self._chain(state, model_args, model_kwargs)
         move, adapt = chain.move, chain.adapt
         if not is_prng_key(state.rng_key):
             move, adapt = jax.vmap(move), jax.vmap(adapt)
@@ -112,6 +120,19 @@ class LangevinKernel(MCMCKernel):
         # One decision for all chains, so that `cond` stays a branch and is not a `select`.
         warming = jnp.any(next(iter(state.adaptation.values())).warming())
         return jax.lax.cond(warming, adapt, lambda s: s, state)
+
+    def refresh(self, state: KernelState, model_args, model_kwargs) -> KernelState:
+        """The state at the same point under other model arguments, for `numpyro.infer.Gibbs`."""
+        refresh = self._chain(state, model_args, model_kwargs).refresh
+        return refresh(state) if is_prng_key(state.rng_key) else jax.vmap(refresh)(state)
+
+    def wrap_model(self, wrapper: Callable) -> LangevinKernel:
+        """The same kernel for `wrapper(model)`, for `numpyro.infer.Gibbs`."""
+        if self._model is None:
+            return self
+        kernel = copy.copy(self)
+        kernel._model = wrapper(self._model)
+        return kernel
 
     def postprocess_fn(self, model_args, model_kwargs):
         """Draws are already constrained: deterministic sites join them."""
@@ -129,6 +150,10 @@ class LangevinKernel(MCMCKernel):
         chart, block. A kernel with potential_fn= takes init_params instead."""
         params = args[0] if self._model is None and args else None
         return self._read(jax.random.key(0), args, kwargs, params)[0].layout.describe()
+
+    def _chain(self, state: KernelState, args: tuple, kwargs: dict | None) -> Chain:
+        problem = self._problem(state.layout.value, state.z, args, kwargs or {})
+        return Chain(problem, self._settings)
 
     def _problem(self, layout: Layout, z: PyTree, args: tuple, kwargs: dict):
         if self._model is None:
@@ -154,11 +179,16 @@ class LangevinKernel(MCMCKernel):
                 "metropolize=True needs the same density at both ends of a move, and this model's "
                 f"changes from step to step: {problem.layout.stochastic}; pass metropolize=False"
             )
-        self._check_maps(maps)
+        self._check_geometry(problem.layout, maps, supports)
         return problem, maps, supports
 
-    def _check_maps(self, maps: Mapping[str, MirrorMap]) -> None:
-        """Hook for a kernel's own advice about the maps of the sites."""
+    def _check_geometry(
+        self,
+        layout: Layout,
+        maps: Mapping[str, MirrorMap],
+        supports: Mapping[str, Constraint],
+    ) -> None:
+        """Hook for what a kernel asks of the sites' maps and of their coordinates' supports."""
 
 
 class MMFLD(LangevinKernel):
@@ -236,15 +266,25 @@ class MMFLD(LangevinKernel):
         )
         super().__init__(model, potential_fn, support, mirror_maps, strict, settings)
 
-    def _check_maps(self, maps: Mapping[str, MirrorMap]) -> None:
-        if self._settings.metropolize or self._diffusion != "one-step":
-            return
+    def _check_geometry(
+        self,
+        layout: Layout,
+        maps: Mapping[str, MirrorMap],
+        supports: Mapping[str, Constraint],
+    ) -> None:
         for name, map in maps.items():
-            if not jnp.isfinite(map.self_concordance):
+            if self._diffusion == "exact":
+                if not map.has_exact_diffusion:
+                    raise ValueError(
+                        f"site '{name}': diffusion='exact' needs a map with a closed-form "
+                        f"diffusion, and {map.describe()} has none; choose another by "
+                        "mirror_maps=, or use diffusion='one-step' or a number of sub-steps"
+                    )
+            elif not (self._settings.metropolize or _self_concordant(map)):
                 warnings.warn(
                     f"site '{name}': {map.describe()} is not self-concordant, and unadjusted "
-                    "one-step diffusion under it collapses onto the boundary or overflows (the "
-                    "noise is unbounded in the local norm); use the default map of the support, "
+                    "dynamics under it collapse onto the boundary or overflow (the noise is "
+                    "unbounded in the local norm); use the default map of the support, "
                     "diffusion='exact' where it is available, or metropolize=True",
                     stacklevel=4,
                 )
@@ -289,6 +329,34 @@ class ProjectedMFLD(LangevinKernel):
             keep_supports=True,
         )
         super().__init__(model, potential_fn, support, None, True, settings)
+
+    def _check_geometry(
+        self,
+        layout: Layout,
+        maps: Mapping[str, MirrorMap],
+        supports: Mapping[str, Constraint],
+    ) -> None:
+        for site in layout.sites:
+            try:
+                projection(supports[site.name], site.shape)
+            except ValueError as error:
+                raise ValueError(f"site '{site.name}': {error}") from None
+
+
+def require_positive(name: str, value: float | Schedule) -> None:
+    """Raises unless `value` is a positive number, or a schedule that begins with one."""
+    first, where = value, ""
+    if callable(value):
+        first, where = value(jnp.zeros((), jnp.int32)), " at step 0"
+    if jnp.shape(first) or not first > 0:
+        raise ValueError(
+            f"{name} must be a positive number or a schedule of the step's index, got {first}{where}"
+        )
+
+
+def _self_concordant(map: MirrorMap) -> bool:
+    constant = map.self_concordance
+    return isinstance(constant, jax.core.Tracer) or math.isfinite(constant)
 
 
 def _mirror(diffusion: str | int, map: Product, supports: PyTree, shapes: Shapes) -> Mirror:

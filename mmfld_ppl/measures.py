@@ -62,6 +62,6 @@ class Measure(eqx.Module):
         """Number of atoms N."""
         return self.weights.shape[0]
 
-    def mean(self, values: Float[Array, "n ..."]) -> Float[Array, "..."]:
-        """The integral sum_i weights[i] * values[i] of a function with these values at the atoms."""
+    def mean(self, values: Float[Array, "n ..."]) -> Float[Array, " ..."]:
+        """The integral sum_i weights[i] * values[i] of a function with these values."""
         return jnp.tensordot(self.weights, values, axes=1)

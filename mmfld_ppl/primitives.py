@@ -7,13 +7,20 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, PyTree
-from numpyro.primitives import apply_stack
+from numpyro.primitives import Messenger, apply_stack
 
 from .functionals import Functional, as_functional
 from .measures import Measure
+
+
+#: Message types that `MMFLD` listens to and other handlers let pass. In a trace they stand beside
+#: the plate, and the site, whose names they extend.
+PARTICLES = "particles"
+OBJECTIVE = "objective"
 
 
 class particles(numpyro.plate):
@@ -27,7 +34,12 @@ class particles(numpyro.plate):
     dynamics. It cannot be subsampled."""
 
     def __init__(self, name: str, size: int, *, dim: int | None = None) -> None:
-        apply_stack(_message(PARTICLES, f"{name}_particles", lambda: name))
+        if not isinstance(size, int | np.integer) or size < 1:
+            raise ValueError(
+                f"particles '{name}': the number of particles must be a positive integer, got "
+                f"{size!r}; a size that comes in a traced argument has to be static"
+            )
+        apply_stack(_message(PARTICLES, f"{name}_{PARTICLES}", lambda: None))
         super().__init__(name, size, dim=dim)
 
 
@@ -47,11 +59,6 @@ class Objective(NamedTuple):
         return -measure.size / self.temperature * self.functional(measure)
 
 
-#: Message types that `MMFLD` listens to and other handlers let pass.
-PARTICLES = "particles"
-OBJECTIVE = "objective"
-
-
 def objective(
     name: str,
     functional: Functional | Callable[[Measure], Float[Array, ""]],
@@ -69,11 +76,13 @@ def objective(
 
     To any other handler or kernel this is `numpyro.factor(name, -(N / temperature) * F(mu))`, the
     N-particle version of the problem. One objective a model: add functionals with `F + G`.
-    Raises ValueError on a temperature that is not positive, or points without a particle axis."""
-    if isinstance(temperature, int | float) and not temperature > 0:
+    Raises ValueError on a temperature that is not one positive number, or points without a
+    particle axis."""
+    traced = isinstance(temperature, jax.core.Tracer)
+    if np.shape(temperature) or not (traced or np.asarray(temperature) > 0):
         raise ValueError(
-            f"objective '{name}': the temperature must be positive, got {temperature}; as it "
-            "falls to 0 the minimiser of F alone is approached"
+            f"objective '{name}': the temperature must be one positive number, got {temperature}; "
+            "as it falls to 0 the minimiser of F alone is approached"
         )
     leaves = jax.tree.leaves(points)
     sizes = {jnp.shape(leaf)[:1] for leaf in leaves}
@@ -83,10 +92,18 @@ def objective(
             f"{[jnp.shape(leaf) for leaf in leaves]}"
         )
     stated = Objective(as_functional(functional), points, temperature)
-    message = apply_stack(_message(OBJECTIVE, f"{name}_objective", stated.log_factor))
+    message = apply_stack(_message(OBJECTIVE, f"{name}_{OBJECTIVE}", stated.log_factor))
     unit = dist.Unit(message["value"])
     infer = {"is_auxiliary": True, OBJECTIVE: stated}
     numpyro.sample(name, unit, obs=unit.sample(None), infer=infer)
+
+
+class hold_objective(Messenger):
+    """Keeps objectives from being computed: their sites hold what was stated, and a factor of 0."""
+
+    def process_message(self, msg):
+        if msg["type"] == OBJECTIVE:
+            msg["value"] = jnp.zeros(())
 
 
 def _message(kind: str, name: str, fn: Callable) -> dict:

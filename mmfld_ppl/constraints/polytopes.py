@@ -147,14 +147,16 @@ def _interiors(exact: tuple[np.ndarray, ...], eps: float) -> geometry.Interior:
     ranks = (2, 1, 2, 1)
     batch = np.broadcast_shapes(*(x.shape[: x.ndim - r] for x, r in zip(exact, ranks, strict=True)))
     if not batch:
-        return geometry.interior(*exact, eps)
+        A, b, C, c = exact
+        return geometry.interior(A, b, C, c, eps)
     full = [
         np.broadcast_to(x, batch + x.shape[x.ndim - r :]) for x, r in zip(exact, ranks, strict=True)
     ]
     found = []
     for index in np.ndindex(batch):
+        A, b, C, c = (x[index] for x in full)
         try:
-            found.append(geometry.interior(*(x[index] for x in full), eps))
+            found.append(geometry.interior(A, b, C, c, eps))
         except ValueError as error:
             raise ValueError(f"at batch index {index}: {error}") from error
     dimensions = {x.basis.shape[1] for x in found}

@@ -9,14 +9,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from ..mirrors import MirrorMap
+from ..mirrors import MirrorMap, Moments
 from .step_size import DualAveraging, DualAveragingState
 from .welford import Welford, welford_init, welford_moments, welford_update
 
-#: Where the metric is re-estimated, as fractions of the warm-up; the rest settles the step size.
-WINDOW_ENDS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.85)
-#: Windows shorter than this say too little about a variance.
-SHORTEST_WINDOW = 10
+#: Length of the windows in which the metric is estimated while the points may still be travelling.
+EARLY_WINDOW = 10
+#: Where these end, as a fraction of the warm-up; each later one is twice as long as the one before.
+EARLY_END = 0.35
+#: Where the last window ends, as a fraction of the warm-up; the rest settles the step size.
+LAST_WINDOW_END = 0.85
 
 
 class AdaptationState(NamedTuple):
@@ -49,24 +51,38 @@ class Adaptation(eqx.Module):
     at the same time: the statistic is min(accept_prob, target^(2r)), which meets its target at
     whichever comes first.
     The metric: at the end of each window every map gets the weights of the moments it saw
-    (`MirrorMap.adapted`), trusted more the longer the window, and the step search restarts."""
+    (`MirrorMap.adapted`), trusted more the longer the window, and the step search restarts. Before
+    the first window the slope at the starting point sets the scale of each coordinate, so that the
+    first step is of the right order on any scale."""
 
     target_accept_prob: float
     adapt_step_size: bool
     adapt_metric: bool
 
     def init(
-        self, map: MirrorMap, step_size: float, num_warmup: int, unit: PyTree
+        self, map: MirrorMap, step_size: float, num_warmup: int, units: PyTree
     ) -> AdaptationState:
-        """`unit`: one event of the map, for shapes and dtype."""
-        dtype = jax.tree.leaves(unit)[0].dtype
+        """`units`: events of the map, stacked along the leading axis."""
+        dtype = jax.tree.leaves(units)[0].dtype
         if self.adapt_metric:
             map = map.adaptable(dtype)
+        unit = jax.tree.map(lambda x: x[0], units)
         averaging = self._search.init(jnp.asarray(step_size, dtype))
         like = jax.eval_shape(lambda m, x: m.observe(x), map, unit)
         window = welford_init(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), like))
         counts = (jnp.zeros((), jnp.int32), jnp.asarray(num_warmup, jnp.int32))
         return AdaptationState(map, averaging, window, *counts, _window_ends(num_warmup))
+
+    def first_scale(self, state: AdaptationState, units: PyTree, slopes: PyTree) -> AdaptationState:
+        """With the map scaled by the slopes of the potential at the starting points."""
+        if not self.adapt_metric:
+            return state
+        seen = self._observe(state.map, state.window, units, slopes)
+        moments = welford_moments(seen)
+        # One point has no spread: take slopes to be as spread out as they are large.
+        score = jax.tree.map(lambda m, v: jnp.square(m) + v, seen.score_mean, moments.score)
+        moments = moments._replace(variance=None, score=score)
+        return state._replace(map=_adapted(state.map, moments, 1.0))
 
     @property
     def _search(self) -> DualAveraging:
@@ -76,35 +92,52 @@ class Adaptation(eqx.Module):
         self,
         state: AdaptationState,
         units: PyTree,
+        slopes: PyTree,
         accept_prob: Float[Array, ""],
         collective_ratio: Float[Array, ""] | float = 0.0,
     ) -> AdaptationState:
-        """After a warm-up step that left these units, stacked along the leading axis."""
+        """After a warm-up step that left these units, stacked along the leading axis, with these
+        slopes of the potential."""
         averaging, window, map = state.averaging, state.window, state.map
         if self.adapt_step_size:
             bound = self.target_accept_prob ** (2 * jnp.maximum(collective_ratio, 0))
             averaging = self._search.update(averaging, jnp.minimum(accept_prob, bound))
         if self.adapt_metric:
-            window = welford_update(window, jax.vmap(map.observe)(units))
+            window = self._observe(map, window, units, slopes)
             closing = jnp.any(state.count + 1 == state.ends)
             map, averaging, window = jax.lax.cond(
                 closing, self._close_window, lambda *same: same, map, averaging, window
             )
         return state._replace(map=map, averaging=averaging, window=window, count=state.count + 1)
 
+    def _observe(
+        self, map: MirrorMap, window: Welford, units: PyTree, slopes: PyTree
+    ) -> Welford:
+        pulled = jax.vmap(map.pull_slope)(units, slopes)
+        return welford_update(window, jax.vmap(map.observe)(units), pulled)
+
     def _close_window(
         self, map: MirrorMap, averaging: DualAveragingState, window: Welford
     ) -> tuple[MirrorMap, DualAveragingState, Welford]:
         trust = window.steps / (window.steps + 5)
-        adapted = map.adapted(welford_moments(window), trust)
-        adapted = jax.tree.map(lambda new, old: new.astype(old.dtype), adapted, map)
+        adapted = _adapted(map, welford_moments(window), trust)
         if self.adapt_step_size:
             averaging = self._search.init(jnp.exp(averaging.log_step))
         return adapted, averaging, jax.tree.map(jnp.zeros_like, window)
 
 
+def _adapted(map: MirrorMap, moments: Moments, trust: Float[Array, ""] | float) -> MirrorMap:
+    adapted = map.adapted(moments, trust)
+    return jax.tree.map(lambda new, old: new.astype(old.dtype), adapted, map)
+
+
 def _window_ends(num_warmup: int) -> Int[Array, " w"]:
-    ends = [int(fraction * num_warmup) for fraction in WINDOW_ENDS]
-    starts = [0, *ends[:-1]]
-    kept = [e if e - s >= SHORTEST_WINDOW else -1 for s, e in zip(starts, ends, strict=True)]
-    return jnp.asarray(kept, jnp.int32)
+    """Where windows end. One that could not be followed by its double takes all that is left; -1,
+    never reached, where the warm-up is too short for any."""
+    stop, end, size, ends = int(LAST_WINDOW_END * num_warmup), 0, EARLY_WINDOW, []
+    while end + size <= stop:
+        late = end >= EARLY_END * num_warmup
+        size = 2 * size if late else size
+        end = stop if late and end + 3 * size > stop else end + size
+        ends.append(end)
+    return jnp.asarray(ends or [-1], jnp.int32)

@@ -15,13 +15,16 @@ class Welford(NamedTuple):
     """Sums over the observations so far, in the manner of Welford 1962 for batches.
 
     count: observations. steps: batches. mean, squares: mean of the coordinates and sum of
-    squared deviations from it. local_variance: mean local variance."""
+    squared deviations from it. local_variance: mean local variance. score_mean, score_squares: as
+    mean and squares, for the slopes in units of the local variance."""
 
     count: Float[Array, ""]
     steps: Float[Array, ""]
     mean: PyTree
     squares: PyTree
     local_variance: PyTree
+    score_mean: PyTree
+    score_squares: PyTree
 
 
 def welford_init(like: Observation) -> Welford:
@@ -29,34 +32,46 @@ def welford_init(like: Observation) -> Welford:
     leaf = jax.tree.leaves(like)[0]
     zero = jnp.zeros((), leaf.dtype)
     zeros = jax.tree.map(jnp.zeros_like, like)
-    return Welford(zero, zero, zeros.coordinates, zeros.coordinates, zeros.local_variance)
+    return Welford(zero, zero, zeros.coordinates, zeros.coordinates, *3 * (zeros.local_variance,))
 
 
-def welford_update(state: Welford, batch: Observation) -> Welford:
-    """Adds the observations of a batch of units, stacked along the leading axis."""
+def welford_update(state: Welford, batch: Observation, slopes: PyTree) -> Welford:
+    """Adds the observations of a batch of units, stacked along the leading axis.
+
+    slopes: of the potential at each, in the coordinates of the observations."""
     size = jax.tree.leaves(batch)[0].shape[0]
     count = state.count + size
     share = size / count
 
-    def merge(mean, squares, x):
-        batch_mean = jnp.mean(x, axis=0)
-        gap = batch_mean - mean
-        within = jnp.sum(jnp.square(x - batch_mean), axis=0)
-        return mean + share * gap, squares + within + state.count * share * jnp.square(gap)
+    def average(old, new):
+        return jax.tree.map(lambda a, b: a + share * (jnp.mean(b, axis=0) - a), old, new)
 
-    merged = jax.tree.map(merge, state.mean, state.squares, batch.coordinates)
-    mean, squares = jax.tree.transpose(
-        jax.tree.structure(state.mean), jax.tree.structure((0, 0)), merged
+    def spread(mean, squares, new):
+        def add(mean, squares, x):
+            batch_mean = jnp.mean(x, axis=0)
+            within = jnp.sum(jnp.square(x - batch_mean), axis=0)
+            return squares + within + state.count * share * jnp.square(batch_mean - mean)
+
+        return jax.tree.map(add, mean, squares, new)
+
+    scores = jax.tree.map(lambda v, g: jnp.sqrt(v) * g, batch.local_variance, slopes)
+    return Welford(
+        count,
+        state.steps + 1,
+        average(state.mean, batch.coordinates),
+        spread(state.mean, state.squares, batch.coordinates),
+        average(state.local_variance, batch.local_variance),
+        average(state.score_mean, scores),
+        spread(state.score_mean, state.score_squares, scores),
     )
-    local = jax.tree.map(
-        lambda old, new: old + share * (jnp.mean(new, axis=0) - old),
-        state.local_variance,
-        batch.local_variance,
-    )
-    return Welford(count, state.steps + 1, mean, squares, local)
 
 
 def welford_moments(state: Welford) -> Moments:
     """Mean, variance and mean local variance of what was seen."""
-    variance = jax.tree.map(lambda s: s / jnp.maximum(state.count - 1, 1), state.squares)
-    return Moments(state.mean, variance, state.local_variance)
+
+    def variance(squares):
+        return jax.tree.map(lambda s: s / jnp.maximum(state.count - 1, 1), squares)
+
+    return Moments(
+        state.mean, variance(state.squares), state.local_variance, variance(state.score_squares)
+    )

@@ -8,8 +8,10 @@ Everything that the dynamics need is in it: drift, Metropolis ratio, proximal Gi
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
-from typing import NamedTuple
+import functools
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -127,7 +129,7 @@ class Autodiff(Functional):
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
     ) -> Linearization:
-        value = require_scalar(self.function(measure), "a functional given as a function")
+        value = scalar(self.function, "a functional given as a function")(measure)
         if not _depends(lambda w: self.function(Measure(measure.points, w)), measure.weights):
             raise ValueError(
                 "the function given as a functional never reads the weights of its measure, so its "
@@ -166,7 +168,7 @@ class Sum(Functional):
             for term, c, k in zip(self.terms, carries, keys, strict=True)
         ]
         return Linearization(
-            sum(part.value for part in parts),
+            add(part.value for part in parts),
             tuple(part.tangent for part in parts),
             tuple(part.carry for part in parts),
         )
@@ -174,7 +176,7 @@ class Sum(Functional):
     def first_variation(
         self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
     ) -> Float[Array, " m"]:
-        return sum(
+        return add(
             term.first_variation(t, points) for term, t in zip(self.terms, tangent, strict=True)
         )
 
@@ -223,11 +225,21 @@ def as_functional(functional: Functional | Callable[[Measure], Float[Array, ""]]
     )
 
 
-def require_scalar(value: Array, name: str) -> Float[Array, ""]:
-    """`value`, or a ValueError that says by `name` which function should have given a number."""
-    if jnp.shape(value):
-        raise ValueError(f"{name} must give one number, got an array of shape {jnp.shape(value)}")
-    return value
+def scalar(function: Callable[..., Array], name: str) -> Callable[..., Float[Array, ""]]:
+    """`function`, with a ValueError that names it when its value is not one number."""
+
+    def checked(*arguments: Any) -> Float[Array, ""]:
+        value = function(*arguments)
+        if jnp.shape(value):
+            raise ValueError(f"{name} must give one number, got shape {jnp.shape(value)}")
+        return value
+
+    return checked
+
+
+def add(values: Iterable[Array]) -> Array:
+    """The sum of at least one array."""
+    return functools.reduce(operator.add, values)
 
 
 def _depends(function: Callable[[Array], Array], argument: Array) -> bool:

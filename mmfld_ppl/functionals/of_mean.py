@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
-from .base import Functional, Linearization, require_scalar
+from .base import Functional, Linearization, add, scalar
 
 
 class OfMean(Functional):
@@ -51,27 +51,24 @@ class OfMean(Functional):
         value, slope = jnp.zeros((), measure.weights.dtype), None
         if self.outer is not None:
             mean = jax.tree.map(measure.mean, jax.vmap(self.feature)(measure.points))
-            value, slope = jax.value_and_grad(self._outer)(mean)
+            outer = scalar(self.outer, "the outer function of OfMean")
+            value, slope = jax.value_and_grad(outer)(mean)
         if self.potential is not None:
-            value = value + measure.mean(jax.vmap(self._potential)(measure.points))
+            potential = scalar(self.potential, "the potential of OfMean")
+            value = value + measure.mean(jax.vmap(potential)(measure.points))
         return Linearization(value, slope, None)
 
     def first_variation(
         self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
     ) -> Float[Array, " m"]:
-        def at(x: PyTree) -> Float[Array, ""]:
-            total = 0.0 if self.potential is None else self._potential(x)
-            return total if self.outer is None else total + inner(tangent, self.feature(x))
-
-        return jax.vmap(at)(points)
-
-    def _outer(self, mean: PyTree) -> Float[Array, ""]:
-        return require_scalar(self.outer(mean), "the outer function of OfMean")
-
-    def _potential(self, x: PyTree) -> Float[Array, ""]:
-        return require_scalar(self.potential(x), "the potential of OfMean")
+        terms = []
+        if self.outer is not None:
+            terms.append(lambda x: inner(tangent, self.feature(x)))
+        if self.potential is not None:
+            terms.append(self.potential)
+        return add(jax.vmap(term)(points) for term in terms)
 
 
 def inner(a: PyTree, b: PyTree) -> Float[Array, ""]:
     """<a, b> over the leaves of two pytrees."""
-    return sum(jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)))
+    return add(jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)))

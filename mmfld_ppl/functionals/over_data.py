@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..measures import Measure
-from .base import Functional, Linearization, require_scalar
+from .base import Functional, Linearization, scalar
 from .of_mean import inner
 
 
@@ -57,15 +57,17 @@ class EmpiricalRisk(Functional):
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
     ) -> Linearization:
         rows = _draw(key, self.data, self.batch_size)
+        loss = scalar(self.loss, "the loss of EmpiricalRisk")
 
         def one(datum: PyTree) -> tuple[Float[Array, ""], PyTree]:
             features = jax.vmap(self.feature, (0, None))(measure.points, datum)
-            return jax.value_and_grad(self._loss)(jax.tree.map(measure.mean, features), datum)
+            return jax.value_and_grad(loss)(jax.tree.map(measure.mean, features), datum)
 
         losses, slopes = jax.vmap(one)(_take(self.data, rows))
         value = jnp.mean(losses)
         if self.potential is not None:
-            value = value + measure.mean(jax.vmap(self._potential)(measure.points))
+            potential = scalar(self.potential, "the potential of EmpiricalRisk")
+            value = value + measure.mean(jax.vmap(potential)(measure.points))
         return Linearization(value, (slopes, rows), None)
 
     def first_variation(
@@ -77,19 +79,13 @@ class EmpiricalRisk(Functional):
         def at(x: PyTree) -> Float[Array, ""]:
             terms = jax.vmap(lambda slope, datum: inner(slope, self.feature(x, datum)))
             total = jnp.mean(terms(slopes, batch))
-            return total if self.potential is None else total + self._potential(x)
+            return total if self.potential is None else total + self.potential(x)
 
         return jax.vmap(at)(points)
 
     @property
     def stochastic(self) -> bool:
         return self.batch_size is not None
-
-    def _loss(self, mean: PyTree, datum: PyTree) -> Float[Array, ""]:
-        return require_scalar(self.loss(mean, datum), "the loss of EmpiricalRisk")
-
-    def _potential(self, x: PyTree) -> Float[Array, ""]:
-        return require_scalar(self.potential(x), "the potential of EmpiricalRisk")
 
 
 class MixtureLikelihood(Functional):
@@ -138,12 +134,9 @@ class MixtureLikelihood(Functional):
     def _log_densities(
         self, points: PyTree, rows: Int[Array, " batch"] | None
     ) -> Float[Array, "m batch"]:
-        batch = _take(self.data, rows)
-
-        def at(x: PyTree, z: PyTree) -> Float[Array, ""]:
-            return require_scalar(self.log_density(x, z), "the log density of MixtureLikelihood")
-
-        return jax.vmap(lambda x: jax.vmap(lambda z: at(x, z))(batch))(points)
+        log_density = scalar(self.log_density, "the log density of MixtureLikelihood")
+        across_data = jax.vmap(log_density, (None, 0))
+        return jax.vmap(across_data, (0, None))(points, _take(self.data, rows))
 
 
 def _check_data(data: PyTree, batch_size: int | None) -> None:

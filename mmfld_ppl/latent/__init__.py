@@ -1,7 +1,8 @@
 """From a NumPyro model to sites, charts, mirror maps and densities."""
 
 from .problem import Evaluation, ModelField, Problem
-from .sites import Layout, Site, product_of, read_model
+from .layout import Layout, Site, product_of
+from .sites import read_model
 from .values import Sites
 
 __all__ = [

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
-from numpyro.handlers import seed, substitute
-from numpyro.infer.util import compute_log_probs
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jaxtyping import Array
 from numpyro.ops.provenance import eval_provenance
 
 from ..primitives import OBJECTIVE, PARTICLES
-from .charts import leaves_of
+from .reading import Reading
 
 
 def require_continuous(latents: Mapping[str, Any]) -> None:
+    if not latents:
+        raise ValueError("the model has no latent site, so there is nothing to sample")
     for name, site in latents.items():
         if site["fn"].support.is_discrete:
             raise ValueError(
@@ -23,6 +26,26 @@ def require_continuous(latents: Mapping[str, Any]) -> None:
                 "numpyro.infer.Gibbs([(DiscreteGibbs(model), ['" + name + "']), (MMFLD(model), "
                 "None)])"
             )
+
+
+def require_known(mirror_maps: Mapping[str, Any], latents: Collection[str]) -> None:
+    for name in mirror_maps:
+        if name not in latents:
+            raise ValueError(
+                f"mirror_maps names '{name}', which is not a latent site; these are "
+                f"{sorted(latents)}"
+            )
+
+
+def require_whole(latents: Mapping[str, Any], subsampled: set[str]) -> None:
+    for name, site in latents.items():
+        for frame in site["cond_indep_stack"]:
+            if frame.name in subsampled:
+                raise ValueError(
+                    f"latent site '{name}' is inside plate '{frame.name}', which is subsampled: "
+                    "its values would not be updated together; only observed sites can be in a "
+                    "subsampled plate"
+                )
 
 
 def subsampled_plates(tr: Mapping[str, Any]) -> set[str]:
@@ -36,7 +59,9 @@ def subsampled_plates(tr: Mapping[str, Any]) -> set[str]:
 
 
 def particle_plate(tr: Mapping[str, Any]) -> str | None:
-    plates = [site["value"] for site in tr.values() if site["type"] == PARTICLES]
+    suffix = f"_{PARTICLES}"
+    # The name under which handlers such as `scope` let the plate itself be seen.
+    plates = [name.removesuffix(suffix) for name, s in tr.items() if s["type"] == PARTICLES]
     if len(plates) > 1:
         raise ValueError(
             f"a model has one plate of particles, got {plates}; put all sites of a particle into "
@@ -71,6 +96,17 @@ def find_objective(
             f"objective '{name}': no latent site is inside the particle plate '{plate}'; sample "
             "the particles inside it"
         )
+    frames = [frame.name for frame in tr[name]["cond_indep_stack"]]
+    if frames:
+        raise ValueError(
+            f"objective '{name}' is stated inside of plate '{frames[0]}', which would count it "
+            "once for each element; state it outside of all plates"
+        )
+    if isinstance(tr[name]["fn"], dist.MaskedDistribution):
+        raise ValueError(
+            f"objective '{name}' is under a mask handler; leave it out of the mask, or put the "
+            "mask on single sites"
+        )
     expected = tr[plate]["args"][0]
     if size != expected:
         raise ValueError(
@@ -80,45 +116,24 @@ def find_objective(
     return name
 
 
-def run(model, args, kwargs, key, values):
-    """(log densities, trace) of the model at given values of its latent sites."""
-    placed = substitute(seed(model, key), data=values)
-    return compute_log_probs(placed, args, kwargs, {}, sum_log_prob=True)
-
-
-def dynamic_supports(model, args, kwargs, key, latents) -> set[str]:
-    """Sites whose support depends on other latent sites.
-
-    Asked of the computation itself: NumPyro's own test misses supports inside `independent`."""
-
-    def supports(**values):
-        _, tr = run(model, args, kwargs, key, values)
-        return {name: leaves_of(tr[name]["fn"].support) for name in latents}
-
-    found = eval_provenance(supports, **{name: site["value"] for name, site in latents.items()})
-    is_set = lambda leaf: isinstance(leaf, frozenset)  # noqa: E731
-    return {name for name, sets in found.items() if any(jax.tree.leaves(sets, is_leaf=is_set))}
-
-
-def require_uncoupled(model, args, kwargs, key, tr, latents, plate, objective) -> None:
-    """Every density outside the particle plate must be free of the particles."""
-    inside = {
-        name
-        for name, s in tr.items()
-        if plate in [frame.name for frame in s.get("cond_indep_stack", ())]
-    }
+def require_uncoupled(reading: Reading, plate: str, objective: str) -> None:
+    """The points of the objective must depend on the particles, every other density outside of
+    their plate must not; and the temperature is no function of latent sites."""
+    inside = _inside(reading, plate)
     others = {
         name
-        for name, s in tr.items()
-        if s["type"] == "sample" and name not in inside and name != objective
+        for name, site in reading.trace.items()
+        if site["type"] == "sample" and name not in inside and name != objective
     }
 
-    def densities(**values):
-        log_probs, _ = run(model, args, kwargs, key, values)
-        return {name: log_probs[name] for name in others}
+    def outputs(**values):
+        log_probs, tr = reading.at(values)
+        stated = tr[objective]["infer"][OBJECTIVE]
+        points = jax.tree.leaves(stated.points)
+        return points, stated.temperature, {name: log_probs[name] for name in others}
 
-    found = eval_provenance(densities, **{name: site["value"] for name, site in latents.items()})
-    for name, sources in found.items():
+    points, temperature, densities = eval_provenance(outputs, **reading.values())
+    for name, sources in densities.items():
         coupled = sorted(sources & inside)
         if coupled:
             raise ValueError(
@@ -126,3 +141,68 @@ def require_uncoupled(model, args, kwargs, key, tr, latents, plate, objective) -
                 f"on the particles {coupled}: state that term as part of the objective, as a "
                 "functional of their measure"
             )
+    if not any(sources & inside for sources in points):
+        raise ValueError(
+            f"objective '{objective}': its points do not depend on the sites in the particle plate "
+            f"'{plate}', {sorted(inside & set(reading.latents))}; pass these sites, or functions "
+            "of them"
+        )
+    if temperature:
+        raise ValueError(
+            f"objective '{objective}': its temperature depends on the latent sites "
+            f"{sorted(temperature)}, and the dynamics are those of a given temperature; let the "
+            "functional depend on them instead"
+        )
+
+
+def require_separate(reading: Reading, plate: str, objective: str) -> None:
+    """A particle's density and its point must be its own affair.
+
+    Put to the test: the first particle takes the place of the second, and the others must not
+    notice. Only outside of a trace, where values can be compared."""
+    inside, values = _inside(reading, plate), reading.values()
+    moved = dict(values)
+    for name, x in values.items():
+        if name in inside:
+            site = reading.latents[name]
+            dim = next(f.dim for f in site["cond_indep_stack"] if f.name == plate)
+            rows = jnp.moveaxis(x, dim - site["fn"].event_dim, 0)
+            rows = rows.at[0].set(rows[min(1, len(rows) - 1)])
+            moved[name] = jnp.moveaxis(rows, 0, dim - site["fn"].event_dim)
+    log_probs, tr = reading.at(values)
+    new_log_probs, new_tr = reading.at(moved)
+    for name, log_prob in log_probs.items():
+        dims = [f.dim for f in tr[name]["cond_indep_stack"] if f.name == plate]
+        if not dims:
+            continue
+        pair = (jnp.moveaxis(v, dims[0], 0)[1:] for v in (log_prob, new_log_probs[name]))
+        if not _same(*pair):
+            raise ValueError(
+                f"site '{name}' in the particle plate '{plate}': the density of a particle changes "
+                "when another one moves; state what couples them as part of the objective, as a "
+                "functional of their measure"
+            )
+    stated, new = (t[objective]["infer"][OBJECTIVE].points for t in (tr, new_tr))
+    for point, new_point in zip(jax.tree.leaves(stated), jax.tree.leaves(new), strict=True):
+        if not _same(point[1:], new_point[1:]):
+            raise ValueError(
+                f"objective '{objective}': its points must be functions of the particles, one by "
+                "one along the leading axis, and a point changes when another particle moves; move "
+                "the particle axis to the front, and take averages inside of the functional"
+            )
+
+
+def _inside(reading: Reading, plate: str) -> set[str]:
+    return {
+        name
+        for name, site in reading.trace.items()
+        if plate in [frame.name for frame in site.get("cond_indep_stack", ())]
+    }
+
+
+def _same(a: Array, b: Array) -> bool:
+    """Up to rounding; True of traced values, which cannot be compared."""
+    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+        return True
+    tolerance = 10 * float(jnp.finfo(jnp.result_type(a, float)).eps)
+    return bool(jnp.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True))

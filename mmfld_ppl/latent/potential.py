@@ -13,8 +13,10 @@ from numpyro.distributions import constraints as nc
 
 from ..mirrors import MirrorMap
 from .charts import Chart, coordinate_of
+from .checks import require_known
+from .geometry import geometry_of
+from .layout import Layout
 from .problem import Coordinates, Evaluation
-from .sites import Layout, Site, geometry_of
 
 
 class PotentialProblem:
@@ -83,23 +85,21 @@ def read_potential(
     mirror_maps: Mapping[str, MirrorMap],
     strict: bool,
 ) -> tuple[PotentialProblem, dict[str, MirrorMap], dict[str, nc.Constraint]]:
-    """The problem, and the maps and supports of its leaves.
+    """The problem, and the maps and supports of its leaves' coordinates.
 
-    values: initial values, for structure, shapes and dtypes. support: one constraint for every leaf, or a pytree of constraints like `values`."""
+    values: initial values, for structure, shapes and dtypes. support: one constraint for every
+    leaf, or a pytree of constraints like `values`."""
     names, leaves, tree = flatten_named(values)
     supports = _by_name(support, names, tree)
-    for name in mirror_maps:
-        if name not in names:
-            raise ValueError(f"mirror_maps names '{name}', which is not one of {names}")
-    sites, maps = [], {}
+    require_known(mirror_maps, names)
+    sites, maps, fixed = [], {}, {}
     for name, leaf in zip(names, leaves, strict=True):
-        value = jnp.asarray(leaf)
-        chart, shape, maps[name] = geometry_of(
-            name, supports[name], value, None, mirror_maps.get(name), strict
+        site, maps[name], fixed[name] = geometry_of(
+            name, supports[name], jnp.asarray(leaf), None, mirror_maps.get(name), strict
         )
-        sites.append(Site.of(name, shape, None, chart, supports[name], maps[name]))
+        sites.append(site)
     layout = Layout(tuple(sites), None, None, None)
-    return PotentialProblem(potential_fn, support, layout, tree), maps, supports
+    return PotentialProblem(potential_fn, support, layout, tree), maps, fixed
 
 
 def flatten_named(values: PyTree) -> tuple[list[str], list[Array], Any]:

@@ -9,18 +9,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpyro
+import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.util import compute_log_probs
 
 from ..dynamics import Field, Frozen
 from ..measures import Measure
-from ..primitives import OBJECTIVE, Objective
+from ..primitives import OBJECTIVE, Objective, hold_objective
 from .charts import coordinate_of, value_of
-from .sites import Layout, Site
+from .layout import Layout, Site
 from .values import Sites
 
 Coordinates = dict[str, Array]
+
+#: In the `infer` of a factor: it is the log determinant of a chart.
+DETERMINANT = "mmfld_log_det"
 
 
 class Evaluation(NamedTuple):
@@ -49,14 +53,6 @@ class Evaluation(NamedTuple):
         return 0.0 if self.log_base is None else jnp.sum(self.log_base)
 
 
-class _HoldObjective(numpyro.primitives.Messenger):
-    """Keeps the objective's factor from being computed: the field linearises it instead."""
-
-    def process_message(self, msg):
-        if msg["type"] == OBJECTIVE:
-            msg["value"] = jnp.zeros(())
-
-
 class Problem:
     """A model with its arguments, as functions of the coordinates of its latent sites."""
 
@@ -71,7 +67,9 @@ class Problem:
         log_global, log_base, log_det = [], [], []
         for name, log_prob in log_probs.items():
             frames = {f.name: f.dim for f in tr[name]["cond_indep_stack"]}
-            if name in self._determinants:
+            if tr[name]["infer"].get(DETERMINANT):
+                # As it is: a `scale` handler is about densities, not about coordinates.
+                log_prob = tr[name]["fn"].log_prob(tr[name]["value"])
                 log_det.append(jnp.sum(log_prob))
             if self.layout.particles in frames:
                 size = tr[self.layout.particles]["args"][0]
@@ -81,26 +79,29 @@ class Problem:
         zero = jnp.zeros((), jax.tree.leaves(coordinates)[0].dtype)
         stated = None
         if self.layout.objective is not None:
-            stated = tr[self.layout.objective]["infer"][OBJECTIVE]
+            site = tr[self.layout.objective]
+            stated = site["infer"][OBJECTIVE]
+            if site["scale"] is not None:
+                stated = stated._replace(temperature=stated.temperature / site["scale"])
         evaluation = Evaluation(
             sum(log_global, start=zero),
             sum(log_base, start=zero) if log_base else None,
             sum(log_det, start=zero),
             None if stated is None else jnp.asarray(stated.temperature, zero.dtype),
             {s.name: tr[s.name]["value"] for s in self.layout.sites},
-            {name: s["value"] for name, s in tr.items() if s["type"] == "deterministic"},
+            {
+                name: jax.tree.map(jnp.asarray, site["value"])
+                for name, site in tr.items()
+                if site["type"] == "deterministic"
+            },
         )
         return evaluation, stated
-
-    @functools.cached_property
-    def _determinants(self) -> set[str]:
-        return {_determinant_name(s.name) for s in self.layout.sites}
 
     def _log_probs(self, coordinates: Coordinates, key: PRNGKeyArray) -> tuple[dict, dict]:
         """Log density of every site, unsummed, and the trace."""
         place = functools.partial(_place, {s.name: s for s in self.layout.sites}, coordinates)
         placed = substitute(seed(self.model, key), substitute_fn=place)
-        with _HoldObjective():
+        with hold_objective():
             return compute_log_probs(placed, self.args, self.kwargs, {}, sum_log_prob=False)
 
     def complaints(self, coordinates: Coordinates, key: PRNGKeyArray) -> list[str]:
@@ -120,13 +121,13 @@ class Problem:
         start = substitute(
             substitute(seed(self.model, key), substitute_fn=init_strategy), data=given
         )
-        with _HoldObjective(), trace() as tr:
+        with hold_objective(), trace() as tr:
             start(*self.args, **self.kwargs)
         return {s.name: tr[s.name]["value"] for s in self.layout.sites}
 
     def coordinates(self, values: dict[str, Array], key: PRNGKeyArray) -> Coordinates:
         """The coordinates of constrained values, particle axes in front."""
-        with _HoldObjective(), trace() as tr:
+        with hold_objective(), trace() as tr:
             substitute(seed(self.model, key), data=values)(*self.args, **self.kwargs)
         return {
             s.name: to_front(
@@ -187,10 +188,6 @@ def to_front(x: Array, particle_axis: int | None) -> Array:
     return x if particle_axis is None else jnp.moveaxis(x, particle_axis, 0)
 
 
-def _determinant_name(site: str) -> str:
-    return f"_{site}_log_det"
-
-
 def _place(sites: dict[str, Site], coordinates: Coordinates, message: dict) -> Array | None:
     """The value of a latent site, from its coordinate, in a `substitute` handler.
 
@@ -207,7 +204,9 @@ def _place(sites: dict[str, Site], coordinates: Coordinates, message: dict) -> A
     x, log_det = value_of(site.chart, message["fn"], t)
     if log_det is not None:
         # A factor, not a side list: it survives `scan`, and sits in the plates of its site.
-        numpyro.factor(_determinant_name(site.name), log_det)
+        unit = dist.Unit(log_det)
+        infer = {"is_auxiliary": True, DETERMINANT: True}
+        numpyro.sample(f"_{site.name}_log_det", unit, obs=unit.sample(None), infer=infer)
     return x
 
 

@@ -40,12 +40,42 @@ class Observation(NamedTuple):
 class Moments(NamedTuple):
     """Averages of observations over a warm-up window, each shaped like the coordinates.
 
-    mean, variance: of the coordinates. local_variance: average of `Observation.local_variance`.
+    mean, variance: of the coordinates; no variance where one point was seen. local_variance: average of `Observation.local_variance`.
+    score: variance of sqrt(local_variance) times the potential's slope there; None where the
+      slopes are not known.
     """
 
     mean: PyTree
-    variance: PyTree
+    variance: PyTree | None
     local_variance: PyTree
+    score: PyTree | None = None
+
+    def ratio(self) -> PyTree:
+        """Steps of unit length that fit into the spread of the law, squared, by coordinate.
+
+        local_variance / variance from where the points went, `score` from how the slopes changed
+        on the way. For a Gaussian both are the curvature over the metric's, and their geometric
+        mean is so even while the points are still travelling, since slopes change with position
+        by the curvature (compare the metric of nutpie)."""
+        if self.variance is None:
+            # The drift of a step is then of unit length.
+            return jax.tree.map(jnp.sqrt, self.score)
+        ratio = jax.tree.map(jnp.divide, self.local_variance, self.variance)
+        if self.score is None:
+            return ratio
+        return jax.tree.map(lambda r, s: jnp.sqrt(r * s), ratio, self.score)
+
+    def part(self, name: str) -> Moments:
+        """Those of one entry of coordinates that are a dictionary."""
+        return Moments(*(None if m is None else m[name] for m in self))
+
+    def total(self) -> Moments:
+        """Summed over the coordinates; the score averaged."""
+        sums = Moments(*(None if m is None else _total(m) for m in self))
+        if sums.score is None:
+            return sums
+        size = sum(jnp.size(leaf) for leaf in jax.tree.leaves(self.score))
+        return sums._replace(score=sums.score / size)
 
 
 class MirrorMap(eqx.Module):
@@ -116,6 +146,12 @@ class MirrorMap(eqx.Module):
         diagonal = jax.vmap(lambda e: inner(unravel(e), solve(unravel(e))))(basis)
         return Observation(x, unravel(diagonal))
 
+    def pull_slope(self, x: Event, slope: Event) -> PyTree:
+        """The slope of a potential at x in the coordinates of `observe`, as the representative of
+        its class without a normal part."""
+        metric = self.metric(x)
+        return metric.apply(metric.solve(slope))
+
     def adaptable(self, dtype: DTypeLike) -> MirrorMap:
         """The same map with free weights of this dtype, for warm-up to adapt."""
         return Weighted(self, jnp.ones((), dtype))
@@ -133,8 +169,8 @@ class MirrorMap(eqx.Module):
 class Weighted(MirrorMap):
     """phi_w(x) = w phi(x): a mirror step of size h under it is one of size h/w under phi.
 
-    The scalar weight is what warm-up adapts: w = E[tr G^-1] / tr Var(x), the number of steps of
-    unit length that fit into the spread of the law. Self-concordance: M / sqrt(w)."""
+    The scalar weight is what warm-up adapts, to `Moments.ratio` of the sums over the coordinates:
+    the number of steps of unit length that fit into the spread of the law, squared. Self-concordance: M / sqrt(w)."""
 
     base: MirrorMap
     weight: Float[Array, ""]
@@ -175,12 +211,18 @@ class Weighted(MirrorMap):
     def observe(self, x: Event) -> Observation:
         return self.base.observe(x)
 
+    def pull_slope(self, x: Event, slope: Event) -> PyTree:
+        return self.base.pull_slope(x, slope)
+
     def adaptable(self, dtype: DTypeLike) -> MirrorMap:
         return self
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
-        ratio = _total(moments.local_variance) / _total(moments.variance)
-        weight = interpolate_scale(self.weight, ratio, trust)
+        weight = interpolate_scale(self.weight, moments.total().ratio(), trust)
+        if 0 < self.base.self_concordance < math.inf:
+            # The local unit of a barrier is the distance to the boundary: a law is never wider
+            # than that where it is, whatever a few points may have suggested.
+            weight = jnp.maximum(weight, 1)
         return Weighted(self.base.adapted(moments, trust), weight)
 
     def describe(self) -> str:

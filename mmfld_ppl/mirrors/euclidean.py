@@ -33,6 +33,9 @@ class Euclidean(MirrorMap):
     def metric(self, x: Event) -> Metric:
         return DiagonalMetric(jnp.ones_like(x))
 
+    def pull_slope(self, x: Event, slope: Event) -> Event:
+        return slope
+
     def observe(self, x: Event) -> Observation:
         return Observation(x, jnp.ones_like(x))
 

@@ -13,9 +13,14 @@ from .base import (
     Moments,
     Observation,
     Scalar,
+    Weighted,
     interpolate_scale,
 )
 from .metric import DiagonalMetric, Metric
+
+
+#: A scale s that leaves no tail where warm-up begins, and whose square is far from overflow.
+UNTAILED = 1e6
 
 
 class HalfLine(MirrorMap):
@@ -59,9 +64,20 @@ class HalfLine(MirrorMap):
         u = self._distance(x)
         return Observation(u, 0.5 * jnp.square(u))
 
+    def adaptable(self, dtype: DTypeLike) -> MirrorMap:
+        # Without a tail, in effect: steps are then relative to u, and find the scale fast.
+        untailed = HalfLine(self.bound, self.sign, jnp.full_like(self.scale, UNTAILED, dtype))
+        return Weighted(untailed, jnp.ones((), dtype))
+
+    def pull_slope(self, x: Event, slope: Event) -> Event:
+        return self.sign * slope
+
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
+        if moments.variance is None:
+            return self
         rms = jnp.sqrt(2 * moments.local_variance)
-        return HalfLine(self.bound, self.sign, interpolate_scale(self.scale, rms, trust))
+        scale = interpolate_scale(self.scale, rms, tail_trust(trust))
+        return HalfLine(self.bound, self.sign, scale)
 
     @classmethod
     def above(cls, bound: Array | float, dtype: DTypeLike) -> HalfLine:
@@ -74,6 +90,14 @@ class HalfLine(MirrorMap):
         """(-inf, bound) with unit scale."""
         one = jnp.ones((), dtype)
         return cls(jnp.asarray(bound, dtype), -one, one)
+
+
+def tail_trust(trust: Scalar | float) -> Scalar | float:
+    """How far to move a tail's scale where weights are moved by `trust`.
+
+    Later, by a factor of 20 in the length of the window: a tail that is set while the points still
+    travel holds them back, and none at all costs little."""
+    return trust / (trust + 20 * (1 - trust))
 
 
 def barrier_root(v: Float[Array, "..."], scale: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.scipy.linalg as jsl
 from jaxtyping import Array, DTypeLike, Float
 
 from .base import Event, MirrorMap
@@ -12,6 +13,7 @@ from .euclidean import Euclidean
 from .half_line import HalfLine
 from .linalg import matmul
 from .linear import LinearImage
+from .polytope import Polytope
 from .product import Independent, Product
 
 
@@ -152,3 +154,25 @@ class Concatenation(LinearImage):
             slices[str(i)] = jax.lax.slice_in_dim(x, start, start + length, axis=self.axis)
             start += length
         return slices
+
+
+def polytope_image(
+    matrix: Float[Array, "m d"],
+    bound: Float[Array, " m"],
+    center: Float[Array, " d"],
+    basis: Float[Array, "d k"],
+    rounding: Float[Array, "k k"],
+) -> AffineImage:
+    """{x : matrix x <= bound} within center + span(basis), in the coordinates u of
+    x = center + basis rounding u.
+
+    center: an interior point. basis: orthonormal columns. rounding: upper triangular, such that
+    the polytope in u is neither long nor thin; then float32 has digits to spare for it."""
+    rows = matmul(matrix, basis)
+    base = Polytope(
+        matmul(rows, rounding),
+        bound - matmul(matrix, center),
+        jnp.linalg.norm(rows, axis=1),
+    )
+    left_inverse = jsl.solve_triangular(rounding, basis.T)
+    return AffineImage(base, center, matmul(basis, rounding), left_inverse)

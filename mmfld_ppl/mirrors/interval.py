@@ -44,6 +44,9 @@ class Interval(MirrorMap):
     def metric(self, x: Event) -> Metric:
         return DiagonalMetric(jnp.hypot(1 / (x - self.lower), 1 / (self.upper - x)))
 
+    def pull_slope(self, x: Event, slope: Event) -> Event:
+        return slope
+
     def observe(self, x: Event) -> Observation:
         return Observation(x, 1 / jnp.square(self.metric(x).root))
 

@@ -73,6 +73,10 @@ class LinearImage(MirrorMap):
     def observe(self, x: Event) -> Observation:
         return self.base.observe(self.inverse(x))
 
+    def pull_slope(self, x: Event, slope: Event) -> PyTree:
+        u = self.inverse(x)
+        return self.base.pull_slope(u, jax.vjp(self.forward, u)[1](slope)[0])
+
     def adaptable(self, dtype: DTypeLike) -> MirrorMap:
         return dataclasses.replace(self, base=self.base.adaptable(dtype))
 

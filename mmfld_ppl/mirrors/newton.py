@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 if TYPE_CHECKING:
     from .base import MirrorMap
 
+Vector = Float[Array, " n"]
+Scalar = Float[Array, ""]
+
 
 class _Iterate(NamedTuple):
     """A point; the Newton decrement before the step to it; whether that no longer fell."""
 
-    point: Float[Array, " n"]
-    decrement: Float[Array, ""]
+    point: Vector
+    decrement: Scalar
     stalled: Bool[Array, ""]
     count: Int[Array, ""]
 
@@ -26,14 +31,14 @@ def newton_conjugate(mirror: MirrorMap, y: PyTree, start: PyTree, max_steps: int
     """argmin_x phi(x) - <y, x> from an interior `start`, with the map's own `grad`, `metric` and
     `slack`: a map that knows its Hessian's structure gets a structured Newton method.
 
-    Step 1/(1 + M lambda) while M times the Newton decrement lambda exceeds 1/4, which keeps every
-    iterate inside for a self-concordant phi (Nesterov and Nemirovskii 1994, theorem 2.2.3), then
-    full steps; halved until it is inside and the slope along it has not turned round for any
-    other phi. Slopes, not values, are compared: near the minimum the values are equal to
-    rounding. Ends with one full step once lambda is below eps^(1/4), where convergence is
-    quadratic. Close to the boundary rounding of the point alone can keep lambda above that; then
-    it ends when a full step no longer halves lambda, which exact arithmetic rules out for a
-    self-concordant phi. NaN where `max_steps` do not suffice. Cost: one metric and solve a step.
+    Step 1/(1 + M lambda) while M times the Newton decrement lambda exceeds 1/4, then full steps.
+    They stay inside and converge for a self-concordant phi (Nesterov and Nemirovskii 1994,
+    theorem 2.2.3). For any other phi M counts as 1, and a step is halved until it is inside and
+    the slope along it has not turned round. Ends with one full step once lambda is below
+    eps^(1/4), where convergence is quadratic. Close to the boundary rounding of the point alone
+    can keep lambda above that; then it ends when a full step no longer halves lambda, which exact
+    arithmetic rules out for a self-concordant phi. NaN where `max_steps` do not suffice. Cost: one
+    metric and solve a step.
     """
     x0, unravel = ravel_pytree(start)
     dual = ravel_pytree(y)[0].astype(x0.dtype)
@@ -41,15 +46,23 @@ def newton_conjugate(mirror: MirrorMap, y: PyTree, start: PyTree, max_steps: int
     stated = jnp.asarray(mirror.self_concordance, x0.dtype)
     concordant = jnp.isfinite(stated)
     constant = jnp.where(concordant, stated, 1)
+    inside_by_theory = isinstance(mirror.self_concordance, float) and np.isfinite(
+        mirror.self_concordance
+    )
 
-    def residual_at(x: Float[Array, " n"]) -> Float[Array, " n"]:
+    def residual_at(x: Vector) -> Vector:
         return dual - ravel_pytree(mirror.grad(unravel(x)))[0]
 
-    def newton_step(x: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+    def newton_step(x: Vector) -> tuple[Vector, Scalar]:
         residual = residual_at(x)
         direction = ravel_pytree(mirror.metric(unravel(x)).solve(unravel(residual)))[0]
         # Rounding can make the product of two vectors that should vanish negative.
         return direction, jnp.sqrt(jnp.maximum(jnp.sum(residual * direction), 0))
+
+    def too_far(x: Vector, direction: Vector, decrement: Scalar) -> Bool[Array, ""]:
+        # Slopes, not values: near the minimum values are equal to rounding.
+        turned = jnp.sum(residual_at(x) * direction) < -0.5 * jnp.square(decrement)
+        return ~(mirror.slack(unravel(x)) > 0) | (turned & (decrement > tolerance))
 
     def unfinished(it: _Iterate) -> Bool[Array, ""]:
         return (it.decrement > tolerance) & ~it.stalled & (it.count < max_steps)
@@ -57,15 +70,9 @@ def newton_conjugate(mirror: MirrorMap, y: PyTree, start: PyTree, max_steps: int
     def iterate(it: _Iterate) -> _Iterate:
         direction, decrement = newton_step(it.point)
         damped = 1 / (1 + constant * decrement)
-        first = jnp.where(constant * decrement > 0.25, damped, jnp.ones_like(damped))
-
-        def too_far(t: Float[Array, ""]) -> Bool[Array, ""]:
-            x = it.point + t * direction
-            slope = jnp.sum(residual_at(x) * direction)
-            good = (mirror.slack(unravel(x)) > 0) & (slope >= -0.5 * jnp.square(decrement))
-            return ~good & (t > 1e-6)
-
-        t = jax.lax.while_loop(too_far, lambda t: t / 2, first)
+        t = jnp.where(constant * decrement > 0.25, damped, jnp.ones_like(damped))
+        if not inside_by_theory:
+            t = _shorten(t, lambda t: too_far(it.point + t * direction, direction, decrement))
         quadratic = concordant & (constant * it.decrement <= 0.25)
         stalled = quadratic & (decrement > 0.5 * it.decrement)
         return _Iterate(it.point + t * direction, decrement, stalled, it.count + 1)
@@ -77,3 +84,17 @@ def newton_conjugate(mirror: MirrorMap, y: PyTree, start: PyTree, max_steps: int
     last = jnp.where(mirror.slack(unravel(last)) > 0, last, end.point)
     converged = (end.decrement <= tolerance) | end.stalled
     return unravel(jnp.where(converged, last, jnp.nan))
+
+
+def _shorten(t: Scalar, too_far: Callable[[Scalar], Bool[Array, ""]]) -> Scalar:
+    """Halves t while it is too far.
+
+    The verdict travels with t. Were it the loop's condition, `vmap` would compile it twice, once
+    to go on and once to choose which elements move, and where rounding makes the two disagree the
+    loop would never end."""
+
+    def halve(state):
+        t = state[0] / 2
+        return t, too_far(t) & (t > 1e-6)
+
+    return jax.lax.while_loop(lambda state: state[1], halve, (t, too_far(t)))[0]

@@ -7,8 +7,16 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
-from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
-from .half_line import barrier_root
+from .base import (
+    Event,
+    MirrorMap,
+    Moments,
+    Observation,
+    Scalar,
+    Weighted,
+    interpolate_scale,
+)
+from .half_line import UNTAILED, barrier_root, tail_trust
 from .linalg import log_det_from
 from .log_det import entry_variance, least_eigenvalue, negative_inverse
 from .metric import Metric
@@ -56,10 +64,15 @@ class PositiveDefinite(MirrorMap):
         # not enter, since it is what adaptation replaces.
         return Observation(x, 0.5 * entry_variance(x))
 
+    def adaptable(self, dtype: DTypeLike) -> MirrorMap:
+        return Weighted(PositiveDefinite(jnp.full((), UNTAILED, dtype)), jnp.ones((), dtype))
+
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
+        if moments.variance is None:
+            return self
         squares = jnp.square(moments.mean) + moments.variance
         rms = jnp.sqrt(jnp.sum(squares) / squares.shape[0])
-        return PositiveDefinite(interpolate_scale(self.scale, rms, trust))
+        return PositiveDefinite(interpolate_scale(self.scale, rms, tail_trust(trust)))
 
     @classmethod
     def with_unit_scale(cls, dtype: DTypeLike) -> PositiveDefinite:

@@ -90,13 +90,16 @@ class Product(MirrorMap):
             {name: o.local_variance for name, o in seen.items()},
         )
 
+    def pull_slope(self, x: Event, slope: Event) -> PyTree:
+        return {name: part.pull_slope(x[name], slope[name]) for name, part in self.parts.items()}
+
     def adaptable(self, dtype: DTypeLike) -> MirrorMap:
         return Product({name: part.adaptable(dtype) for name, part in self.parts.items()})
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
         return Product(
             {
-                name: part.adapted(Moments(*(m[name] for m in moments)), trust)
+                name: part.adapted(moments.part(name), trust)
                 for name, part in self.parts.items()
             }
         )
@@ -156,6 +159,9 @@ class Independent(MirrorMap):
 
     def observe(self, x: Event) -> Observation:
         return self._each(lambda base, x: base.observe(x), x)
+
+    def pull_slope(self, x: Event, slope: Event) -> PyTree:
+        return self._each(lambda base, x, slope: base.pull_slope(x, slope), x, slope)
 
     def adaptable(self, dtype: DTypeLike) -> MirrorMap:
         return Independent(self._each(lambda base: base.adaptable(dtype)), self.shape)

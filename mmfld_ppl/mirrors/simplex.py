@@ -53,8 +53,8 @@ class Simplex(MirrorMap):
         return Simplex(self.weights.astype(dtype))
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
-        ratio = moments.local_variance / moments.variance
-        return Simplex(interpolate_scale(self.weights, ratio, trust))
+        weights = interpolate_scale(self.weights, moments.ratio(), trust)
+        return Simplex(jnp.maximum(weights, 1))
 
     @classmethod
     def of_size(cls, size: int, dtype: DTypeLike) -> Simplex:

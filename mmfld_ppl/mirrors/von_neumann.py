@@ -73,20 +73,9 @@ class VonNeumannSpectraplex(MirrorMap):
 
 def log_differences(values: Spectrum) -> Matrix:
     """(log a - log b) / (a - b) for all pairs of eigenvalues, 1/a where they coincide."""
-    a, b = values[:, None], values
-    r = (a - b) / (a + b)
-    near = jnp.abs(r) < 0.5
-    # log(a/b) = 2 artanh(r), whose quotient by r has a limit; but r rounds to 1 for a >> b.
-    square = jnp.square(jnp.where(near, r, 0.5))
-    by_artanh = 2 * artanh_over(square) / (a + b)
-    apart = jnp.where(near, jnp.ones_like(r), a - b)
-    return jnp.where(near, by_artanh, (jnp.log(a) - jnp.log(b)) / apart)
-
-
-def artanh_over(square: Matrix) -> Matrix:
-    """artanh(r) / r as a function of r^2."""
-    small = square < 1e-3
-    r = jnp.sqrt(jnp.where(small, 0.25, square))
-    s = jnp.where(small, square, 0)
-    series = 1 + s * (1 / 3 + s * (1 / 5 + s * (1 / 7 + s * (1 / 9 + s / 11))))
-    return jnp.where(small, series, jnp.arctanh(r) / r)
+    low = jnp.minimum(values[:, None], values)
+    high = jnp.maximum(values[:, None], values)
+    # log1p(t) / t is accurate for every t > 0, so that only t = 0 needs care.
+    t = (high - low) / low
+    apart = t > 0
+    return jnp.where(apart, jnp.log1p(t) / jnp.where(apart, t, 1), 1) / low

@@ -1,0 +1,96 @@
+"""What NumPyro's MCMC adds to a step of the kernel, over a bare jitted scan.
+
+Both run the same `kernel.sample` and collect the same fields. The time of a step is the slope
+between a short and a long run, which leaves compilation and set-up out; the two are timed in
+turn, and the median of the pairs' ratios is reported.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from numpyro.infer import MCMC
+
+import mmfld_ppl as mm
+
+TARGET = jnp.array([0.7, 0.2, 0.1])
+
+
+def simplex_matching(size: int) -> None:
+    """The paper's first experiment: match a mean on the simplex."""
+    with mm.particles("atom", size):
+        x = numpyro.sample("x", dist.Dirichlet(jnp.ones(3)))
+    matching = mm.functionals.OfMean(outer=lambda m: jnp.sum(jnp.square(m - TARGET)))
+    mm.objective("F", matching, x, temperature=0.05)
+
+
+def timed(function, *args) -> float:
+    begin = time.perf_counter()
+    jax.block_until_ready(function(*args))
+    return time.perf_counter() - begin
+
+
+def pair(size: int, short: int, long: int):
+    """Functions of nothing: seconds a step of the bare scan, and through MCMC."""
+    kernel = mm.MMFLD(simplex_matching)
+    warm = MCMC(kernel, num_warmup=200, num_samples=1, progress_bar=False)
+    warm.warmup(jax.random.key(0), size)
+    state = warm.post_warmup_state
+    postprocess = kernel.postprocess_fn((size,), {})
+
+    def scan(length: int):
+        def body(state, _):
+            state = kernel.sample(state, (size,), {})
+            fields = [getattr(state, name) for name in kernel.default_fields]
+            return state, [postprocess(fields[0]), *fields[1:]]
+
+        return jax.jit(lambda state: jax.lax.scan(body, state, length=length))
+
+    bare_runs = {length: scan(length) for length in (short, long)}
+
+    def bare() -> float:
+        seconds = {length: timed(run, state) for length, run in bare_runs.items()}
+        return (seconds[long] - seconds[short]) / (long - short)
+
+    def through_mcmc() -> float:
+        seconds = {}
+        for length in (short, long):
+            mcmc = MCMC(kernel, num_warmup=0, num_samples=length, progress_bar=False)
+            mcmc.post_warmup_state = state
+            mcmc.run(state.rng_key, size)
+            # The second run compiles its loop again, as the first did: the slope cancels it.
+            mcmc.post_warmup_state = state
+
+            def again(mcmc=mcmc):
+                mcmc.run(state.rng_key, size)
+                return mcmc.last_state.potential_energy
+
+            seconds[length] = timed(again)
+        return (seconds[long] - seconds[short]) / (long - short)
+
+    bare()
+    return bare, through_mcmc
+
+
+def run(sizes=(10, 1000), pairs: int = 5) -> list[dict]:
+    rows = []
+    for size in sizes:
+        short, long = 500, 500 + 20_000_000 // (1000 * max(size, 200))
+        bare, through_mcmc = pair(size, short, long)
+        figures = [(bare(), through_mcmc()) for _ in range(pairs)]
+        rows.append(
+            {
+                "particles": size,
+                "bare us/step": 1e6 * statistics.median(b for b, _ in figures),
+                "MCMC us/step": 1e6 * statistics.median(m for _, m in figures),
+                "ratio": statistics.median(m / b for b, m in figures),
+                "min": min(m / b for b, m in figures),
+                "max": max(m / b for b, m in figures),
+            }
+        )
+    return rows

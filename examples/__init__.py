@@ -1,0 +1,1 @@
+"""Models on real data, each a command: `python -m examples.NAME --help`."""

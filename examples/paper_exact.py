@@ -1,0 +1,143 @@
+"""Exact minimisers for the paper's experiments, by quadrature in double precision.
+
+On a set X in R^d, the minimiser of |E_mu x - q|^2 + E_mu U(x) + tau KL(mu | uniform) is
+
+    mu*(x) proportional to exp(<theta, x> - U(x) / tau),    theta = -2 (m - q) / tau,    m = E_mu* x.
+
+With Lambda(theta) = log of the normalising constant, the second and third equations say that theta
+minimises Lambda(theta) + tau |theta|^2 / 4 - <theta, q>, which is strictly convex: Newton's method
+with step halving finds it, at any temperature. (Iterating m -> E_mu(m) x diverges at small tau.)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import roots_jacobi
+
+
+class Rule(NamedTuple):
+    """Nodes and positive weights of a quadrature rule: sum_i weights[i] f(points[i])."""
+
+    points: np.ndarray
+    weights: np.ndarray
+
+
+class Solution(NamedTuple):
+    """mu* on the nodes of a rule.
+
+    points, weights: the measure, of mass 1. theta: its exponent."""
+
+    points: np.ndarray
+    weights: np.ndarray
+    theta: np.ndarray
+
+    def expect(self, function) -> np.ndarray:
+        """E_mu* of a function of an array of points, values along the leading axis."""
+        return np.tensordot(self.weights, function(self.points), axes=1)
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.expect(lambda x: x)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        x = self.points - self.mean
+        return np.einsum("n,ni,nj->ij", self.weights, x, x)
+
+    @property
+    def sd(self) -> np.ndarray:
+        return np.sqrt(np.diag(self.covariance))
+
+
+def simplex_rule(exponent: float, order: int = 80) -> Rule:
+    """For x_1 x_2 x_3 to the power `exponent` times a smooth function on the simplex of size 3.
+
+    Gauss-Jacobi in x = (u, (1-u) v, (1-u)(1-v)), exact for polynomials of degree 2 order - 1."""
+    a = exponent
+    t, w_u = roots_jacobi(order, 2 * a + 1, a)
+    s, w_v = roots_jacobi(order, a, a)
+    u, v = np.meshgrid((1 + t) / 2, (1 + s) / 2, indexing="ij")
+    points = np.stack([u, (1 - u) * v, (1 - u) * (1 - v)], axis=-1).reshape(-1, 3)
+    return Rule(points, np.outer(w_u, w_v).reshape(-1))
+
+
+def disk_rule(radius: float, order: int = 80) -> Rule:
+    """For smooth functions on the disk: Gauss-Legendre in r^2, equal angles."""
+    t, w = roots_jacobi(order, 0, 0)
+    r = radius * np.sqrt((1 + t) / 2)
+    angle = 2 * np.pi * np.arange(2 * order) / (2 * order)
+    points = np.stack([np.outer(r, np.cos(angle)), np.outer(r, np.sin(angle))], axis=-1)
+    return Rule(points.reshape(-1, 2), np.repeat(w, 2 * order))
+
+
+def match_mean(rule: Rule, target: np.ndarray, tau: float, potential=None) -> Solution:
+    """The minimiser of |E_mu x - target|^2 + E_mu U(x) + tau KL(mu | rule).
+
+    potential: U of an array of points, None for 0.
+    Raises RuntimeError where Newton's method does not converge."""
+    x = rule.points
+    base = np.log(rule.weights) - (0 if potential is None else potential(x) / tau)
+
+    def tilted(theta):
+        log_weights = base + x @ theta
+        top = log_weights.max()
+        weights = np.exp(log_weights - top)
+        total = weights.sum()
+        return Solution(x, weights / total, theta), top + np.log(total)
+
+    def objective(theta):
+        solution, log_mass = tilted(theta)
+        return solution, log_mass + tau / 4 * theta @ theta - theta @ target
+
+    theta = np.zeros(x.shape[1])
+    solution, value = objective(theta)
+    for _ in range(200):
+        gradient = solution.mean + tau / 2 * theta - target
+        if np.abs(gradient).max() < 1e-13:
+            return solution
+        direction = -np.linalg.solve(solution.covariance + tau / 2 * np.eye(theta.size), gradient)
+        step = 1.0
+        # Near the root the decrease is below rounding: a full Newton step is right there.
+        while np.abs(gradient).max() > 1e-7:
+            _, trial = objective(theta + step * direction)
+            if trial <= value + 1e-4 * step * gradient @ direction:
+                break
+            step /= 2
+        theta = theta + step * direction
+        solution, value = objective(theta)
+    raise RuntimeError(f"no convergence at tau={tau}: gradient {np.abs(gradient).max():.1e}")
+
+
+def simplex_mean_matching(target, tau: float, beta: float) -> Solution:
+    """mu* for F(mu) = |E x - target|^2 + beta E sum_i log(1/x_i) on the simplex of size 3."""
+    return match_mean(simplex_rule(beta / tau), np.asarray(target, float), tau)
+
+
+def spectraplex_matching(target: np.ndarray, tau: float, gamma: float) -> Solution:
+    """mu* for F(mu) = |E X - S|_F^2 / 2 + E|X|_F^2 / (2 gamma) on real 2 x 2 density matrices, in
+    the disk coordinates z of X = [[1/2 + z_1, z_2], [z_2, 1/2 - z_1]].
+
+    In them F is |E z - s|^2 + E|z|^2 / gamma up to a constant, on |z| < 1/2."""
+    s = np.array([(target[0, 0] - target[1, 1]) / 2, target[0, 1]])
+    return match_mean(disk_rule(0.5), s, tau, lambda z: np.sum(z**2, axis=-1) / gamma)
+
+
+def finite_particle_bias(solution: Solution, tau: float) -> np.ndarray:
+    """N (E x_1 - m) as N grows, for N particles with the joint density exp(-(N/tau) F) of
+    F = |mean - q|^2 + E U: Gibbs measures, as NUTS draws them.
+
+    Given the mean-field exponent the particles are iid up to the weight exp(-N |z|^2 / tau) of the
+    deviation z of their mean. To the first order in 1/N, with covariance S and third cumulant K of
+    mu*, P = S^-1 and C = (P + 2/tau)^-1:  b_l = (1/2) K_ijk (C P)_li (P C P - P)_jk  (Edgeworth's
+    expansion of the law of the mean)."""
+    x = solution.points - solution.mean
+    values, vectors = np.linalg.eigh(solution.covariance)
+    basis = vectors[:, values > 1e-12 * values.max()]
+    u = x @ basis
+    S = np.einsum("n,ni,nj->ij", solution.weights, u, u)
+    K = np.einsum("n,ni,nj,nk->ijk", solution.weights, u, u, u)
+    P = np.linalg.inv(S)
+    C = np.linalg.inv(P + 2 / tau * np.eye(len(P)))
+    return basis @ (0.5 * np.einsum("ijk,li,jk->l", K, C @ P, P @ C @ P - P))

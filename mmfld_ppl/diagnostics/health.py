@@ -1,0 +1,77 @@
+"""What the statistics of a run say is wrong with it."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+#: Mean acceptance of an adjusted kernel below and above which its step size is far from right.
+ACCEPTANCE_RANGE = (0.1, 0.99)
+#: The mean collective ratio beyond which the particles overshoot together.
+LARGEST_RATIO = 1.0
+#: A mean collective ratio from which on it, and not the acceptance, is what limits the step.
+LIMITING_RATIO = 0.25
+
+
+def run_complaints(
+    collective_ratio: Float[Array, "chain draw"] | None,
+    acceptance_rate: Float[Array, "chain draw"] | None,
+    refused: Bool[Array, "chain draw"],
+) -> list[str]:
+    """What is wrong, why, and what to do about it; empty when all is well.
+
+    collective_ratio: r of each step, None for an ordinary model; a mean over 1 says that the
+      particles overshoot together, which no acceptance probability notices.
+    acceptance_rate: of an adjusted kernel, None for an unadjusted one. A mean over 0.99 is no
+      complaint where the collective ratio keeps the step small.
+    refused: whether a draw's step had moves that were refused because something was not finite."""
+    refused = np.asarray(refused)
+    ratio = None if collective_ratio is None else np.mean(collective_ratio, axis=-1)
+    found = []
+    # Written so that a ratio that is not a number is a complaint.
+    if ratio is not None and not np.all(ratio <= LARGEST_RATIO):
+        chains = np.flatnonzero(~(ratio <= LARGEST_RATIO))
+        found.append(
+            f"the particles overshoot together in {_chains(chains)}: the mean collective ratio is "
+            f"{_numbers(ratio[chains])}, and beyond 1 their mean oscillates although every single "
+            "particle is accepted, so that averages over draws mislead. Take a smaller step_size, "
+            "a longer warm-up where the step is adapted, or a higher temperature."
+        )
+    if np.any(refused):
+        found.append(
+            f"{int(refused.sum())} of {refused.size} draws had moves that were refused because the "
+            "point, the density, the objective or a slope was not finite there; the draws are "
+            "valid, but refusals of this kind bias an unadjusted kernel and slow an adjusted one. "
+            "Look for overflow in the model near the boundary of its supports, take a smaller "
+            "step_size, or run in double precision."
+        )
+    if acceptance_rate is None:
+        return found
+    rate = np.mean(acceptance_rate, axis=-1)
+    low, high = ACCEPTANCE_RANGE
+    if np.any(rate < low):
+        chains = np.flatnonzero(rate < low)
+        found.append(
+            f"the mean acceptance rate is {_numbers(rate[chains])} in {_chains(chains)}: moves are "
+            "too long to be accepted, and draws repeat. Take a smaller step_size, or a longer "
+            "warm-up where the step is adapted."
+        )
+    idle = rate > high
+    if ratio is not None:
+        idle &= ratio < LIMITING_RATIO
+    if np.any(idle):
+        chains = np.flatnonzero(idle)
+        found.append(
+            f"the mean acceptance rate is {_numbers(rate[chains], 4)} in {_chains(chains)}: steps "
+            "are so short that draws hardly move. Take a larger step_size, or let the warm-up "
+            "adapt it for longer."
+        )
+    return found
+
+
+def _chains(indices: np.ndarray) -> str:
+    return f"chain{'s' if len(indices) > 1 else ''} {', '.join(str(i) for i in indices)}"
+
+
+def _numbers(values: np.ndarray, digits: int = 2) -> str:
+    return ", ".join(f"{v:.{digits}g}" for v in values)

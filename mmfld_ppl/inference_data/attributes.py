@@ -1,0 +1,100 @@
+"""What an exported run says about itself: strings and numbers, which every file format keeps."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import inspect
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import jax
+import numpy as np
+from numpyro.infer import MCMC
+from numpyro.infer.mcmc import MCMCKernel
+
+from ..kernel import LangevinKernel
+from .datasets import file_name
+from .geometry import Geometry
+from .recording import Recording
+
+Attributes = dict[str, str | int | float]
+
+
+def run_attributes(mcmc: MCMC) -> Attributes:
+    """Versions, and how the run was made."""
+    state = mcmc.last_state
+    attrs: Attributes = {
+        "created_at": datetime.datetime.now(datetime.UTC).isoformat(),
+        "creation_library": "mmfld_ppl",
+        "creation_library_version": _version("mmfld-ppl"),
+        "inference_library": "numpyro",
+        "inference_library_version": _version("numpyro"),
+        "jax_version": _version("jax"),
+        "kernel": type(mcmc.sampler).__name__,
+        "phase": _phase(mcmc),
+        "num_warmup": mcmc.num_warmup,
+        "thinning": mcmc.thinning,
+    }
+    if settings := kernel_settings(mcmc.sampler):
+        attrs["kernel_settings"] = json.dumps(settings)
+    if hasattr(state, "rng_key"):
+        attrs["last_rng_key"] = json.dumps(_key_data(state.rng_key))
+    return attrs
+
+
+def model_attributes(recording: Recording, geometry: Geometry | None) -> Attributes:
+    """Supports and maps of the sites, and the mean-field problem if there is one."""
+    attrs: Attributes = {}
+    if geometry is not None:
+        sites = geometry.layout.sites
+        attrs["supports"] = json.dumps({file_name(s.name): s.support for s in sites})
+        attrs["mirror_maps"] = json.dumps({file_name(s.name): s.geometry for s in sites})
+    if recording.particle_plate is not None:
+        attrs["particle_plate"] = file_name(recording.particle_plate)
+        attrs["num_particles"] = int(recording.num_particles or 0)
+    if recording.objective is not None:
+        name, stated = recording.objective
+        attrs["objective"] = name
+        attrs["functional"] = type(stated.functional).__name__
+        attrs["temperature"] = float(stated.temperature)
+    return attrs
+
+
+def kernel_settings(kernel: MCMCKernel) -> Mapping[str, Any]:
+    """The options of one of our kernels; a schedule is named as such."""
+    if not isinstance(kernel, LangevinKernel):
+        return {}
+    settings = kernel._settings
+    options = {
+        "step_size": settings.step_size,
+        "temperature": settings.temperature,
+        "metropolize": settings.metropolize,
+        "target_accept_prob": settings.adaptation.target_accept_prob,
+        "adapt_step_size": settings.adaptation.adapt_step_size,
+        "adapt_metric": settings.adaptation.adapt_metric,
+    }
+    if isinstance(settings.transition, functools.partial):  # Options that are bound already.
+        bound = inspect.signature(settings.transition.func).bind_partial(*settings.transition.args)
+        options |= bound.arguments
+    return {name: "schedule" if callable(v) else v for name, v in options.items() if v is not None}
+
+
+def _phase(mcmc: MCMC) -> str:
+    steps = getattr(mcmc.last_state, "i", None)
+    warming = steps is not None and np.max(steps) <= mcmc.num_warmup
+    return "warmup" if warming else "sample"
+
+
+def _key_data(key: Any) -> list:
+    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(key) if typed else key).tolist()
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"  # Run from a checkout that is not installed.

@@ -1,0 +1,55 @@
+"""Named arrays to datasets, one convention of names for every group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+SAMPLE_DIMS = ("chain", "draw")
+
+#: An array and the names of its axes.
+Named = tuple[Sequence[str], Array | np.ndarray]
+Coords = Mapping[str, Sequence[Any]]
+
+
+def file_name(name: str) -> str:
+    """A name that a file can hold: a slash, as `numpyro.handlers.scope` writes it, starts a group
+    there."""
+    return name.replace("/", ".")
+
+
+def dataset_of(arrays: Mapping[str, Named], coords: Coords) -> xr.Dataset:
+    """Variables with a coordinate for every dimension: the one given, or 0, 1, ..."""
+    variables = {
+        file_name(name): xr.Variable([file_name(d) for d in dims], np.asarray(value))
+        for name, (dims, value) in arrays.items()
+    }
+    sizes: dict[str, int] = {}
+    for name, variable in variables.items():
+        for dim, size in zip(variable.dims, variable.shape, strict=True):
+            if sizes.setdefault(str(dim), size) != size:
+                raise ValueError(
+                    f"dimension '{dim}' has {size} entries in '{name}' and {sizes[str(dim)]} in "
+                    "another variable: give their axes different names"
+                )
+    return xr.Dataset(variables, {dim: _coordinate(dim, n, coords) for dim, n in sizes.items()})
+
+
+def _coordinate(dim: str, size: int, coords: Coords) -> np.ndarray:
+    given = coords.get(dim)
+    if given is None:
+        return np.arange(size)
+    if len(given) != size:
+        raise ValueError(f"coords['{dim}'] has {len(given)} entries, the dimension has {size}")
+    return np.asarray(given)
+
+
+def require_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises ValueError for names that are none of the known ones."""
+    known = set(known)
+    if unknown := sorted(set(names) - known):
+        raise ValueError(f"{what} names {unknown}, which is none of {sorted(known)}")

@@ -1,0 +1,120 @@
+"""What the mirror maps say about draws: distances from the boundary, and dual variables."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+from numpyro.infer import MCMC
+
+from ..kernel import LangevinKernel
+from ..latent import Layout, Problem, Site, read_model
+from ..latent.charts import Chart
+from ..latent.problem import to_front
+from ..mirrors import MirrorMap
+
+#: Numbers that a batch of draws may hold.
+BATCH_NUMBERS = 2_000_000
+
+#: Values by site, leaves by chain and draw.
+Draws = dict[str, np.ndarray]
+
+
+class Geometry(NamedTuple):
+    """The maps of a model's latent sites.
+
+    problem: a `Problem` or a `PotentialProblem`."""
+
+    problem: Any
+    maps: Mapping[str, MirrorMap]
+
+    @property
+    def layout(self) -> Layout:
+        return self.problem.layout
+
+    def slack(self, draws: Draws) -> dict[str, Float[np.ndarray, "chain draw"]]:
+        """Of each site with a boundary: its least slack, over the particles and the other axes."""
+
+        def least(site: Site, t: Array) -> Array:
+            return jnp.min(self._each(site, self.maps[site.name].slack)(t))
+
+        found = self._of_draws(least, draws)
+        return {name: slack for name, slack in found.items() if not np.all(slack == np.inf)}
+
+    def dual(self, draws: Draws) -> dict[str, Float[np.ndarray, "chain draw ..."]]:
+        """y = grad phi of the coordinates, with the particle axis where the values have it."""
+
+        def dual(site: Site, t: Array) -> Array:
+            y = self._each(site, self.maps[site.name].grad)(t)
+            return y if site.particle_axis is None else jnp.moveaxis(y, 0, site.particle_axis)
+
+        return self._of_draws(dual, draws)
+
+    @staticmethod
+    def _each(site: Site, method: Callable) -> Callable:
+        return method if site.particle_axis is None else jax.vmap(method)
+
+    def _of_draws(self, function: Callable[[Site, Array], Array], draws: Draws) -> dict:
+        """`function` of each site's coordinate, at every draw of every chain."""
+        values = {s.name: jnp.asarray(draws[s.name]) for s in self.layout.sites if s.name in draws}
+        if not values:
+            return {}
+        complete = len(values) == len(self.layout.sites)
+
+        def one(values: dict[str, Array]) -> PyTree:
+            coordinates = self._coordinates(values, complete)
+            return {name: function(self.layout.site(name), t) for name, t in coordinates.items()}
+
+        chains, length = next(iter(values.values())).shape[:2]
+        flat = {name: v.reshape(chains * length, *v.shape[2:]) for name, v in values.items()}
+        numbers = sum(math.prod(v.shape[1:]) for v in flat.values())
+        batch = max(1, min(chains * length, BATCH_NUMBERS // max(numbers, 1)))
+        result = jax.jit(lambda v: jax.lax.map(one, v, batch_size=batch))(flat)
+        return {
+            name: np.asarray(v).reshape(chains, length, *v.shape[1:]) for name, v in result.items()
+        }
+
+    def _coordinates(self, values: dict[str, Array], complete: bool) -> dict[str, Array]:
+        moved = [s for s in self.layout.sites if s.name in values and s.chart is not Chart.MIRROR]
+        if complete and moved:
+            return self.problem.coordinates(values, jax.random.key(0))
+        # The coordinate of a site with a support of its own is its value. What another site's
+        # chart needs may be among the sites that were not collected.
+        return {
+            s.name: to_front(values[s.name], s.particle_axis)
+            for s in self.layout.sites
+            if s.name in values and s.chart is Chart.MIRROR
+        }
+
+
+def geometry_of(mcmc: MCMC, draw: PyTree, unadapted: bool) -> Geometry | None:
+    """The geometry of a run's latent sites; None where they have none, as discrete ones.
+
+    draw: one draw, as `get_samples` gives it. unadapted: whether the maps must be those before any
+    adaptation, the same in every chain; those after it have the same slack, and are at hand."""
+    kernel, args, kwargs, state = mcmc.sampler, mcmc._args, mcmc._kwargs, mcmc.last_state
+    key = jax.random.key(0)
+    if isinstance(kernel, LangevinKernel):
+        if unadapted:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # The run has given its advice about the maps.
+                problem, maps, _ = kernel._read(key, args, kwargs, draw)
+            return Geometry(problem, maps)
+        problem = kernel._problem(state.layout.value, draw, args, kwargs)
+        blocks = [block.map.parts for block in state.adaptation.values()]
+        if jnp.ndim(state.i):
+            blocks = jax.tree.map(lambda leaf: leaf[0], blocks)
+        return Geometry(problem, {name: part for parts in blocks for name, part in parts.items()})
+    if kernel.model is None:
+        return None
+    try:
+        layout, maps, _ = read_model(kernel.model, args, kwargs, key, {}, strict=False)
+    except ValueError:
+        return None
+    return Geometry(Problem(kernel.model, args, kwargs, layout), maps)

@@ -1,0 +1,90 @@
+"""Tables of a run: posterior expectations with their errors, and the state of each chain."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from .datasets import SAMPLE_DIMS, require_known
+from .groups import dataset, replicate_statistics
+
+#: Statistics of a draw that are summarised beside its values.
+SUMMARISED = ("objective", "lp")
+
+
+def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Expectations with their Monte Carlo errors, across the replicates of a run.
+
+    A row a number: `objective` (F) and `lp` where the run has them, global and deterministic sites,
+    and of each site in the particle plate `mean(x)` and `sd(x)`, the mean and the standard
+    deviation under the measure of the particles, coordinate by coordinate. There is no row for a
+    particle: particles are exchangeable, and the measure is the unknown.
+
+    Columns are those of ArviZ: mean, sd, mcse_mean, mcse_sd, ess_bulk, ess_tail, r_hat (NaN for
+    one chain). Chains are replicates of the whole system, so an ess counts systems.
+
+    idata: from `to_inference_data`, or read from a file. var_names: some variables only, by their
+    names in the groups posterior and sample_stats.
+    Raises ValueError on unknown names."""
+    posterior = dataset(idata, "posterior")
+    variables = {n: stat for n, stat in _statistics(idata).items() if n in SUMMARISED}
+    variables |= {str(name): posterior[name] for name in posterior.data_vars}
+    if var_names is not None:
+        require_known("var_names", var_names, variables)
+        variables = {name: variables[name] for name in var_names}
+    plate = posterior.attrs.get("particle_plate")
+    quantities: dict[str, xr.DataArray] = {}
+    for name, values in variables.items():
+        if plate in values.dims:
+            quantities[f"mean({name})"] = values.mean(plate)
+            quantities[f"sd({name})"] = values.std(plate)
+        else:
+            quantities[name] = values
+    columns = replicate_statistics(xr.Dataset(quantities))
+    rows = {
+        label: {column: float(table[name][at]) for column, table in columns.items()}
+        for name, values in quantities.items()
+        for label, at in _entries(name, values)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+
+
+def chain_summary(idata: Any) -> pd.DataFrame:
+    """How each chain ran, a row a chain, with the columns that the run has statistics for:
+
+    acceptance_rate: mean over draws. step_size: of the last draw. diverging: number of draws with
+    moves that were refused because something was not finite. objective: mean F. collective_ratio:
+    mean; over 1 the particles overshoot together. boundary_slack: least over draws.
+    """
+    stats = _statistics(idata)
+    columns = {
+        "acceptance_rate": lambda s: s.mean("draw"),
+        "step_size": lambda s: s.isel(draw=-1),
+        "diverging": lambda s: s.sum("draw"),
+        "objective": lambda s: s.mean("draw"),
+        "collective_ratio": lambda s: s.mean("draw"),
+        "boundary_slack": lambda s: s.min("draw"),
+    }
+    table = {name: f(stats[name]).values for name, f in columns.items() if name in stats}
+    chains = dataset(idata, "posterior")["chain"].values
+    return pd.DataFrame(table, index=pd.Index(chains, name="chain"))
+
+
+def _statistics(idata: Any) -> dict[str, xr.DataArray]:
+    if "sample_stats" not in idata:
+        return {}
+    stats = dataset(idata, "sample_stats")
+    return {str(name): stats[name] for name in stats.data_vars}
+
+
+def _entries(name: str, values: xr.DataArray) -> Iterator[tuple[str, dict[str, int]]]:
+    """Label and position of every number that a variable has in each draw."""
+    dims = [str(dim) for dim in values.dims if dim not in SAMPLE_DIMS]
+    for index in itertools.product(*(range(values.sizes[dim]) for dim in dims)):
+        labels = [str(values[dim].values[i]) for dim, i in zip(dims, index, strict=True)]
+        label = f"{name}[{', '.join(labels)}]" if labels else name
+        yield label, dict(zip(dims, index, strict=True))

@@ -1,0 +1,135 @@
+"""The chart, the mirror map and the coordinate's support of one latent site."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike
+from numpyro.distributions import biject_to
+from numpyro.distributions import constraints as nc
+
+from .. import mirrors
+from ..mirrors import Independent, MirrorMap, mirror_map
+from .charts import Chart, coordinate_of, reference
+from .layout import Site
+
+
+def geometry_of(
+    name: str,
+    support: nc.Constraint,
+    value: Array,
+    axis: int | None,
+    chosen: MirrorMap | None,
+    strict: bool,
+    dynamic: bool = False,
+) -> tuple[Site, MirrorMap, nc.Constraint]:
+    """One site, and the mirror map and the support of its coordinate.
+
+    support: of one particle, where the value has the particle axis `axis`. dynamic: whether it
+    depends on other latent sites. Raises ValueError in strict mode where there is no mirror map."""
+    dtype, shape = jnp.result_type(value, float), _without(jnp.shape(value), axis)
+
+    def site(chart, coordinate_shape, geometry):
+        moves = geometry.describe()
+        if chart is not Chart.MIRROR:
+            moves = f"{moves}, in its {chart.value}"
+        words = f"{type(_base(support)).__name__} (depends on other sites)" if dynamic else _short(support)
+        return Site(
+            name, coordinate_shape, jnp.shape(value), dtype.name, axis, chart, words, moves
+        )
+
+    if chosen is not None:
+        geometry = _chosen_map(name, chosen, support.event_dim, shape, dtype)
+        return site(Chart.MIRROR, shape, geometry), geometry, support
+    chart, fixed = Chart.MIRROR, support
+    if dynamic:
+        image = reference(support)
+        chart, fixed = (Chart.AFFINE, image[0]) if image else (Chart.BIJECTION, None)
+    geometry = None if fixed is None else mirror_map(fixed, shape, dtype)
+    if geometry is not None:
+        return site(chart, shape, geometry), geometry, fixed
+    if strict:
+        raise ValueError(
+            f"site '{name}': no mirror map for its support {support!r}, and strict=True rules out "
+            f"the unconstrained chart; supported are {_supported()}; register one with "
+            "mm.mirrors.register, or pass mirror_maps={'" + name + "': map}"
+        )
+    try:
+        biject_to(support)
+    except NotImplementedError:
+        raise ValueError(
+            f"site '{name}': its support {support!r} has neither a mirror map nor an unconstrained "
+            f"chart; supported are {_supported()}; reparametrise the site (numpyro.infer.reparam), "
+            "or register a map with mm.mirrors.register"
+        ) from None
+    one = jax.ShapeDtypeStruct(shape, dtype)
+    free = jax.eval_shape(lambda x: coordinate_of(Chart.BIJECTION, support, x), one)
+    geometry = mirror_map(nc.real, free.shape, dtype)
+    return site(Chart.BIJECTION, free.shape, geometry), geometry, nc.real
+
+
+def _supported() -> str:
+    return ", ".join(sorted(t.__name__.strip("_") for t in mirrors.registered()))
+
+
+def _chosen_map(
+    name: str, chosen: MirrorMap, event_dim: int, shape: tuple[int, ...], dtype: DTypeLike
+) -> MirrorMap:
+    """A map of one event, over the batch axes of a value."""
+    if not isinstance(chosen, MirrorMap):
+        raise TypeError(f"mirror_maps['{name}'] must be a MirrorMap, got {chosen!r}")
+    split = len(shape) - event_dim
+    batch, event = shape[:split], shape[split:]
+    try:
+        slack = jax.eval_shape(chosen.slack, jax.ShapeDtypeStruct(event, dtype)).shape
+    except (TypeError, ValueError) as error:
+        slack = error
+    if slack != ():
+        raise ValueError(
+            f"mirror_maps['{name}']: {chosen.describe()} does not take one event of the site, of "
+            f"shape {event}; a map of scalars becomes one of arrays by "
+            "mm.mirrors.Independent.of(map, shape)"
+        )
+    return Independent.of(chosen, batch) if batch else chosen
+
+
+def one_particle(support: nc.Constraint, axis: int, name: str) -> nc.Constraint:
+    """The support of one particle, where its parameters carry the particle axis."""
+    base = _base(support)
+    leaves, structure = jax.tree.flatten(base)
+    ranks = getattr(base, "parameter_event_dims", (0,) * len(leaves))
+
+    def first(leaf, rank):
+        leaf = jnp.asarray(leaf)
+        at = axis + base.event_dim - rank
+        if leaf.ndim < -at:
+            return leaf
+        rows = jnp.moveaxis(leaf, at, 0)
+        if not isinstance(rows, jax.core.Tracer) and bool(jnp.any(rows != rows[0])):
+            raise ValueError(
+                f"site '{name}': its support {support!r} differs from particle to particle, and "
+                "particles must be exchangeable; give them one support"
+            )
+        return rows[0]
+
+    leaves = [first(leaf, rank) for leaf, rank in zip(leaves, ranks, strict=True)]
+    one = jax.tree.unflatten(structure, leaves)
+    event = support.event_dim - base.event_dim
+    return nc.independent(one, event) if event else one
+
+
+def _base(support: nc.Constraint) -> nc.Constraint:
+    while isinstance(support, nc.independent):
+        support = support.base_constraint
+    return support
+
+
+def _without(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
+    if axis is None:
+        return shape
+    return tuple(n for i, n in enumerate(shape) if i != len(shape) + axis)
+
+
+def _short(support: nc.Constraint) -> str:
+    text = repr(support).replace("\n", " ")
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,66 @@
+"""What is known about a model's latent sites before a run: shapes, axes, charts, blocks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from ..mirrors import MirrorMap, Product
+from .charts import Chart
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """One latent site.
+
+    shape: of the coordinate, without the particle axis. value_shape, dtype: of the value, particle
+    axis included. particle_axis: the particles' axis in the value, counted from the right; None
+    for a global site. support, geometry: for reports."""
+
+    name: str
+    shape: tuple[int, ...]
+    value_shape: tuple[int, ...]
+    dtype: str
+    particle_axis: int | None
+    chart: Chart
+    support: str
+    geometry: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What is static about a model's latent variables.
+
+    particles: the name of the particle plate, None for an ordinary model. objective: name of the
+    objective's site. stochastic: why evaluations differ from key to key, None when they do not.
+    """
+
+    sites: tuple[Site, ...]
+    particles: str | None
+    objective: str | None
+    stochastic: str | None
+
+    def block(self, particles: bool) -> tuple[Site, ...]:
+        """The particle sites, or the global ones."""
+        return tuple(s for s in self.sites if (s.particle_axis is not None) == particles)
+
+    def site(self, name: str) -> Site:
+        """The site of this name."""
+        return next(s for s in self.sites if s.name == name)
+
+    def describe(self) -> str:
+        """A table: site, event shape, support, how it moves, block."""
+        rows = [("site", "shape", "support", "moves in", "block")]
+        for s in self.sites:
+            block = "global" if s.particle_axis is None else f"particles '{self.particles}'"
+            rows.append((s.name, str(s.shape), s.support, s.geometry, block))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        return "\n".join(
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        )
+
+
+def product_of(layout: Layout, maps: Mapping[str, MirrorMap], particles: bool) -> Product:
+    """The map of one block: of one particle, or of all global sites."""
+    return Product({s.name: maps[s.name] for s in layout.block(particles)})

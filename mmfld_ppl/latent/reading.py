@@ -1,0 +1,115 @@
+"""Running a model to see what is in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from jaxtyping import Array, PRNGKeyArray
+from numpyro.distributions import biject_to
+from numpyro.handlers import seed, substitute, trace
+from numpyro.infer.gibbs import GIBBS_SITES_KWARG
+from numpyro.infer.initialization import init_to_uniform
+from numpyro.infer.util import compute_log_probs
+from numpyro.ops.provenance import eval_provenance
+from numpyro.primitives import Messenger
+
+from ..primitives import hold_objective
+from .charts import leaves_of
+
+Trace = Mapping[str, Any]
+
+
+class KeyWatch(Messenger):
+    """Notes whether the model asks for random keys of its own."""
+
+    used = False
+
+    def process_message(self, msg):
+        self.used |= msg["type"] == "prng_key"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """A model with its arguments, and one trace of it.
+
+    trace: at some values in the supports, the objective held. latents: its latent sites.
+    draws_keys: whether the model asks for random keys of its own."""
+
+    model: Callable
+    args: tuple
+    kwargs: dict
+    key: PRNGKeyArray
+    trace: Trace
+    latents: Trace
+    draws_keys: bool
+
+    @classmethod
+    def of(cls, model: Callable, args: tuple, kwargs: dict, key: PRNGKeyArray) -> Reading:
+        """Runs the model once."""
+        drawn = substitute(seed(model, key), substitute_fn=_draw)
+        watch = KeyWatch()
+        with watch, hold_objective(), trace() as tr:
+            drawn(*args, **kwargs)
+        latents = {
+            name: site
+            for name, site in tr.items()
+            if site["type"] == "sample" and not site["is_observed"]
+        }
+        return cls(model, args, kwargs, key, tr, latents, watch.used)
+
+    def values(self) -> dict[str, Array]:
+        """Of the latent sites."""
+        return {name: site["value"] for name, site in self.latents.items()}
+
+    def at(self, values: Mapping[str, Array], **kwargs: Any) -> tuple[dict[str, Array], Trace]:
+        """(log density of every site, unsummed, trace) at given values of the latent sites."""
+        placed = substitute(seed(self.model, self.key), data=dict(values))
+        with hold_objective():
+            return compute_log_probs(
+                placed, self.args, self.kwargs | kwargs, {}, sum_log_prob=False
+            )
+
+
+def _draw(site: dict) -> Array | None:
+    """Somewhere in the support of a continuous latent site, where NumPyro has a chart for it; else
+    from its law. The former needs no sampler of the law, nor its compilation."""
+    if site["type"] != "sample" or site["is_observed"] or site["fn"].support.is_discrete:
+        return None
+    try:
+        biject_to(site["fn"].support)
+    except NotImplementedError:
+        return None
+    return init_to_uniform(site)
+
+
+def dynamic_supports(reading: Reading) -> set[str]:
+    """Sites whose support depends on other latent sites.
+
+    Asked of the computation itself: NumPyro's own test misses supports inside `independent`.
+    Raises ValueError where a support depends on what another block of `Gibbs` moves."""
+    siblings = reading.kwargs.get(GIBBS_SITES_KWARG, {})
+
+    def supports(**values):
+        held = {GIBBS_SITES_KWARG: {name: values.pop(name) for name in siblings}}
+        _, tr = reading.at(values, **(held if siblings else {}))
+        return {name: leaves_of(tr[name]["fn"].support) for name in reading.latents}
+
+    found = eval_provenance(supports, **reading.values(), **siblings)
+    sources = {
+        name: frozenset().union(*jax.tree.leaves(sets, is_leaf=_is_set))
+        for name, sets in found.items()
+    }
+    for name, names in sources.items():
+        if names & set(siblings):
+            raise ValueError(
+                f"the support of site '{name}' depends on {sorted(names & set(siblings))}, which "
+                "another block of Gibbs moves; put these sites into one block"
+            )
+    return {name for name, names in sources.items() if names}
+
+
+def _is_set(leaf: Any) -> bool:
+    return isinstance(leaf, frozenset)

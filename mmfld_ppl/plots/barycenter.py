@@ -1,0 +1,70 @@
+"""A barycenter of measures in the plane beside the measures that it averages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .objective import trace_objective
+from .plane import as_atoms, covering, draw_measure, particle_cloud, particle_density
+from .style import particles_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
+
+#: Inputs in a row.
+COLUMNS = 10
+
+
+def barycenter(
+    idata: Any,
+    inputs: Sequence[Any],
+    *,
+    site: str | None = None,
+    labels: Sequence[str] | None = None,
+    bandwidth: float | None = None,
+    reference: float | None = None,
+    fig: FigureBase | None = None,
+) -> dict[str, Axes | list[Axes]]:
+    """Inputs on top; below them the particles of the last draw, their density, and the objective.
+
+    inputs: the measures that are averaged, `Measure`s or (points, weights) pairs, points (m, 2).
+      Grey levels where the points lie on a grid, else discs.
+    site: the particles' site; default, the only one in the plane. labels: of the inputs.
+    bandwidth: of the density, see `particle_density`. reference: see `trace_objective`.
+    fig: a figure or a sub-figure to draw in.
+
+    Returns the axes: "inputs" (a list), "particles", "density", "objective".
+    Raises ValueError for no inputs, or inputs and particles that are not in the plane."""
+    measures = as_atoms(inputs)
+    if not measures:
+        raise ValueError("a barycenter needs inputs, got none")
+    if labels is not None and len(labels) != len(measures):
+        raise ValueError(f"{len(measures)} inputs need as many labels, got {len(labels)}")
+    extent = covering(measures, particles_of(idata, site, 2).isel(draw=-1).values.reshape(-1, 2))
+    if fig is None:
+        from matplotlib import pyplot as plt
+
+        fig = plt.figure(figsize=(10, 5.2), layout="constrained")
+    rows = math.ceil(len(measures) / COLUMNS)
+    above, below = fig.subfigures(2, 1, height_ratios=(rows, 2.6))
+    grid = above.subplots(rows, min(len(measures), COLUMNS), squeeze=False).ravel()
+    panels = list(grid[: len(measures)])
+    for k, (ax, measure) in enumerate(zip(panels, measures, strict=True)):
+        draw_measure(ax, measure, extent)
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(str(k) if labels is None else labels[k], fontsize="small")
+    for ax in grid[len(measures) :]:
+        ax.set_axis_off()
+    above.supylabel("inputs", fontsize="medium")
+    particles, density, objective = below.subplots(1, 3, width_ratios=(1, 1, 1.15))
+    particle_cloud(idata, site=site, extent=extent, ax=particles)
+    particles.set_title("particles, last draw", fontsize="medium")
+    particle_density(idata, site=site, bandwidth=bandwidth, extent=extent, ax=density)
+    density.set_title("density, all draws", fontsize="medium")
+    density.set(ylabel="", yticklabels=[])
+    trace_objective(idata, reference=reference, ax=objective)
+    objective.set_title("objective", fontsize="medium")
+    return {"inputs": panels, "particles": particles, "density": density, "objective": objective}

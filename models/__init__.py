@@ -1,0 +1,1 @@
+"""Complete probabilistic programs: a NumPyro model and its functional, one file each."""

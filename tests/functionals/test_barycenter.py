@@ -1,0 +1,211 @@
+"""Entropic barycenters: the transport behind them, warm starts, misuse."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mmfld_ppl.functionals import SinkhornBarycenter
+from mmfld_ppl.measures import Measure
+from ott.geometry.costs import PNormP
+
+from tests.functionals.oracles import entropic_cost, entropic_plan, squared_distances
+
+RNG = np.random.default_rng(0)
+X, W = RNG.uniform(size=(6, 2)), RNG.dirichlet(np.ones(6))
+TARGETS = [(RNG.uniform(size=(m, 2)), RNG.dirichlet(np.ones(m))) for m in (5, 3)]
+EPS = 0.02
+
+
+@pytest.fixture
+def exact(x64):
+    return SinkhornBarycenter(TARGETS, epsilon=EPS, threshold=1e-11)
+
+
+@pytest.fixture
+def barycenter():
+    return SinkhornBarycenter(TARGETS, epsilon=EPS)
+
+
+def carry_of(barycenter, points):
+    return barycenter.linearize(Measure.uniform(points)).carry
+
+
+def test_report_and_couplings_against_the_oracle(exact):
+    mu = Measure(X, W)
+    report, plans = exact.report(mu), exact.couplings(mu)
+    assert plans.shape == (2, 6, 5)
+    for k, (y, b) in enumerate(TARGETS):
+        cost = squared_distances(X, y)
+        plan = entropic_plan(cost, W, b, EPS)
+        np.testing.assert_allclose(plans[k, :, : len(b)], plan, atol=1e-9)
+        np.testing.assert_array_equal(plans[k, :, len(b) :], 0)
+        np.testing.assert_allclose(report.transport_cost[k], np.sum(plan * cost), rtol=1e-8)
+        np.testing.assert_allclose(report.value[k], entropic_cost(cost, W, b, EPS), rtol=1e-8)
+    np.testing.assert_allclose(jnp.mean(report.value), exact(mu), rtol=1e-12)
+    assert jnp.all(report.converged) and jnp.all(report.marginal_error < 1e-11)
+
+
+def test_small_epsilon_is_the_quantile_coupling(x64):
+    x, y = RNG.normal(size=(8, 1)), 2 + 3 * RNG.normal(size=(8, 1))
+    barycenter = SinkhornBarycenter([Measure.uniform(y)], epsilon=1e-3, max_iterations=5000)
+    report = barycenter.report(Measure.uniform(x))
+    assert jnp.all(report.converged)
+    expected = np.mean((np.sort(x, axis=0) - np.sort(y, axis=0)) ** 2)
+    np.testing.assert_allclose(report.transport_cost[0], expected, rtol=1e-3)
+
+
+def test_a_measure_is_its_own_debiased_barycenter(x64):
+    nu = Measure(*TARGETS[0])
+    for debiased in (True, False):
+        F = SinkhornBarycenter([nu], epsilon=0.1, debiased=debiased, threshold=1e-11)
+        tangent = F.linearize(nu).tangent
+        field = jax.grad(lambda x: F.first_variation(tangent, x).sum())(nu.points)  # noqa: B023
+        assert (np.abs(field).max() < 1e-9) == debiased
+
+
+def test_atoms_without_mass_change_nothing(exact):
+    y, b = TARGETS[1]
+    filled = [TARGETS[0], (np.concatenate([y, X[:2]]), np.append(b, [0, 0]))]
+    same = SinkhornBarycenter(filled, epsilon=EPS, threshold=1e-11)
+    mu, wider = Measure(X, W), Measure(np.concatenate([X, y]), np.append(W, [0, 0, 0]))
+    expected = exact.linearize(mu)
+    for functional, measure in ((same, mu), (exact, wider)):
+        got = functional.linearize(measure)
+        np.testing.assert_allclose(got.value, expected.value, rtol=1e-9)
+        np.testing.assert_allclose(
+            functional.first_variation(got.tangent, y),
+            exact.first_variation(expected.tangent, y),
+            rtol=1e-9,
+        )
+
+
+def test_any_cost(x64):
+    """OTT's cost functions, plain functions, and points that are not vectors."""
+    cost = PNormP(3.0)
+    y, b = TARGETS[0]
+    F = SinkhornBarycenter([(y, b)], epsilon=0.1, cost=cost, threshold=1e-11)
+    matrix = np.array([[cost(x, y_) for y_ in y] for x in X])
+    np.testing.assert_allclose(F(Measure(X, W)), entropic_cost(matrix, W, b, 0.1), rtol=1e-8)
+
+    default = SinkhornBarycenter([(y, b)], epsilon=0.1, threshold=1e-11)
+    tree = SinkhornBarycenter(
+        [({"u": y[:, 0], "v": y[:, 1:]}, b)], epsilon=0.1, threshold=1e-11
+    )
+    plain = SinkhornBarycenter(
+        [(y, b)], epsilon=0.1, threshold=1e-11, cost=lambda x, y: (x - y) @ (x - y)
+    )
+    expected = default(Measure(X, W))
+    np.testing.assert_allclose(plain(Measure(X, W)), expected, rtol=1e-9)
+    np.testing.assert_allclose(tree(Measure({"u": X[:, 0], "v": X[:, 1:]}, W)), expected, rtol=1e-9)
+
+
+def test_far_from_the_origin_in_single_precision(barycenter):
+    # A shift that single precision represents together with the points, to 2^-16.
+    x, ys = np.round(X * 2**12) / 2**12, [np.round(y * 2**12) / 2**12 for y, _ in TARGETS]
+    values = []
+    for shift in (0, 64):
+        targets = [(y + shift, b) for y, (_, b) in zip(ys, TARGETS, strict=True)]
+        values.append(SinkhornBarycenter(targets, epsilon=EPS)(Measure(x + shift, W)))
+    np.testing.assert_allclose(*values, rtol=1e-5)
+
+
+def test_a_warm_start_saves_iterations_and_keeps_the_answer(exact):
+    near = Measure(X + 1e-3 * RNG.normal(size=X.shape), W)
+    carry = exact.linearize(Measure(X, W)).carry
+    cold, warm = exact.report(near), exact.report(near, carry)
+    assert jnp.all(warm.iterations < cold.iterations)
+    np.testing.assert_allclose(warm.value, cold.value, rtol=1e-9)
+    again = exact.report(near, exact.linearize(near, carry).carry)
+    np.testing.assert_array_equal(again.iterations, 2)  # one to try, one to confirm
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, 1e30, -0.7])
+@pytest.mark.parametrize("debiased", [False, True])
+def test_a_bad_carry_does_no_harm(bad, debiased):
+    F = SinkhornBarycenter(TARGETS, epsilon=EPS, debiased=debiased)
+    mu = Measure.uniform(jnp.asarray(X, jnp.float32))
+    carry = jax.tree.map(lambda leaf: leaf.at[..., 0].set(bad), F.init_carry(mu))
+    value, tangent, carry = F.linearize(mu, carry)
+    cold = F.linearize(mu)
+    np.testing.assert_allclose(value, cold.value, rtol=1e-3)
+    np.testing.assert_allclose(
+        F.first_variation(tangent, X), F.first_variation(cold.tangent, X), atol=1e-3
+    )
+    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(carry))
+
+
+def test_a_bad_measure_does_not_outlive_its_step(barycenter):
+    x = jnp.asarray(X, jnp.float32)
+    poisoned = carry_of(barycenter, x.at[0, 0].set(jnp.nan))
+    value = barycenter.linearize(Measure.uniform(x), poisoned).value
+    np.testing.assert_allclose(value, barycenter(Measure.uniform(x)), rtol=1e-3)
+
+
+def test_a_replicate_that_fails_leaves_the_others_alone(barycenter):
+    x = jnp.asarray(X, jnp.float32)
+    both = jnp.stack([x, x.at[0, 0].set(jnp.nan)])
+    values = eqx.filter_jit(eqx.filter_vmap(lambda x: barycenter(Measure.uniform(x))))(both)
+    np.testing.assert_allclose(values[0], barycenter(Measure.uniform(x)), rtol=1e-5)
+    assert jnp.isnan(values[1])
+
+
+def test_the_report_says_when_a_solve_was_stopped():
+    short = SinkhornBarycenter(TARGETS, epsilon=EPS, max_iterations=1)
+    report = short.report(Measure(X, W))
+    assert not jnp.any(report.converged)
+    assert jnp.all(report.marginal_error > 1e-3)
+    np.testing.assert_array_equal(report.iterations, 2)
+
+
+def test_the_self_term_is_the_last_entry_of_the_report(x64):
+    F = SinkhornBarycenter(TARGETS, epsilon=EPS, debiased=True, threshold=1e-11)
+    report = F.report(Measure(X, W))
+    assert {field.shape for field in report} == {(3,)}
+    expected = entropic_cost(squared_distances(X, X), W, W, EPS)
+    np.testing.assert_allclose(report.value[-1], expected, rtol=1e-8)
+    assert report.marginal_error[-1] < 1e-10
+
+
+Y, B = TARGETS[0]
+
+
+@pytest.mark.parametrize(
+    ("targets", "options", "message"),
+    [
+        ([], {}, "at least one target"),
+        ([(Y, 2 * B)], {}, "masses of target 0 .* sum 2"),
+        ([(Y, B), (Y, np.array([-0.1, 0.5, 0.2, 0.2, 0.2]))], {}, "target 1 .* minimum -0.1"),
+        ([(Y, np.full(5, np.nan))], {}, "sum nan"),
+        ([(np.where(Y == Y[0, 0], np.nan, Y), B)], {}, "target 0 are not all finite"),
+        ([(Y, B), (Y[:, :1], B)], {}, r"target 1 .*\(1,\), target 0 .*\(2,\)"),
+        ([(Y, B[:4])], {}, "share their leading axis"),
+        ([(Y, B)], {"weights": np.array([0.5, 0.5])}, "1 targets need as many"),
+        ([(Y, B), (Y, B)], {"weights": np.array([0.5, 0.6])}, "barycenter weights .* sum 1.1"),
+        ([(Y, B)], {"epsilon": 0.0}, "epsilon must be one positive number, got 0.0"),
+        ([(Y, B)], {"epsilon": np.ones(2)}, "epsilon must be one positive number"),
+        ([(Y, B)], {"threshold": 0.0}, "threshold must be positive"),
+        ([(Y, B)], {"max_iterations": 0}, "max_iterations at least 1"),
+    ],
+)
+def test_misuse_is_explained(targets, options, message):
+    with pytest.raises(ValueError, match=message):
+        SinkhornBarycenter(targets, **{"epsilon": 0.1, **options})
+
+
+def test_bare_points_are_not_a_target():
+    with pytest.raises(TypeError, match=r"target 0 .*Measure.uniform\(points\)"):
+        SinkhornBarycenter([Y], epsilon=0.1)
+
+
+def test_a_measure_of_another_dimension(barycenter):
+    with pytest.raises(ValueError, match=r"the measure has points of shape \(1,\)"):
+        barycenter(Measure(X[:, :1], W))
+
+
+def test_targets_and_epsilon_may_be_traced(barycenter):
+    @jax.jit
+    def value(targets, epsilon):
+        return SinkhornBarycenter(targets, epsilon=epsilon)(Measure(X, W))
+
+    np.testing.assert_allclose(value(TARGETS, EPS), barycenter(Measure(X, W)), rtol=1e-5)

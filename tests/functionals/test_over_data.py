@@ -1,0 +1,96 @@
+"""Averages over data: what a minibatch is, and how far the logarithms reach."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mmfld_ppl.functionals import EmpiricalRisk, MixtureLikelihood
+from mmfld_ppl.measures import Measure
+
+DATA = jnp.array([0.5, -1.0, 2.0, 0.1, 3.0])
+MU = Measure(jnp.array([-0.5, 0.4, 1.5]), jnp.array([0.2, 0.5, 0.3]))
+POINTS = jnp.array([-1.0, 0.0, 2.0])
+
+
+def risk(data, batch_size=None):
+    return EmpiricalRisk(
+        lambda m, z: (m - z) ** 2,
+        lambda x, z: jnp.sin(x * z),
+        data,
+        potential=lambda x: x**2,
+        batch_size=batch_size,
+    )
+
+
+def mixture(data, batch_size=None):
+    return MixtureLikelihood(lambda x, z: -((x - z) ** 2), data, batch_size)
+
+
+@pytest.fixture(params=[risk, mixture])
+def build(request):
+    return request.param
+
+
+def test_a_key_replaces_the_data_by_some_of_them(build):
+    functional = build(DATA, batch_size=2)
+    assert functional.stochastic
+    value, tangent, _ = functional.linearize(MU, key=jax.random.key(0))
+    rows = tangent[1]
+    assert rows.shape == (2,)
+    # A linearisation on those data alone; and the tangent serves another instance.
+    part = build(DATA[rows])
+    alone = part.linearize(MU)
+    np.testing.assert_allclose(value, alone.value, rtol=1e-6)
+    np.testing.assert_allclose(
+        build(DATA, batch_size=2).first_variation(tangent, POINTS),
+        part.first_variation(alone.tangent, POINTS),
+        rtol=1e-6,
+    )
+
+
+def test_without_a_key_or_a_batch_size_all_data_are_used(build):
+    whole = build(DATA)
+    assert not whole.stochastic
+    for value in (
+        build(DATA, batch_size=2)(MU),
+        build(DATA, batch_size=2).linearize(MU).value,
+        whole.linearize(MU, key=jax.random.key(0)).value,
+    ):
+        np.testing.assert_allclose(value, whole(MU), rtol=1e-6)
+
+
+def test_minibatches_are_unbiased(build):
+    functional, whole = build(DATA, batch_size=2), build(DATA)
+
+    def draw(key):
+        value, tangent, _ = functional.linearize(MU, key=key)
+        return jnp.append(functional.first_variation(tangent, POINTS), value)
+
+    draws = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(1), 10_000))
+    value, tangent, _ = whole.linearize(MU)
+    expected = jnp.append(whole.first_variation(tangent, POINTS), value)
+    z = (draws.mean(0) - expected) / (draws.std(0) / 100)
+    assert np.all(np.abs(z) < 4.5)
+
+
+def test_data_far_from_every_atom_do_not_underflow():
+    F = mixture(jnp.array([30.0]))
+    value, tangent, _ = F.linearize(Measure.uniform(jnp.array([0.0, 1.0])))
+    np.testing.assert_allclose(value, 29.0**2 + np.log(2), rtol=1e-6)
+    slope = jax.grad(lambda x: F.first_variation(tangent, x).sum())(jnp.array([1.0]))
+    np.testing.assert_allclose(slope, [-2 * 2 * 29.0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("data", "batch_size", "message"),
+    [
+        (DATA, 0, "between 1 and the 5 data, got 0"),
+        (DATA, 6, "between 1 and the 5 data, got 6"),
+        ((DATA, DATA[:2]), None, "share a leading axis"),
+        (jnp.zeros((0, 2)), None, "at least one row"),
+        (jnp.zeros(()), None, "share a leading axis"),
+    ],
+)
+def test_misuse_is_explained(build, data, batch_size, message):
+    with pytest.raises(ValueError, match=message):
+        build(data, batch_size)

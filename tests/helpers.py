@@ -1,0 +1,69 @@
+"""What tests of the kernels share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+from jaxtyping import PyTree
+from numpyro.infer import MCMC
+from numpyro.infer.util import log_density
+
+KEY = jax.random.key(3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation() -> Iterator[None]:
+    """For tests that compile much and run little."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def run(
+    kernel,
+    *args,
+    key=KEY,
+    warmup=12,
+    draws=8,
+    chains=2,
+    method="vectorized",
+    bar=False,
+    fields=(),
+    init_params=None,
+    model_kwargs=None,
+    **options,
+) -> MCMC:
+    """A short run."""
+    mcmc = MCMC(
+        kernel,
+        num_warmup=warmup,
+        num_samples=draws,
+        num_chains=chains,
+        chain_method=method,
+        progress_bar=bar,
+        **options,
+    )
+    mcmc.run(key, *args, extra_fields=fields, init_params=init_params, **(model_kwargs or {}))
+    return mcmc
+
+
+def start(kernel, *args, key=KEY, init_params=None, **kwargs):
+    """The first state of one chain."""
+    return kernel.init(key, 10, init_params, args, kwargs)
+
+
+def same(a: PyTree, b: PyTree, tolerance: float = 2e-3) -> None:
+    """Asserts the same structure and values; what was compiled differently rounds differently."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(
+        lambda u, v: np.testing.assert_allclose(u, v, rtol=tolerance, atol=tolerance), a, b
+    )
+
+
+def check_energy(state, model, *args, **kwargs) -> None:
+    """The reported energy is that of NumPyro's own density at the reported values."""
+    expected, _ = log_density(model, args, kwargs, dict(state.z))
+    np.testing.assert_allclose(-state.potential_energy, expected, rtol=1e-4, atol=1e-4)

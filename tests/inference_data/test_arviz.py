@@ -1,0 +1,53 @@
+"""ArviZ's own functions on exported runs, in whichever generation is installed."""
+
+from __future__ import annotations
+
+import arviz as az
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib import pyplot as plt
+
+from mmfld_ppl.inference_data import chain_summary, dataset, summary, to_inference_data
+
+GROUPS = ("posterior", "sample_stats", "observed_data", "log_likelihood", "unconstrained_posterior")
+
+
+@pytest.fixture(scope="module")
+def exported(mixed_run):
+    return to_inference_data(mixed_run, log_likelihood=True, dual=True)
+
+
+def test_diagnostics(exported) -> None:
+    for function in (az.ess, az.rhat, az.mcse):
+        result = function(exported)
+        values = result["c"] if isinstance(result, xr.Dataset) else dataset(result, "c")["c"]
+        assert np.isfinite(values)
+
+
+def test_the_summary_has_a_row_for_each_number(exported) -> None:
+    table = az.summary(exported, var_names=["c", "mean"])
+    assert list(table.index) == ["c", "mean[0]", "mean[1]", "mean[2]"]
+
+
+def test_a_trace_plot(exported) -> None:
+    plot = getattr(az, "plot_trace_dist", None) or az.plot_trace
+    plot(exported, var_names=["c"])
+    plt.close("all")
+
+
+def test_loo_finds_one_log_likelihood(exported) -> None:
+    assert np.isfinite(getattr(az.loo(exported), "elpd", None) or az.loo(exported).elpd_loo)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_a_file_keeps_everything(exported, tmp_path) -> None:
+    path = tmp_path / "run.nc"
+    exported.to_netcdf(path, engine="h5netcdf")
+    read = az.from_netcdf(path, engine="h5netcdf")
+    assert read.attrs == exported.attrs
+    for group in GROUPS:
+        xr.testing.assert_identical(dataset(read, group).load(), dataset(exported, group))
+    assert dataset(read, "sample_stats")["diverging"].dtype == bool
+    assert summary(read).equals(summary(exported))
+    assert chain_summary(read).equals(chain_summary(exported))

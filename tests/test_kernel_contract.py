@@ -1,0 +1,215 @@
+"""What NumPyro's MCMC asks of a kernel: keys, chain methods, resuming, caching, fields."""
+
+from __future__ import annotations
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro.infer import MCMC
+
+import mmfld_ppl as mm
+from tests import models
+from tests.helpers import KEY, quick_compilation, run, same, start  # noqa: F401
+
+LEGACY_KEY = jax.random.PRNGKey(3)
+
+
+@pytest.fixture(scope="module")
+def coin_run():
+    return run(mm.MMFLD(models.coin), key=LEGACY_KEY, fields=("rng_key", "i", "z.p"))
+
+
+@pytest.fixture(scope="module")
+def cloud_run():
+    fields = ("adaptation.particles.averaging.log_step", "num_refused", "accepted")
+    return run(mm.MMFLD(models.centred_cloud), fields=fields)
+
+
+@pytest.fixture(scope="module")
+def bounded_run():
+    return run(mm.MMFLD(models.bounded))
+
+
+@pytest.mark.parametrize("method", ["sequential", "parallel", jax.vmap])
+def test_chain_methods_agree(method, bounded_run):
+    other = run(mm.MMFLD(models.bounded), method=method)
+    same(other.get_samples(True), bounded_run.get_samples(True))
+    assert other.last_state.rng_key.shape == (2,)
+
+
+def test_chain_methods_agree_on_particles(cloud_run):
+    other = run(mm.MMFLD(models.centred_cloud), method="parallel")
+    same(other.get_samples(True), cloud_run.get_samples(True))
+
+
+@pytest.mark.parametrize("method", ["sequential", "vectorized", "parallel"])
+def test_typed_keys_and_a_progress_bar_change_nothing(method, coin_run, progress_bar_allowed):
+    other = run(mm.MMFLD(models.coin), method=method, bar=True)
+    assert other.progress_bar
+    same(other.get_samples(True), coin_run.get_samples(True))
+
+
+def test_fields(coin_run, cloud_run):
+    draws, extra = coin_run.get_samples(), coin_run.get_extra_fields(True)
+    same(draws["odds"], draws["p"] / (1 - draws["p"]))
+    same(extra["z.p"], coin_run.get_samples(True)["p"])
+    assert extra["rng_key"].shape == (2, 8, 2)
+    assert list(extra["i"][1]) == list(range(13, 21))
+    for name in ("diverging", "potential_energy", "accept_prob", "step_size"):
+        assert extra[name].shape == (2, 8)
+    extra = cloud_run.get_extra_fields()
+    for name in ("objective", "collective_ratio", "num_refused"):
+        assert extra[name].shape == (16,)
+    assert extra["adaptation.particles.averaging.log_step"].shape == (16,)
+    assert set(extra["accepted"]) == {"globals", "particles"}
+    x = cloud_run.get_samples()["x"]
+    assert x.shape == (16, 6)
+    # A deterministic site belongs to the point that it is collected with.
+    np.testing.assert_array_equal(cloud_run.get_samples()["spread"], x.max(1) - x.min(1))
+
+
+def test_a_site_is_left_out_and_draws_are_thinned(coin_run):
+    thinned = run(mm.MMFLD(models.coin), fields=("~z.p",), thinning=2)
+    assert set(thinned.get_samples()) == {"odds"}
+    same(thinned.get_samples(True)["odds"], coin_run.get_samples(True)["odds"][:, 1::2])
+
+
+def test_summary(coin_run, capsys):
+    coin_run.print_summary()
+    shown = capsys.readouterr().out
+    assert "p " in shown and "odds" not in shown
+    coin_run.print_summary(exclude_deterministic=False)
+    assert "odds" in capsys.readouterr().out
+
+
+def test_stopping_and_resuming_is_running_on(coin_run):
+    mcmc = run(mm.MMFLD(models.coin), draws=3)
+    first = mcmc.get_samples(True)["p"]
+    mcmc.num_samples = 5
+    mcmc.post_warmup_state = mcmc.last_state
+    mcmc.run(mcmc.last_state.rng_key)
+    same(jnp.concatenate([first, mcmc.get_samples(True)["p"]], 1), coin_run.get_samples(True)["p"])
+
+
+def test_warmup_alone(coin_run):
+    mcmc = MCMC(
+        mm.MMFLD(models.coin),
+        num_warmup=12,
+        num_samples=8,
+        num_chains=2,
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    mcmc.warmup(KEY, collect_warmup=True)
+    assert mcmc.get_samples()["p"].shape == (24,)
+    mcmc.run(mcmc.post_warmup_state.rng_key)
+    same(mcmc.get_samples(True), coin_run.get_samples(True))
+
+
+@pytest.mark.parametrize("method", ["sequential", "parallel", jax.vmap])
+def test_a_pickled_state_resumes_under_any_method(method, coin_run):
+    kernel, state = pickle.loads(pickle.dumps((coin_run.sampler, coin_run.last_state)))
+    runs = []
+    for chain_method, sampler in (("vectorized", coin_run.sampler), (method, kernel)):
+        mcmc = MCMC(
+            sampler,
+            num_warmup=12,
+            num_samples=4,
+            num_chains=2,
+            chain_method=chain_method,
+            progress_bar=False,
+        )
+        mcmc.post_warmup_state = state
+        mcmc.run(state.rng_key)
+        runs.append(mcmc)
+    same(runs[1].get_samples(True), runs[0].get_samples(True))
+    assert not np.array_equal(runs[0].get_samples(True)["p"], coin_run.get_samples(True)["p"][:, :4])
+
+
+def test_one_kernel_serves_other_shapes_and_methods():
+    kernel, y = mm.MMFLD(models.line), jnp.arange(5.0)
+    mcmc = run(kernel, jnp.ones((5, 2)), y)
+    mcmc.run(KEY, jnp.ones((4, 3)), y[:4])
+    assert mcmc.get_samples()["slope"].shape == (16, 3)
+    mcmc = run(kernel, jnp.ones((5, 2)), y, method="sequential", chains=1)
+    assert mcmc.get_samples()["slope"].shape == (8, 2)
+
+
+def test_jitted_model_arguments_are_not_stale():
+    kernel = mm.MMFLD(models.coin)
+    jitted = run(kernel, 3, chains=1, jit_model_args=True)
+    for heads in (3, 9):
+        jitted.run(KEY, heads)
+        same(jitted.get_samples(), run(kernel, heads, chains=1).get_samples())
+
+
+def test_unhashable_arguments():
+    def model(data, options):
+        return models.coin(data["heads"], **options)
+
+    kernel = mm.MMFLD(model)
+    mcmc = run(kernel, {"heads": 7}, model_kwargs={"options": {"tosses": 10}})
+    assert mcmc.get_samples()["p"].shape == (16,)
+
+
+class Counted(mm.MMFLD):
+    """Counts how often its step is traced."""
+
+    traces = 0
+
+    def sample(self, state, model_args, model_kwargs):
+        Counted.traces += 1
+        return super().sample(state, model_args, model_kwargs)
+
+
+@pytest.mark.parametrize("model", [models.coin, models.centred_cloud])
+def test_a_step_compiles_once(model, progress_bar_allowed):
+    Counted.traces = 0
+    mcmc = run(Counted(model), bar=True, chains=1)
+    assert Counted.traces == 1
+    mcmc.run(KEY)
+    assert Counted.traces == 1
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+@pytest.mark.parametrize("model", [models.coin, models.centred_cloud])
+def test_types_are_a_fixed_point_of_the_step(model, bits):
+    with jax.enable_x64(bits == 64):
+        kernel = mm.MMFLD(model)
+        state = start(kernel, init_params={"p": 0.25} if model is models.coin else None)
+        before = jax.eval_shape(lambda s: s, state)
+        assert jax.eval_shape(lambda s: kernel.sample(s, (), {}), state) == before
+        for leaf in jax.tree.leaves(before):
+            assert not leaf.weak_type
+            assert not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.dtype == f"float{bits}"
+
+
+def test_init_inside_of_a_trace():
+    kernel = mm.MMFLD(models.coin)
+    state = jax.jit(lambda key, heads: start(kernel, heads, key=key))(KEY, 7)
+    same(state.z, start(kernel, 7).z)
+
+
+def test_schedules_follow_the_step_index():
+    kernel = mm.MMFLD(
+        models.cloud,
+        step_size=lambda i: 0.01 / (1 + i),
+        temperature=lambda i: 1.0 + i,
+        metropolize=False,
+    )
+    mcmc = run(kernel, draws=4, warmup=0, chains=1, fields=("particles.felt",))
+    same(mcmc.get_extra_fields()["step_size"], 0.01 / jnp.arange(1.0, 5.0))
+
+
+def test_a_temperature_schedule_tempers_the_law_of_an_ordinary_model():
+    settings = {"step_size": 0.05, "metropolize": False}
+    tempered = mm.MMFLD(models.coin, temperature=lambda i: 1e-9 * jnp.ones(()), **settings)
+    heated = mm.MMFLD(models.coin, temperature=lambda i: jnp.where(i > 2, -1.0, 1e9), **settings)
+    state, step = start(heated), jax.jit(lambda s: heated.sample(s, (), {}))
+    for _ in range(6):
+        state = step(state)
+    assert state.i == 6 and state.diverging  # a negative temperature moves nothing
+    assert start(tempered).potential_energy == start(heated).potential_energy
