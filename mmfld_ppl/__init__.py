@@ -1,6 +1,22 @@
-"""Mirror mean-field Langevin dynamics for NumPyro models on constrained supports."""
+"""Mirror mean-field Langevin dynamics for NumPyro models on constrained supports.
 
-from . import constraints, dynamics, functionals, mirrors
+    import mmfld_ppl as mm
+
+A model states its particles and its objective with `particles` and `objective`; the kernel `MMFLD`
+runs it, and any other NumPyro model with continuous latent sites, through NumPyro's `MCMC`;
+`to_inference_data` hands the run to ArviZ.
+"""
+
+from . import (
+    constraints,
+    diagnostics,
+    distributions,
+    dynamics,
+    functionals,
+    mirrors,
+    plots,
+)
+from .inference_data import chain_summary, summary, to_inference_data
 from .kernel import MMFLD, ProjectedMFLD
 from .measures import Measure
 from .primitives import objective, particles
@@ -11,10 +27,16 @@ __all__ = [
     "MMFLD",
     "Measure",
     "ProjectedMFLD",
+    "chain_summary",
     "constraints",
+    "diagnostics",
+    "distributions",
     "dynamics",
     "functionals",
     "mirrors",
     "objective",
     "particles",
+    "plots",
+    "summary",
+    "to_inference_data",
 ]

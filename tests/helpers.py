@@ -67,3 +67,24 @@ def check_energy(state, model, *args, **kwargs) -> None:
     """The reported energy is that of NumPyro's own density at the reported values."""
     expected, _ = log_density(model, args, kwargs, dict(state.z))
     np.testing.assert_allclose(-state.potential_energy, expected, rtol=1e-4, atol=1e-4)
+
+
+def steps(kernel, count, *args, **kwargs):
+    """(first state, last state, every state) of one chain, without MCMC around it."""
+    first = start(kernel, *args, **kwargs)
+
+    @jax.jit
+    def go(state):
+        def step(state, _):
+            state = kernel.sample(state, args, kwargs)
+            return state, state
+
+        return jax.lax.scan(step, state, None, count)
+
+    return (first, *go(first))
+
+
+def z_score(draws, exact: float) -> float:
+    """Of the mean of draws (chain, draw): chains are independent, so their spread is the error."""
+    means = np.asarray(draws).mean(1)
+    return (means.mean() - exact) / (means.std(ddof=1) / len(means) ** 0.5)

@@ -24,6 +24,22 @@ def line(x, y=None):
     numpyro.sample("y", dist.Normal(x @ slope, 0.5), obs=y)
 
 
+def switch(seen=1.0):
+    """A discrete variable, and a continuous one whose law it switches."""
+    c = numpyro.sample("c", dist.Bernoulli(0.3))
+    x = numpyro.sample("x", dist.Normal(jnp.where(c == 1, 2.0, 0.0), 1.0))
+    numpyro.deterministic("twice", 2 * x)
+    numpyro.sample("seen", dist.Normal(x, 1.0), obs=seen)
+
+
+def switch_posterior(seen=1.0):
+    """(P(c = 1), E[x]) given `seen`."""
+    evidence = jnp.exp(dist.Normal(jnp.array([0.0, 2.0]), 2**0.5).log_prob(seen))
+    joint = jnp.array([0.7, 0.3]) * evidence
+    p = joint / joint.sum()
+    return p[1], p @ (jnp.array([0.0, 2.0]) + seen) / 2
+
+
 def bounded():
     """Supports that depend on other latent variables."""
     top = numpyro.sample("top", dist.Gamma(3.0, 2.0))
@@ -36,6 +52,13 @@ def moments(target):
     return mm.functionals.OfMean(
         outer=lambda m: sum(jnp.sum((m[k] - v) ** 2) for k, v in target.items())
     )
+
+
+def pull(size=5, temperature=0.5, dim=None, base=None):
+    """Particles on a line, pulled to 1."""
+    with mm.particles("atom", size, dim=dim):
+        x = numpyro.sample("x", base or dist.Normal(0.0, 1.0))
+    mm.objective("F", moments({"x": 1.0}), {"x": x}, temperature=temperature)
 
 
 TARGET = {"w": WEIGHTS, "rate": jnp.array(2.0)}

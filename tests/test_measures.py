@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from mmfld_ppl.measures import Measure
 
 
@@ -34,7 +35,11 @@ def test_a_measure_is_a_pytree():
 @pytest.mark.parametrize(
     ("points", "weights", "message"),
     [
-        (np.zeros((3, 2)), np.ones(2), r"points of shapes \[\(3, 2\)\] and weights of shape \(2,\)"),
+        (
+            np.zeros((3, 2)),
+            np.ones(2),
+            r"points of shapes \[\(3, 2\)\] and weights of shape \(2,\)",
+        ),
         ({"a": np.zeros(3), "b": np.zeros(2)}, np.ones(3), "share their leading axis"),
         (np.zeros(3), np.ones(()), "share their leading axis"),
         ({}, np.ones(2), "needs points"),

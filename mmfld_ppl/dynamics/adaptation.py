@@ -79,9 +79,8 @@ class Adaptation(eqx.Module):
             return state
         seen = self._observe(state.map, state.window, units, slopes)
         moments = welford_moments(seen)
-        # One point has no spread: take slopes to be as spread out as they are large.
-        score = jax.tree.map(lambda m, v: jnp.square(m) + v, seen.score_mean, moments.score)
-        moments = moments._replace(variance=None, score=score)
+        # One point has no spread.
+        moments = moments._replace(variance=None)
         return state._replace(map=_adapted(state.map, moments, 1.0))
 
     @property

@@ -76,8 +76,8 @@ def complete(name: str, names: Sequence[str | None], event_names: Sequence[str] 
     free = [i for i, given in enumerate(names) if given is None]
     if len(event_names) > len(free):
         raise ValueError(
-            f"'{name}' has {len(free)} axes without a plate, and {len(event_names)} names were given "
-            f"for them: {list(event_names)}"
+            f"'{name}' has {len(free)} axes without a plate, and {len(event_names)} names were "
+            f"given for them: {list(event_names)}"
         )
     for i, given in zip(free[len(free) - len(event_names) :], event_names, strict=True):
         names[i] = given

@@ -40,15 +40,17 @@ class Observation(NamedTuple):
 class Moments(NamedTuple):
     """Averages of observations over a warm-up window, each shaped like the coordinates.
 
-    mean, variance: of the coordinates; no variance where one point was seen. local_variance: average of `Observation.local_variance`.
-    score: variance of sqrt(local_variance) times the potential's slope there; None where the
-      slopes are not known.
+    mean, variance: of the coordinates; no variance where one point was seen.
+    local_variance: average of `Observation.local_variance`.
+    score: variance of the potential's slope in local units, sqrt(local_variance) times the slope;
+      None where the slopes are not known. drift: its mean square.
     """
 
     mean: PyTree
     variance: PyTree | None
     local_variance: PyTree
     score: PyTree | None = None
+    drift: PyTree | None = None
 
     def ratio(self) -> PyTree:
         """Steps of unit length that fit into the spread of the law, squared, by coordinate.
@@ -59,11 +61,20 @@ class Moments(NamedTuple):
         by the curvature (compare the metric of nutpie)."""
         if self.variance is None:
             # The drift of a step is then of unit length.
-            return jax.tree.map(jnp.sqrt, self.score)
+            return jax.tree.map(jnp.sqrt, self.drift)
         ratio = jax.tree.map(jnp.divide, self.local_variance, self.variance)
         if self.score is None:
             return ratio
         return jax.tree.map(lambda r, s: jnp.sqrt(r * s), ratio, self.score)
+
+    def barrier_floor(self) -> PyTree:
+        """The least weight that a barrier can use, by coordinate.
+
+        Its local unit is the distance to the boundary: a law is never wider than that, whatever a
+        few points may have suggested, and a drift of more than one unit a step leaves it."""
+        if self.drift is None:
+            return jax.tree.map(jnp.ones_like, self.local_variance)
+        return jax.tree.map(lambda d: jnp.maximum(1, jnp.sqrt(d)), self.drift)
 
     def part(self, name: str) -> Moments:
         """Those of one entry of coordinates that are a dictionary."""
@@ -220,9 +231,7 @@ class Weighted(MirrorMap):
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
         weight = interpolate_scale(self.weight, moments.total().ratio(), trust)
         if 0 < self.base.self_concordance < math.inf:
-            # The local unit of a barrier is the distance to the boundary: a law is never wider
-            # than that where it is, whatever a few points may have suggested.
-            weight = jnp.maximum(weight, 1)
+            weight = jnp.maximum(weight, moments.total().barrier_floor())
         return Weighted(self.base.adapted(moments, trust), weight)
 
     def describe(self) -> str:

@@ -76,6 +76,10 @@ class HalfLine(MirrorMap):
         if moments.variance is None:
             return self
         rms = jnp.sqrt(2 * moments.local_variance)
+        if moments.drift is not None:
+            # Of any law on a half-line E[u V'(u)] = 1, by parts, so its drift is 1/2 or more. Less
+            # says that the points have not come to where the law falls off.
+            rms = rms / jnp.sqrt(jnp.minimum(1, 2 * moments.drift))
         scale = interpolate_scale(self.scale, rms, tail_trust(trust))
         return HalfLine(self.bound, self.sign, scale)
 
@@ -95,9 +99,9 @@ class HalfLine(MirrorMap):
 def tail_trust(trust: Scalar | float) -> Scalar | float:
     """How far to move a tail's scale where weights are moved by `trust`.
 
-    Later, by a factor of 20 in the length of the window: a tail that is set while the points still
-    travel holds them back, and none at all costs little."""
-    return trust / (trust + 20 * (1 - trust))
+    Not at all by short windows: a tail that is set while the points still travel holds them back,
+    and none at all costs little."""
+    return jnp.maximum(0, 5 * trust - 4)
 
 
 def barrier_root(v: Float[Array, "..."], scale: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -18,7 +18,6 @@ class LogDetMetric(Metric):
 
     det G = det(X)^-(n+1). S xi = L^-T xi L^-1 for a symmetrised xi."""
 
-    x: Matrix
     factor: Matrix
     inverse_factor: Matrix
 
@@ -26,19 +25,21 @@ class LogDetMetric(Metric):
     def at(cls, x: Event) -> LogDetMetric:
         """At a positive definite x; NaN at any other."""
         factor = jnp.linalg.cholesky(x)
-        return cls(x, factor, inverse_lower(factor))
+        return cls(factor, inverse_lower(factor))
 
     def apply(self, u: Event) -> Event:
         return congruence(self.inverse_factor.T, congruence(self.inverse_factor, symmetric(u)))
 
     def solve(self, v: Event) -> Event:
-        return congruence(self.x, symmetric(v))
+        # Not X v X at once: its rounding errors would be as large across the nearest boundary as
+        # along it, where far larger steps are small.
+        return congruence(self.factor, congruence(self.factor.T, symmetric(v)))
 
     def sqrt(self, noise: Event) -> Event:
         return congruence(self.inverse_factor.T, symmetric(noise))
 
     def log_det(self) -> Scalar:
-        return -(self.x.shape[0] + 1) * log_det_from(self.factor)
+        return -(self.factor.shape[0] + 1) * log_det_from(self.factor)
 
     def inverse_norm_sq(self, v: Event) -> Scalar:
         return jnp.sum(jnp.square(congruence(self.factor.T, symmetric(v))))

@@ -54,7 +54,7 @@ class Simplex(MirrorMap):
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
         weights = interpolate_scale(self.weights, moments.ratio(), trust)
-        return Simplex(jnp.maximum(weights, 1))
+        return Simplex(jnp.maximum(weights, moments.barrier_floor()))
 
     @classmethod
     def of_size(cls, size: int, dtype: DTypeLike) -> Simplex:

@@ -5,21 +5,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from mmfld_ppl.functionals import SinkhornBarycenter
-from mmfld_ppl.measures import Measure
 from ott.geometry.costs import PNormP
 
+from mmfld_ppl.functionals import SinkhornBarycenter
+from mmfld_ppl.functionals.transport import squared_distance
+from mmfld_ppl.measures import Measure
 from tests.functionals.oracles import entropic_cost, entropic_plan, squared_distances
 
+# Most tests share the shapes of these, and so what is compiled.
 RNG = np.random.default_rng(0)
 X, W = RNG.uniform(size=(6, 2)), RNG.dirichlet(np.ones(6))
-TARGETS = [(RNG.uniform(size=(m, 2)), RNG.dirichlet(np.ones(m))) for m in (5, 3)]
-EPS = 0.02
+TARGETS = [(RNG.uniform(size=(m, 2)), RNG.dirichlet(np.ones(m))) for m in (6, 3)]
+EPS, TIGHT = 0.02, 1e-11
 
 
 @pytest.fixture
 def exact(x64):
-    return SinkhornBarycenter(TARGETS, epsilon=EPS, threshold=1e-11)
+    return SinkhornBarycenter(TARGETS, epsilon=EPS, threshold=TIGHT)
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def carry_of(barycenter, points):
 def test_report_and_couplings_against_the_oracle(exact):
     mu = Measure(X, W)
     report, plans = exact.report(mu), exact.couplings(mu)
-    assert plans.shape == (2, 6, 5)
+    assert plans.shape == (2, 6, 6)
     for k, (y, b) in enumerate(TARGETS):
         cost = squared_distances(X, y)
         plan = entropic_plan(cost, W, b, EPS)
@@ -43,61 +45,61 @@ def test_report_and_couplings_against_the_oracle(exact):
         np.testing.assert_allclose(report.transport_cost[k], np.sum(plan * cost), rtol=1e-8)
         np.testing.assert_allclose(report.value[k], entropic_cost(cost, W, b, EPS), rtol=1e-8)
     np.testing.assert_allclose(jnp.mean(report.value), exact(mu), rtol=1e-12)
-    assert jnp.all(report.converged) and jnp.all(report.marginal_error < 1e-11)
+    assert jnp.all(report.converged)
+    assert jnp.all(report.marginal_error < TIGHT)
 
 
 def test_small_epsilon_is_the_quantile_coupling(x64):
-    x, y = RNG.normal(size=(8, 1)), 2 + 3 * RNG.normal(size=(8, 1))
-    barycenter = SinkhornBarycenter([Measure.uniform(y)], epsilon=1e-3, max_iterations=5000)
-    report = barycenter.report(Measure.uniform(x))
-    assert jnp.all(report.converged)
+    x, y = RNG.normal(size=(6, 1)), 2 + 3 * RNG.normal(size=(6, 1))
+    F = SinkhornBarycenter([Measure.uniform(y)] * 2, epsilon=0.02, threshold=TIGHT)
+    report = F.report(Measure.uniform(x))
     expected = np.mean((np.sort(x, axis=0) - np.sort(y, axis=0)) ** 2)
-    np.testing.assert_allclose(report.transport_cost[0], expected, rtol=1e-3)
+    np.testing.assert_allclose(report.transport_cost, expected, rtol=1e-3)
 
 
 def test_a_measure_is_its_own_debiased_barycenter(x64):
     nu = Measure(*TARGETS[0])
-    for debiased in (True, False):
-        F = SinkhornBarycenter([nu], epsilon=0.1, debiased=debiased, threshold=1e-11)
-        tangent = F.linearize(nu).tangent
-        field = jax.grad(lambda x: F.first_variation(tangent, x).sum())(nu.points)  # noqa: B023
-        assert (np.abs(field).max() < 1e-9) == debiased
+    F = SinkhornBarycenter([nu, nu], epsilon=0.5, debiased=True, threshold=TIGHT)
+    tangent = F.linearize(nu).tangent
+    field = jax.grad(lambda x: F.first_variation(tangent, x).sum())(nu.points)
+    np.testing.assert_allclose(field, 0, atol=1e-9)
 
 
 def test_atoms_without_mass_change_nothing(exact):
     y, b = TARGETS[1]
-    filled = [TARGETS[0], (np.concatenate([y, X[:2]]), np.append(b, [0, 0]))]
-    same = SinkhornBarycenter(filled, epsilon=EPS, threshold=1e-11)
-    mu, wider = Measure(X, W), Measure(np.concatenate([X, y]), np.append(W, [0, 0, 0]))
-    expected = exact.linearize(mu)
-    for functional, measure in ((same, mu), (exact, wider)):
-        got = functional.linearize(measure)
-        np.testing.assert_allclose(got.value, expected.value, rtol=1e-9)
-        np.testing.assert_allclose(
-            functional.first_variation(got.tangent, y),
-            exact.first_variation(expected.tangent, y),
-            rtol=1e-9,
-        )
+    filled = [(np.concatenate([y, X[:2]]), np.append(b, [0, 0])), TARGETS[0]]
+    same = SinkhornBarycenter(filled, epsilon=EPS, threshold=TIGHT)
+    wider = Measure(np.concatenate([X, y]), np.append(W, [0, 0, 0]))
+    expected, got = exact.linearize(Measure(X, W)), same.linearize(wider)
+    np.testing.assert_allclose(got.value, expected.value, rtol=1e-9)
+    np.testing.assert_allclose(
+        same.first_variation(got.tangent, X),
+        exact.first_variation(expected.tangent, X),
+        rtol=1e-9,
+    )
 
 
-def test_any_cost(x64):
+def test_any_cost(exact):
     """OTT's cost functions, plain functions, and points that are not vectors."""
-    cost = PNormP(3.0)
-    y, b = TARGETS[0]
-    F = SinkhornBarycenter([(y, b)], epsilon=0.1, cost=cost, threshold=1e-11)
-    matrix = np.array([[cost(x, y_) for y_ in y] for x in X])
-    np.testing.assert_allclose(F(Measure(X, W)), entropic_cost(matrix, W, b, 0.1), rtol=1e-8)
 
-    default = SinkhornBarycenter([(y, b)], epsilon=0.1, threshold=1e-11)
-    tree = SinkhornBarycenter(
-        [({"u": y[:, 0], "v": y[:, 1:]}, b)], epsilon=0.1, threshold=1e-11
-    )
-    plain = SinkhornBarycenter(
-        [(y, b)], epsilon=0.1, threshold=1e-11, cost=lambda x, y: (x - y) @ (x - y)
-    )
-    expected = default(Measure(X, W))
-    np.testing.assert_allclose(plain(Measure(X, W)), expected, rtol=1e-9)
-    np.testing.assert_allclose(tree(Measure({"u": X[:, 0], "v": X[:, 1:]}, W)), expected, rtol=1e-9)
+    def value(targets, points, cost):
+        F = SinkhornBarycenter(targets, epsilon=EPS, cost=cost, threshold=TIGHT)
+        return F(Measure(points, W))
+
+    cubic = PNormP(3.0)
+    costs = [np.array([[cubic(x, y) for y in ys] for x in X]) for ys, _ in TARGETS]
+    expected = [entropic_cost(c, W, b, EPS) for c, (_, b) in zip(costs, TARGETS, strict=True)]
+    np.testing.assert_allclose(value(TARGETS, X, cubic), np.mean(expected), rtol=1e-8)
+
+    def split(x):
+        return {"u": x[:, 0], "v": x[:, 1:]}
+
+    trees = [(split(y), b) for y, b in TARGETS]
+    for got in (
+        value(TARGETS, X, lambda x, y: (x - y) @ (x - y)),
+        value(trees, split(X), squared_distance),
+    ):
+        np.testing.assert_allclose(got, exact(Measure(X, W)), rtol=1e-9)
 
 
 def test_far_from_the_origin_in_single_precision(barycenter):
@@ -110,13 +112,13 @@ def test_far_from_the_origin_in_single_precision(barycenter):
     np.testing.assert_allclose(*values, rtol=1e-5)
 
 
-def test_a_warm_start_saves_iterations_and_keeps_the_answer(exact):
-    near = Measure(X + 1e-3 * RNG.normal(size=X.shape), W)
-    carry = exact.linearize(Measure(X, W)).carry
-    cold, warm = exact.report(near), exact.report(near, carry)
+def test_a_warm_start_saves_iterations_and_keeps_the_answer(barycenter):
+    near = Measure(X + 1e-3 * np.sin(np.arange(12)).reshape(6, 2), W)
+    carry = barycenter.linearize(Measure(X, W)).carry
+    cold, warm = barycenter.report(near), barycenter.report(near, carry)
     assert jnp.all(warm.iterations < cold.iterations)
-    np.testing.assert_allclose(warm.value, cold.value, rtol=1e-9)
-    again = exact.report(near, exact.linearize(near, carry).carry)
+    np.testing.assert_allclose(warm.value, cold.value, rtol=1e-3)
+    again = barycenter.report(near, barycenter.linearize(near, carry).carry)
     np.testing.assert_array_equal(again.iterations, 2)  # one to try, one to confirm
 
 
@@ -159,10 +161,10 @@ def test_the_report_says_when_a_solve_was_stopped():
 
 
 def test_the_self_term_is_the_last_entry_of_the_report(x64):
-    F = SinkhornBarycenter(TARGETS, epsilon=EPS, debiased=True, threshold=1e-11)
+    F = SinkhornBarycenter(TARGETS, epsilon=0.5, debiased=True, threshold=TIGHT)
     report = F.report(Measure(X, W))
     assert {field.shape for field in report} == {(3,)}
-    expected = entropic_cost(squared_distances(X, X), W, W, EPS)
+    expected = entropic_cost(squared_distances(X, X), W, W, 0.5)
     np.testing.assert_allclose(report.value[-1], expected, rtol=1e-8)
     assert report.marginal_error[-1] < 1e-10
 
@@ -175,8 +177,8 @@ Y, B = TARGETS[0]
     [
         ([], {}, "at least one target"),
         ([(Y, 2 * B)], {}, "masses of target 0 .* sum 2"),
-        ([(Y, B), (Y, np.array([-0.1, 0.5, 0.2, 0.2, 0.2]))], {}, "target 1 .* minimum -0.1"),
-        ([(Y, np.full(5, np.nan))], {}, "sum nan"),
+        ([(Y, B), (Y, np.array([-0.1, 0.3, 0.2, 0.2, 0.2, 0.2]))], {}, "target 1 .* minimum -0.1"),
+        ([(Y, np.full(6, np.nan))], {}, "sum nan"),
         ([(np.where(Y == Y[0, 0], np.nan, Y), B)], {}, "target 0 are not all finite"),
         ([(Y, B), (Y[:, :1], B)], {}, r"target 1 .*\(1,\), target 0 .*\(2,\)"),
         ([(Y, B[:4])], {}, "share their leading axis"),

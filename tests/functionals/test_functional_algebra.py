@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from mmfld_ppl.functionals import (
     Autodiff,
     EmpiricalRisk,
@@ -95,7 +96,9 @@ def test_values_that_are_not_numbers(functional, message):
 
 
 def test_what_is_not_a_functional():
-    with pytest.raises(TypeError, match="expected a Functional or a callable of a Measure, got int"):
+    with pytest.raises(
+        TypeError, match="expected a Functional or a callable of a Measure, got int"
+    ):
         as_functional(3)
     with pytest.raises(TypeError, match="scaled by one number"):
         SQUARE * SQUARE

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import logsumexp
+
 from mmfld_ppl.functionals import (
     Autodiff,
     EmpiricalRisk,
@@ -20,8 +22,6 @@ from mmfld_ppl.functionals import (
     SinkhornBarycenter,
 )
 from mmfld_ppl.measures import Measure
-from scipy.special import logsumexp
-
 from tests.functionals.oracles import entropic_cost, squared_distances
 
 Q = np.array([0.3, -0.2])
@@ -172,7 +172,8 @@ def probe(name):
             "at points": variation(POINTS),
             "at one point": variation(POINTS[:1]),
             "field": field(POINTS),
-            "slopes": (variation(POINTS + H * DIRECTION) - variation(POINTS - H * DIRECTION)) / (2 * H),
+            "slopes": (variation(POINTS + H * DIRECTION) - variation(POINTS - H * DIRECTION))
+            / (2 * H),
             "jacobian": jax.jacobian(variation)(POINTS),
         }
 

@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from mmfld_ppl.functionals import EmpiricalRisk, MixtureLikelihood
 from mmfld_ppl.measures import Measure
 
 DATA = jnp.array([0.5, -1.0, 2.0, 0.1, 3.0])
 MU = Measure(jnp.array([-0.5, 0.4, 1.5]), jnp.array([0.2, 0.5, 0.3]))
-POINTS = jnp.array([-1.0, 0.0, 2.0])
+POINTS = jnp.array([-1.0, 0.3, 2.0])
 
 
 def risk(data, batch_size=None):

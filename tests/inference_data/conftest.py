@@ -6,19 +6,20 @@ import pytest
 from numpyro.infer import MCMC, NUTS
 
 import mmfld_ppl as mm
-from tests.inference_data.runs import cloud, mixed, run
+from tests.helpers import quick_compilation, run  # noqa: F401
+from tests.inference_data.models import cloud, mixed
 
 
 @pytest.fixture(scope="session")
 def mixed_run() -> MCMC:
-    return run(mm.MMFLD(mixed))
+    return run(mm.MMFLD(mixed), warmup=80, draws=20)
 
 
 @pytest.fixture(scope="session")
 def cloud_run() -> MCMC:
-    return run(mm.MMFLD(cloud), thinning=2)
+    return run(mm.MMFLD(cloud), warmup=80, draws=20, thinning=2)
 
 
 @pytest.fixture(scope="session")
 def nuts_run() -> MCMC:
-    return run(NUTS(mixed), num_warmup=10, num_samples=10)
+    return run(NUTS(mixed), warmup=10, draws=10)

@@ -11,7 +11,8 @@ import pytest
 
 import mmfld_ppl as mm
 from mmfld_ppl.inference_data import to_inference_data
-from tests.inference_data.runs import cloud, run
+from tests.helpers import run
+from tests.inference_data.models import cloud
 
 
 def test_a_healthy_run_says_nothing(mixed_run, cloud_run, nuts_run) -> None:
@@ -23,8 +24,11 @@ def test_a_healthy_run_says_nothing(mixed_run, cloud_run, nuts_run) -> None:
 
 def test_particles_that_overshoot_together() -> None:
     # The mean oscillates: the step is long for the objective, and short for each particle.
-    kernel = mm.MMFLD(lambda: cloud(temperature=0.001), step_size=0.01, adapt_step_size=False)
-    mcmc = run(kernel, num_warmup=0)
+    def model():
+        cloud(temperature=0.001)
+
+    kernel = mm.MMFLD(model, step_size=0.002, adapt_step_size=False, adapt_metric=False)
+    mcmc = run(kernel, warmup=0)
     with pytest.warns(UserWarning, match="overshoot together in chains 0, 1") as caught:
         to_inference_data(mcmc)
     assert caught[0].filename == __file__
@@ -36,7 +40,7 @@ def test_moves_to_where_something_is_not_finite() -> None:
         numpyro.factor("cliff", jnp.where(x > 0.5, jnp.nan, 0.0))
 
     kernel = mm.MMFLD(cliff, step_size=0.5, adapt_step_size=False, adapt_metric=False)
-    mcmc = run(kernel, num_warmup=0, num_samples=50)
+    mcmc = run(kernel, warmup=0, draws=50)
     count = int(mcmc.get_extra_fields()["diverging"].sum())
     with pytest.warns(UserWarning, match=f"{count} of 100 draws had moves that were refused"):
         to_inference_data(mcmc)
@@ -49,8 +53,8 @@ def test_acceptance_at_either_end(step, words) -> None:
 
     kernel = mm.MMFLD(normal, step_size=step, adapt_step_size=False, adapt_metric=False)
     with pytest.warns(UserWarning, match=words):
-        to_inference_data(run(kernel, num_warmup=0))
+        to_inference_data(run(kernel, warmup=0))
     unadjusted = mm.MMFLD(normal, step_size=1e-6, metropolize=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        to_inference_data(run(unadjusted, num_warmup=0))
+        to_inference_data(run(unadjusted, warmup=0))

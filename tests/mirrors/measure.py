@@ -11,7 +11,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,19 +22,17 @@ from tests.mirrors.cases import CASES, Case
 from tests.mirrors.spaces import COUNT
 
 EDGE = 1e-6  # distance from the boundary of the extreme points
-EDGES = 4
-FAR = 4
-DIRECTIONS = 24
+EDGES = 4  # how many of them follow the COUNT interior points
+DIRECTIONS = 20
 
 BY_NAME = {case.name: case for case in CASES}
+
+# Every function runs once or twice: what optimisation saves in running it loses in compiling.
+compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def flat(tree: Any) -> jax.Array:
     return ravel_pytree(tree)[0]
-
-
-def point(points: Any, i: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[i], points)
 
 
 def cast(tree: Any, dtype: Any) -> Any:
@@ -43,229 +40,200 @@ def cast(tree: Any, dtype: Any) -> Any:
 
 
 @functools.cache
-def measured(name: str, adapted: bool) -> dict[str, np.ndarray]:
+def measured(name: str, adapted: bool) -> dict[str, Any]:
     """In float64: `laws` at COUNT interior points, then at EDGES points close to the boundary."""
     case = BY_NAME[name]
     with jax.enable_x64(True):
-        mirror, points, noise = _problem(case, adapted, jnp.float64)
-        directions = np.random.default_rng(5).normal(size=(DIRECTIONS, len(case.tangent)))
+        rng = np.random.default_rng(len(name))
+        points = cast(case.points(rng), jnp.float64)
+        mirror = _map(case, adapted, jnp.float64)
+        directions = rng.normal(size=(DIRECTIONS, len(case.tangent)))
         if case.bounded:
-            edges = _approach(mirror, case.tangent, directions[:EDGES], points)
+            edges = _approach(mirror, points, directions[:EDGES] @ case.tangent)
             points = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), points, edges)
-        unit = flat(mirror.noise_like(point(points, 0)))
-        seen = _laws(mirror, case.tangent, unit, noise, directions, points)
-        return jax.tree.map(np.asarray, seen)
+        count = len(jax.tree.leaves(points)[0])
+        noise, far = _noises(case, count)
+        return jax.tree.map(
+            np.asarray, _laws(mirror, case.tangent, directions, noise, far, points)
+        )
 
 
 @functools.cache
-def single_precision(name: str, x64: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All methods over a batch of `Independent` copies in float32, and one by one in float64."""
+def single_precision(name: str) -> dict[str, Any]:
+    """In float32, although x64 is on: `methods` of `Independent` copies of the adapted map."""
     case = BY_NAME[name]
     with jax.enable_x64(True):
-        mirror, points, noise = _problem(case, True, jnp.float64)
-        points = cast(cast(points, jnp.float32), jnp.float64)
-        exact = _every_method_mapped(mirror, points, noise)
-    with jax.enable_x64(x64):
-        mirror = cast(mirror, jnp.float32)
-        noise, points = cast((noise, points), jnp.float32)
-        stacked = Independent.of(mirror, (COUNT,))
-        noises = jax.vmap(lambda x: _like(mirror.noise_like(x), noise))(points)
-        batched = _every_method(stacked, points, noises)
-    return batched, exact
+        points = cast(case.points(np.random.default_rng(len(name))), jnp.float32)
+        stacked = Independent.of(_map(case, True, jnp.float32), (COUNT,))
+        noise, far = cast(_noises(case, COUNT), jnp.float32)
+        return _methods_of_stack(stacked, noise, far, points)
 
 
-def _problem(case: Case, adapted: bool, dtype: Any) -> tuple[MirrorMap, Any, jax.Array]:
-    rng = np.random.default_rng(len(case.name))
-    points = cast(case.points(rng), dtype)
+def _map(case: Case, adapted: bool, dtype: Any) -> MirrorMap:
     mirror = case.build(dtype).adaptable(dtype)
     if adapted:
-        seen = _observe_mapped(mirror, points)
-        moments = Moments(
-            jax.tree.map(lambda c: jnp.mean(c, 0), seen.coordinates),
-            jax.tree.map(lambda c: jnp.var(c, 0), seen.coordinates),
-            jax.tree.map(lambda v: jnp.mean(v, 0), seen.local_variance),
+        seen = measured(case.name, False)["methods"]
+        coordinates, local = (
+            jax.tree.map(lambda leaf: leaf[:COUNT], seen[key])
+            for key in ("coordinates", "local variance")
         )
-        mirror = mirror.adapted(moments, jnp.asarray(0.7, dtype))
-    return mirror, points, jnp.asarray(rng.normal(size=64), dtype)
+        moments = Moments(
+            jax.tree.map(lambda c: np.mean(c, 0), coordinates),
+            jax.tree.map(lambda c: np.var(c, 0), coordinates),
+            jax.tree.map(lambda v: np.mean(v, 0), local),
+        )
+        mirror = mirror.adapted(cast(moments, dtype), jnp.asarray(0.7, dtype))
+    return mirror
 
 
-def _like(tree: Any, noise: jax.Array) -> Any:
-    """A tree of this structure, filled from the noise."""
-    zeros, unravel = ravel_pytree(tree)
-    return unravel(noise[: zeros.size])
+def _noises(case: Case, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each point: normals, of which a map takes as many as it needs, and a far dual point."""
+    rng = np.random.default_rng(17)
+    noise = rng.normal(size=(count, 32))
+    return noise, case.reach * np.sign(rng.normal(size=(count, 32)))
 
 
-def _mapped(function: Callable) -> Callable:
-    """Over the points, which come last, and compiled once for each structure of the map."""
+def _approach(mirror: MirrorMap, points: Any, steps: np.ndarray) -> Any:
+    """Points at distance EDGE from the boundary, straight ahead of the first few."""
+    flattened, unravel = jax.vmap(flat)(points)[:EDGES], _unravel(points)
+    slack = jax.jit(jax.vmap(lambda x: mirror.slack(unravel(x))))
 
-    def run(mirror, *arguments):
-        *shared, points = arguments
-        return jax.vmap(lambda x: function(mirror, *shared, x))(points)
+    def at(t: np.ndarray) -> np.ndarray:
+        return np.asarray(slack(flattened + t[:, None] * steps))
 
-    return jax.jit(run)
-
-
-@_mapped
-def _observe_mapped(mirror, x):
-    return mirror.observe(x)
-
-
-@jax.jit
-def _approach(mirror, tangent, directions, points):
-    """Points at distance EDGE from the boundary, straight ahead from the first few."""
-
-    def one(direction, x):
-        vector, unravel = ravel_pytree(x)
-        step = direction @ tangent
-
-        def slack(t):
-            return mirror.slack(unravel(vector + t * step))
-
-        ahead = jnp.where(jax.grad(slack)(0.0) > 0, -1.0, 1.0)
-        beyond = jax.lax.while_loop(lambda s: s[1] > 0, lambda s: (2 * s[0], slack(2 * s[0])),
-                                    (ahead * 1e-3, slack(ahead * 1e-3)))[0]
-
-        def halve(_, ends):
-            inner, outer = ends
-            middle = 0.5 * (inner + outer)
-            inside = slack(middle) > EDGE
-            return jnp.where(inside, middle, inner), jnp.where(inside, outer, middle)
-
-        inner, _ = jax.lax.fori_loop(0, 100, halve, (jnp.zeros_like(beyond), beyond))
-        return unravel(vector + inner * step)
-
-    return jax.vmap(one)(directions, jax.tree.map(lambda leaf: leaf[:EDGES], points))
+    t = np.where(at(np.full(EDGES, 1e-4)) < at(np.full(EDGES, -1e-4)), 1e-4, -1e-4)
+    while np.any(ahead := at(t) > 0):
+        t = np.where(ahead, 2 * t, t)
+    inner, outer = np.zeros(EDGES), t
+    for _ in range(90):
+        middle = 0.5 * (inner + outer)
+        inside = at(middle) > EDGE
+        inner, outer = np.where(inside, middle, inner), np.where(inside, outer, middle)
+    return jax.vmap(unravel)(flattened + inner[:, None] * steps)
 
 
-@_mapped
-def _laws(mirror, tangent, unit, noise, directions, x):
+def _unravel(points: Any) -> Callable:
+    return ravel_pytree(jax.tree.map(lambda leaf: leaf[0], points))[1]
+
+
+def _like(tree: Any, values: jax.Array) -> Any:
+    """A tree of this structure, filled from a vector."""
+    vector, unravel = ravel_pytree(tree)
+    return unravel(values[: vector.size])
+
+
+def _laws_of_one(mirror, tangent, directions, noise, far, x):
     vector, unravel = ravel_pytree(x)
-    k = len(tangent)
+    noise_shape = mirror.noise_like(x)
+    k, size = tangent.shape
+    origin = jnp.zeros(k, vector.dtype)
 
     def event(t):
         return unravel(vector + t @ tangent)
 
-    def on_tangent(dual):
-        return tangent @ flat(dual)
+    def potential(t):
+        return mirror.potential(event(t))
 
-    origin = jnp.zeros(k, vector.dtype)
-    gradient = jax.grad(lambda t: mirror.potential(event(t)))(origin)
-    hessian = jax.hessian(lambda t: mirror.potential(event(t)))(origin)
-    factor = jnp.linalg.cholesky(hessian)
+    gradient = jax.grad(potential)(origin)
+    factor = jnp.linalg.cholesky(jax.jacfwd(jax.grad(potential))(origin))
+    inverse_factor = solve_triangular(factor, jnp.eye(k), lower=True)
 
-    def white(columns):
-        return solve_triangular(factor, columns, lower=True)
-
-    def congruent(matrix):
-        return white(white(matrix).T).T
-
+    # Tangent vectors: the basis. Dual vectors: their images, and one at random.
     metric = mirror.metric(x)
-    noise_shape = ravel_pytree(mirror.noise_like(x))[1]
-    units = jax.vmap(lambda t: unravel(t @ tangent))(jnp.eye(k))
-    applied = jax.vmap(metric.apply)(units)
-    kicks = jax.vmap(lambda e: metric.sqrt(noise_shape(e)))(jnp.eye(unit.size))
-    dual = unravel(noise[: vector.size])
-    solved = flat(metric.solve(dual))
+    applied = jax.vmap(lambda u: flat(metric.apply(unravel(u))))(tangent)
+    dual = noise[:size]
+    solved = jax.vmap(lambda v: flat(metric.solve(unravel(v))))(jnp.stack([*applied, dual]))
+    kicks = jax.vmap(lambda e: flat(metric.sqrt(_like(noise_shape, e))))(
+        jnp.eye(flat(noise_shape).size)
+    )
 
-    y = mirror.grad(x)
-    # A direction that no tangent vector sees; the size is that of the dual point.
-    invisible = noise[: vector.size] - (tangent @ noise[: vector.size]) @ tangent
-    size = jnp.max(jnp.abs(flat(y)))
-    shifted = unravel(flat(y) + size * invisible)
-    start = unravel(vector + 0.0)
-    local = white(on_tangent(dual))
-    kicked = unravel(flat(y) + jnp.sqrt(jnp.sum(local**2)) ** -1 * flat(dual))
-    moved = mirror.conjugate_grad(kicked, start)
+    # Dual points: of x, the same plus what no tangent vector sees, one half a unit of the local
+    # norm away, and one far away.
+    y = flat(mirror.grad(x))
+    local = inverse_factor @ (tangent @ dual)
+    invisible = dual - (tangent @ dual) @ tangent
+    kicked = y + 0.5 / jnp.linalg.norm(local) * dual
+    duals = jnp.stack([y, y + jnp.max(jnp.abs(y)) * invisible, kicked, far[:size]])
+    reached = jax.vmap(lambda y: flat(mirror.conjugate_grad(unravel(y), x)))(duals)
+    back = jax.vmap(lambda x: flat(mirror.grad(unravel(x))))(reached)
+    moved = (reached - vector) @ tangent.T
 
+    slack, outward = jax.value_and_grad(lambda t: mirror.slack(event(t)))(origin)
+    coordinates = jax.jacfwd(lambda t: flat(mirror.observe(event(t)).coordinates))(origin)
     observation = mirror.observe(x)
-    jacobian = jax.jacfwd(lambda t: flat(mirror.observe(event(t)).coordinates))(origin)
 
-    def along(direction):
-        direction = jax.scipy.linalg.solve_triangular(factor.T, direction)
+    def third_derivative_ratio(direction):
+        unit = inverse_factor.T @ direction
 
-        def third(t):
-            return mirror.potential(event(t * direction))
+        def derivative(function):
+            return lambda t: jax.jvp(function, (t,), (jnp.ones_like(t),))[1]
 
-        d2 = jax.grad(jax.grad(third))
-        return jnp.abs(jax.grad(d2)(0.0)) / (2 * d2(0.0) ** 1.5)
+        second = derivative(derivative(lambda t: potential(t * unit)))
+        zero = jnp.zeros((), vector.dtype)
+        return jnp.abs(derivative(second)(zero)) / (2 * second(zero) ** 1.5)
 
     return {
-        "slack": mirror.slack(x),
-        "gradient": white(on_tangent(y) - gradient) / (1 + jnp.linalg.norm(white(gradient))),
-        "apply": congruent(jax.vmap(on_tangent)(applied).T),
-        "sqrt": congruent(jax.vmap(on_tangent)(kicks).T @ jax.vmap(on_tangent)(kicks)),
-        "solve of apply": factor.T @ (jax.vmap(lambda u: tangent @ flat(metric.solve(u)))(applied).T)
-        @ jnp.linalg.inv(factor.T),
-        "solve": (factor.T @ (tangent @ solved), local),
-        "solve, off the tangent space": (solved - (tangent @ solved) @ tangent)
-        / jnp.max(jnp.abs(solved)),
-        "inverse norm": (metric.inverse_norm_sq(dual), jnp.sum(local**2)),
+        "slack": slack,
+        "hessian eigenvalue": jnp.linalg.eigvalsh(factor @ factor.T)[0],
+        "gradient": inverse_factor @ (tangent @ y - gradient),
+        "gradient norm": jnp.linalg.norm(inverse_factor @ gradient),
+        "apply": inverse_factor @ (applied @ tangent.T) @ inverse_factor.T,
+        "sqrt": inverse_factor @ tangent @ kicks.T @ kicks @ tangent.T @ inverse_factor.T,
+        "solve of apply": factor.T @ (tangent @ solved[:-1].T) @ inverse_factor.T,
+        "solve": (factor.T @ (tangent @ solved[-1]), local),
+        "solve, normal part": solved - solved @ tangent.T @ tangent,
+        "inverse norm": (metric.inverse_norm_sq(unravel(dual)), jnp.sum(local**2)),
         "log det": metric.log_det() - 2 * jnp.sum(jnp.log(jnp.diagonal(factor))),
-        "round trip": factor.T @ (tangent @ (flat(mirror.conjugate_grad(y, start)) - vector)),
-        "class": factor.T @ (tangent @ (flat(mirror.conjugate_grad(shifted, start)) - vector)),
-        "dual round trip": white(on_tangent(mirror.grad(moved)) - on_tangent(kicked))
-        / (1 + jnp.linalg.norm(white(gradient))),
-        "moved, off the tangent space": flat(moved) - vector
-        - (tangent @ (flat(moved) - vector)) @ tangent,
+        "round trip": moved[0] @ factor,
+        "class": moved[1] @ factor,
+        "dual round trip": inverse_factor @ (tangent @ (back[2] - kicked)),
+        "normal part": reached - vector - moved @ tangent,
+        "far slack": mirror.slack(unravel(reached[3])),
+        "far round trip": tangent @ (back[3] - far[:size]),
         "local variance": (
             flat(observation.local_variance),
-            jnp.sum(white(jacobian.T) ** 2, axis=0),
+            jnp.sum((coordinates @ inverse_factor.T) ** 2, axis=1),
         ),
-        "concordance": jax.vmap(along)(directions),
-        "stated": jnp.asarray(mirror.self_concordance),
+        "third derivative": jax.vmap(third_derivative_ratio)(
+            jnp.stack([*directions, *jnp.eye(k), inverse_factor @ outward])
+        ),
+        "stated constant": mirror.self_concordance * jnp.ones(()),
+        "methods": methods(mirror, _like(noise_shape, noise), _like(x, far), x),
     }
 
 
-def _methods(mirror, x, noise):
+def methods(mirror, noise, far, x):
+    """Every method of a map, for a noise and a far dual point."""
     metric = mirror.metric(x)
-    kick = metric.sqrt(noise)
     y = mirror.grad(x)
+    kick = metric.sqrt(noise)
     observation = mirror.observe(x)
-    kicked = jax.tree.map(lambda a, b: a + jnp.asarray(0.3, a.dtype) * b, y, kick)
     return {
         "potential": mirror.potential(x),
         "slack": mirror.slack(x),
         "grad": y,
         "round trip": mirror.conjugate_grad(y, x),
-        "conjugate_grad": mirror.conjugate_grad(kicked, x),
+        "conjugate_grad": mirror.conjugate_grad(jax.tree.map(lambda a, b: a + 0.3 * b, y, kick), x),
+        "far": mirror.conjugate_grad(far, x),
         "sqrt": kick,
-        "apply": metric.apply(x),
+        "apply": metric.apply(metric.solve(kick)),
         "solve": metric.solve(kick),
         "inverse_norm_sq": metric.inverse_norm_sq(kick),
         "log_det": metric.log_det(),
         "coordinates": observation.coordinates,
-        "local_variance": observation.local_variance,
+        "local variance": observation.local_variance,
     }
 
 
-_every_method = jax.jit(_methods)
+@compiled
+def _laws(mirror, tangent, directions, noise, far, points):
+    def one(noise, far, x):
+        return _laws_of_one(mirror, tangent, directions, noise, far, x)
+
+    return jax.vmap(one)(noise, far, points)
 
 
-@_mapped
-def _every_method_mapped(mirror, noise, x):
-    return _methods(mirror, x, _like(mirror.noise_like(x), noise))
-
-
-@functools.cache
-def extremes(name: str, x64: bool) -> dict[str, np.ndarray]:
-    """Primal points of dual points of size `reach`, from an ordinary start, and back again."""
-    case = BY_NAME[name]
-    dtype = jnp.float64 if x64 else jnp.float32
-    with jax.enable_x64(x64):
-        mirror, points, _ = _problem(case, True, dtype)
-        start = point(points, 0)
-        signs = np.sign(np.random.default_rng(3).normal(size=(FAR, flat(start).size)))
-        ys = jnp.asarray(case.reach * signs, dtype)
-        return jax.tree.map(np.asarray, _far_mapped(mirror, case.tangent.astype(dtype), start, ys))
-
-
-@_mapped
-def _far_mapped(mirror, tangent, start, y):
-    vector, unravel = ravel_pytree(start)
-    x = mirror.conjugate_grad(unravel(y), start)
-    back = tangent @ flat(mirror.grad(x))
-    return {
-        "x": flat(x),
-        "slack": mirror.slack(x),
-        "error": jnp.max(jnp.abs(back - tangent @ y)) / jnp.max(jnp.abs(y)),
-    }
+@compiled
+def _methods_of_stack(stacked, noise, far, points):
+    noise = jax.vmap(_like)(stacked.noise_like(points), noise)
+    return methods(stacked, noise, jax.vmap(_like)(points, far), points)

@@ -15,7 +15,7 @@ import pytest
 
 import mmfld_ppl as mm
 
-from .helpers import assert_law, run_kernel
+from .helpers import THRESHOLD, assert_law, run_kernel
 from .mean_field import (
     CELLS,
     compare_moments,
@@ -47,14 +47,14 @@ def _record(state):
     }
 
 
-def _adapted(cells, size: int, chains: int, draws: int) -> list[list]:
+def _adapted(cells, size: int, *, chains: int, draws: int, warmup: int = 500) -> list[list]:
     """Comparisons with mu*, for each cell, of runs with everything adapted."""
     tau, beta = np.repeat(np.asarray(cells, np.float32), chains, axis=0).T
     out = run_kernel(
         mm.MMFLD(_model(size)),
         jax.random.key(size),
         chains=len(tau),
-        warmup=500,
+        warmup=warmup,
         draws=draws,
         record=_record,
         args=(jnp.asarray(tau), jnp.asarray(beta)),
@@ -74,56 +74,48 @@ def _adapted(cells, size: int, chains: int, draws: int) -> list[list]:
 
 
 def test_adapted_dynamics_reach_the_minimiser() -> None:
-    for rows in _adapted(CELLS[:1], 500, chains=4, draws=1000):
-        assert_law(rows, least_ess=200)
-
-
-@pytest.mark.slow
-def test_adapted_dynamics_reach_the_minimiser_at_all_temperatures() -> None:
-    many = _adapted(CELLS, 1000, chains=4, draws=1500)
-    few = _adapted(CELLS, 100, chains=16, draws=4000)
-    for cell, a, b in zip(CELLS, few, many, strict=True):
-        assert_law(b)
-        assert_law(extrapolate(f"N to infinity {cell}", a, b, 10))
+    for rows in _adapted(CELLS[:1], 300, chains=4, draws=1000):
+        assert_law(rows, least_ess=100)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cell", "steps"),
-    [
-        (CELLS[0], (0.01, 0.05, 0.3, 0.8)),
-        (CELLS[1], (0.01, 0.05, 0.2, 0.8)),
-        (CELLS[3], (0.01, 0.05, 0.2)),
-        (CELLS[4], (0.005, 0.02)),
-    ],
+    ("cells", "warmup", "draws"), [(CELLS[:-1], 500, 1200), (CELLS[-1:], 1500, 4000)]
 )
-def test_any_step_of_small_collective_ratio_reaches_the_minimiser(cell, steps) -> None:
-    expected = exact_moments(exact(*cell))
-    settings = [(*cell, h) for h in steps]
-    many = run_dynamics(
-        dynamics_transition(), settings, particles=1000, warmup=500, draws=1000, chains=4
-    )
-    few = run_dynamics(
-        dynamics_transition(), settings, particles=100, warmup=500, draws=4000, chains=8
-    )
-    for h, a, b in zip(steps, few, many, strict=True):
+def test_adapted_dynamics_reach_the_minimiser_at_all_temperatures(cells, warmup, draws) -> None:
+    many = _adapted(cells, 1000, chains=4, warmup=warmup, draws=draws)
+    few = _adapted(cells, 100, chains=16, warmup=warmup, draws=2 * draws)
+    for cell, a, b in zip(cells, few, many, strict=True):
+        assert_law(b, least_ess=100)
+        assert_law(extrapolate(f"N to infinity {cell}", a, b, 10), least_ess=100)
+
+
+@pytest.mark.slow
+def test_any_step_of_small_collective_ratio_reaches_the_minimiser() -> None:
+    steps = {
+        CELLS[0]: (0.02, 0.05, 0.3, 0.8),
+        CELLS[1]: (0.05, 0.2, 0.8),
+        CELLS[3]: (0.02, 0.05, 0.2),
+        CELLS[4]: (0.02,),
+    }
+    settings = [(*cell, h) for cell, each in steps.items() for h in each]
+    mirror = mm.dynamics.Mirror(simplex())
+    many = run_dynamics(mirror, settings, particles=300, warmup=1000, draws=3000, chains=4)
+    few = run_dynamics(mirror, settings, particles=100, warmup=1000, draws=3000, chains=8)
+    for setting, a, b in zip(settings, few, many, strict=True):
         acceptance, r = b["accept_prob"].mean(), b["collective_ratio"].mean()
-        print(f"{cell} h={h}: acceptance {acceptance:.2f} r {r:.2f}")
-        assert 0.25 < acceptance < 0.95 and r < 1
-        rows = compare_moments(f"N=1000 h={h}", b["moments"], expected)
-        assert_law(rows, least_ess=200)
-        less = compare_moments(f"N=100 h={h}", a["moments"], expected)
-        assert_law(extrapolate(f"N to infinity h={h}", less, rows, 10), least_ess=200)
-
-
-def dynamics_transition() -> mm.dynamics.Mirror:
-    return mm.dynamics.Mirror(simplex())
+        label = "tau {} beta {} h {}".format(*setting)
+        print(f"{label}: acceptance {acceptance:.2f} r {r:.2f}")
+        assert 0.25 < acceptance < 0.9 and r < 1
+        expected = exact_moments(exact(*setting[:2]))
+        less, more = (compare_moments(label, run["moments"], expected) for run in (a, b))
+        assert_law(extrapolate("N to infinity", less, more, 3), least_ess=100)
 
 
 def test_a_collective_ratio_above_one_says_that_the_mean_overshoots() -> None:
     settings = [(0.01, 0.0, h) for h in (0.02, 0.4)] + [(0.002, 0.0, 0.2)]
     calm, *wild = run_dynamics(
-        dynamics_transition(),
+        mm.dynamics.Mirror(simplex()),
         settings,
         particles=1000,
         warmup=300,
@@ -149,24 +141,29 @@ def _lag_one(series: np.ndarray) -> float:
 
 @pytest.mark.slow
 def test_the_bias_of_unadjusted_dynamics_is_of_first_order_in_the_step() -> None:
-    cell, steps = CELLS[0], (0.0125, 0.025, 0.05, 0.1)
+    cell, steps = CELLS[0], np.array([0.0125, 0.025, 0.05, 0.075, 0.1])
     runs = run_dynamics(
-        dynamics_transition(),
+        mm.dynamics.Mirror(simplex()),
         [(*cell, h) for h in steps],
-        particles=1000,
+        particles=500,
         warmup=1000,
         draws=4000,
-        chains=4,
+        chains=8,
         metropolize=False,
     )
     expected = exact_moments(exact(*cell))
-    bias, error = [], []
-    for h, run in zip(steps, runs, strict=True):
-        row = compare_moments(f"h={h}", run["moments"], expected)[0]
-        bias.append(abs(row.average - row.exact))
-        error.append(row.mcse / bias[-1])
-    design = np.stack([np.ones(len(steps)), np.log(steps)], axis=1) / np.asarray(error)[:, None]
-    covariance = np.linalg.inv(design.T @ design)
-    slope = (covariance @ design.T @ (np.log(bias) / error))[1]
-    print(f"slope {slope:.3f} +- {covariance[1, 1] ** 0.5:.3f}")
-    assert abs(slope - 1) < 0.15
+    rows = [
+        compare_moments(f"h={h}", run["moments"], expected)
+        for h, run in zip(steps, runs, strict=True)
+    ]
+    for moment in (0, 4, 5):  # E x_1, E x_2^2, E x_3^2
+        bias = np.array([row[moment].average - row[moment].exact for row in rows])
+        error = np.array([row[moment].mcse for row in rows])
+        # bias = a + b h + c h^2, by weighted least squares.
+        design = np.stack([np.ones_like(steps), steps, steps**2], axis=1) / error[:, None]
+        covariance = np.linalg.inv(design.T @ design)
+        z = covariance @ design.T @ (bias / error) / np.sqrt(np.diag(covariance))
+        slope = np.polyfit(np.log(steps), np.log(np.abs(bias)), 1, w=np.abs(bias) / error)[0]
+        print(f"{rows[0][moment].name}: z of a {z[0]:.1f}, of b {z[1]:.1f}, order {slope:.2f}")
+        assert abs(z[0]) < THRESHOLD
+        assert abs(z[1]) > 2 * THRESHOLD

@@ -1,13 +1,11 @@
-"""Models and short runs that the tests of this folder convert."""
+"""Models that the tests of this folder run."""
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from numpyro.infer import MCMC
 
 import mmfld_ppl as mm
 from mmfld_ppl.functionals import OfMean
@@ -37,19 +35,3 @@ def cloud(spread: float = 1.0, temperature: float = 1.0) -> None:
     with mm.particles("atom", ATOMS):
         x = numpyro.sample("x", dist.Normal(0.0, spread))
     mm.objective("F", OfMean(outer=lambda m: (m - 1.0) ** 2), x, temperature=temperature)
-
-
-def run(kernel, *args, num_warmup=60, num_samples=20, num_chains=2, extra_fields=(), **options):
-    """A vectorized run on a fixed key."""
-    init_params = options.pop("init_params", None)
-    mcmc = MCMC(
-        kernel,
-        num_warmup=num_warmup,
-        num_samples=num_samples,
-        num_chains=num_chains,
-        chain_method="vectorized",
-        progress_bar=False,
-        **options,
-    )
-    mcmc.run(jax.random.key(1), *args, extra_fields=extra_fields, init_params=init_params)
-    return mcmc

@@ -1,0 +1,260 @@
+"""The paper's first two experiments, step by step: mirror maps, discretisations, adjustment.
+
+Every run is of fixed step h = temperature * eta, eta being the paper's step size, and is compared
+with the exact minimiser from quadrature. "edge" is the share of particles within 0.001 of the
+boundary. "refused" is the share of moves that were refused since they ended where something is not
+finite: an implementation without that check has NaN from the first of them on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import pathlib
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro.diagnostics import effective_sample_size
+from numpyro.infer import MCMC
+
+import mmfld_ppl as mm
+from examples.paper_exact import Solution, simplex_mean_matching, spectraplex_matching
+from mmfld_ppl import distributions as convex
+from mmfld_ppl import mirrors
+
+TARGET = np.array([0.7, 0.2, 0.1])
+DENSITY_MATRIX = np.array([[0.8, 0.2], [0.2, 0.2]])
+GAMMA = 2.0
+EDGE = 1e-3
+
+
+class Problem(NamedTuple):
+    """An experiment. coordinates: of an array of points, as the table has them. slack: their
+    distance from the boundary."""
+
+    name: str
+    model: Callable
+    temperature: float
+    exact: Solution
+    coordinates: Callable[[np.ndarray], np.ndarray]
+    slack: Callable[[np.ndarray], np.ndarray]
+
+
+class Run(NamedTuple):
+    """A method at a step. eta: the paper's step size. settings: of `mm.MMFLD`, or None for the
+    projected dynamics."""
+
+    method: str
+    eta: float
+    settings: dict | None
+
+
+class Row(NamedTuple):
+    """A line of a table; mean, error and sd by coordinate."""
+
+    problem: str
+    method: str
+    mean: np.ndarray
+    error: np.ndarray | None
+    sd: np.ndarray
+    edge: float
+    accepted: float
+    collective_ratio: float
+    refused: float
+
+
+def simplex_problem(temperature: float, beta: float) -> Problem:
+    """F(mu) = |E x - q|^2 + beta E sum_i log(1/x_i) on the simplex of size 3."""
+    functional = mm.functionals.OfMean(
+        outer=lambda m: jnp.sum(jnp.square(m - TARGET.astype(np.float32))),
+        potential=lambda x: -beta * jnp.sum(jnp.log(x)),
+    )
+
+    def model(size: int) -> None:
+        with mm.particles("atom", size):
+            x = numpyro.sample("x", dist.Dirichlet(jnp.ones(3)))
+        mm.objective("F", functional, x, temperature=temperature)
+
+    return Problem(
+        f"simplex, tau={temperature}, beta={beta}",
+        model,
+        temperature,
+        simplex_mean_matching(TARGET, temperature, beta),
+        coordinates=lambda x: x,
+        slack=lambda x: x.min(axis=-1),
+    )
+
+
+def spectraplex_problem(temperature: float) -> Problem:
+    """F(mu) = |E X - S|_F^2 / 2 + E|X|_F^2 / (2 gamma) on the spectraplex of real 2 x 2 matrices."""
+    functional = mm.functionals.OfMean(
+        outer=lambda m: 0.5 * jnp.sum(jnp.square(m - DENSITY_MATRIX.astype(np.float32))),
+        potential=lambda x: jnp.sum(jnp.square(x)) / (2 * GAMMA),
+    )
+
+    def model(size: int) -> None:
+        with mm.particles("atom", size):
+            x = numpyro.sample("x", convex.UniformSpectraplex(2))
+        mm.objective("F", functional, x, temperature=temperature)
+
+    def disk(x: np.ndarray) -> np.ndarray:
+        return np.stack([x[..., 0, 0] - 0.5, x[..., 0, 1]], axis=-1)
+
+    return Problem(
+        f"spectraplex 2x2, tau={temperature}",
+        model,
+        temperature,
+        spectraplex_matching(DENSITY_MATRIX, temperature, GAMMA),
+        coordinates=disk,
+        slack=lambda x: 0.5 - np.linalg.norm(disk(x), axis=-1),
+    )
+
+
+def simplex_runs(eta: float) -> list[Run]:
+    entropy = {"metropolize": False, "mirror_maps": {"x": mirrors.EntropySimplex()}}
+    return [
+        Run("entropy, one-step", eta, entropy),
+        Run("entropy, 8 sub-steps", eta, entropy | {"diffusion": 8}),
+        Run("entropy, exact diffusion", eta, entropy | {"diffusion": "exact"}),
+        Run("log barrier", eta, {"metropolize": False}),
+        Run("log barrier, adjusted", eta, {}),
+        Run("projected", eta, None),
+    ]
+
+
+def spectraplex_runs(eta: float) -> list[Run]:
+    von_neumann = {"x": mirrors.VonNeumannSpectraplex()}
+    return [
+        Run("von Neumann, one-step", eta, {"metropolize": False, "mirror_maps": von_neumann}),
+        Run("log det", eta, {"metropolize": False}),
+        Run("log det, adjusted", eta, {}),
+        Run("projected", eta, None),
+    ]
+
+
+def adjustment_runs() -> list[Run]:
+    return [
+        Run(f"log barrier, {word}", eta, settings)
+        for eta in (2.0, 8.0)
+        for word, settings in (("unadjusted", {"metropolize": False}), ("adjusted", {}))
+    ]
+
+
+def measure(problem: Problem, run: Run, arguments: argparse.Namespace, particles: int) -> Row:
+    """One run, `time` units of the dynamics to forget the start and as many to average over."""
+    h = problem.temperature * run.eta
+    steps = max(int(arguments.time / h), arguments.least_steps)
+    if run.settings is None:
+        kernel = mm.ProjectedMFLD(problem.model, step_size=h)
+    else:
+        fixed = {"step_size": h, "adapt_step_size": False, "adapt_metric": False}
+        kernel = mm.MMFLD(problem.model, **fixed, **run.settings)
+    mcmc = MCMC(
+        kernel,
+        num_warmup=steps,
+        num_samples=steps,
+        num_chains=arguments.chains,
+        thinning=max(1, steps // 500),
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    with warnings.catch_warnings():
+        # The table shows what the kernel warns of.
+        warnings.filterwarnings("ignore", message=".*not self-concordant")
+        fields = ("accept_prob", "collective_ratio", "num_refused")
+        mcmc.run(jax.random.key(arguments.seed), particles, extra_fields=fields)
+    x = np.asarray(mcmc.get_samples(group_by_chain=True)["x"], np.float64)
+    seen = {name: np.asarray(v, np.float64) for name, v in mcmc.get_extra_fields().items()}
+    z = problem.coordinates(x)
+    ensemble_means = z.mean(axis=2)
+    error = ensemble_means.std(axis=(0, 1)) / np.sqrt(effective_sample_size(ensemble_means))
+    ratio = seen["collective_ratio"]
+    return Row(
+        problem.name,
+        f"{run.method}, eta={run.eta:g}",
+        z.mean(axis=(0, 1, 2)),
+        error,
+        z.std(axis=(0, 1, 2)),
+        float(np.mean(problem.slack(x) < EDGE)),
+        float(seen["accept_prob"].mean()),
+        float(ratio[np.isfinite(ratio)].mean()),
+        float(seen["num_refused"].mean() / particles),
+    )
+
+
+def exact_row(problem: Problem) -> Row:
+    mu = problem.exact
+    return Row(problem.name, "exact", mu.mean, None, mu.sd, 0.0, 1.0, 0.0, 0.0)
+
+
+def show(title: str, rows: list[Row]) -> None:
+    print(f"\n{title}")
+    width = max(len(row.method) for row in rows)
+    for row in rows:
+        numbers = " ".join(f"{v:6.4f}" for v in row.mean)
+        spread = " ".join(f"{v:5.3f}" for v in row.sd)
+        line = f"  {row.method:<{width}}  mean {numbers}  sd {spread}"
+        if row.error is not None:
+            line += (
+                f"  +- {row.error.max():.4f}  edge {row.edge:5.1%}  accepted {row.accepted:4.0%}"
+                f"  r {row.collective_ratio:5.2f}  refused {row.refused:.3%}"
+            )
+        print(line, flush=True)
+
+
+def save(path: pathlib.Path, rows: list[Row]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(Row._fields)
+        for row in rows:
+            writer.writerow(
+                " ".join(map(str, v)) if isinstance(v, np.ndarray) else v for v in row
+            )
+    print(f"\nsaved {path}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.paper_table",
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--particles", type=int, default=1000, help="N in the first table")
+    parser.add_argument("--chains", type=int, default=2, help="independent replicates")
+    parser.add_argument("--time", type=float, default=10.0, help="h times steps, before and after")
+    parser.add_argument("--least-steps", type=int, default=1000, help="steps of each half, at least")
+    parser.add_argument("--seed", type=int, default=0, help="of the random keys")
+    parser.add_argument("--out", type=pathlib.Path, default=None, help="a CSV file for the rows")
+    parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.particles, arguments.time, arguments.least_steps = 100, 1.0, 200
+    return arguments
+
+
+def main() -> None:
+    arguments = parse()
+    n = arguments.particles
+    tables = [
+        (simplex_problem(0.05, 0.0), simplex_runs(0.02), n),
+        (simplex_problem(0.1, 0.1), simplex_runs(0.1), n),
+        (spectraplex_problem(0.1), spectraplex_runs(0.1), n),
+        (simplex_problem(0.1, 0.1), adjustment_runs(), 100),
+    ]
+    everything = []
+    for problem, runs, particles in tables:
+        rows = [exact_row(problem), *(measure(problem, run, arguments, particles) for run in runs)]
+        show(f"{problem.name}, N={particles}", rows)
+        everything += rows
+    if arguments.out is not None:
+        save(arguments.out, everything)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""From models and potentials to what is moved: supports, charts, plates, scans, handlers, starts."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro import handlers
+from numpyro.contrib.control_flow import scan
+from numpyro.distributions import constraints
+from numpyro.infer import (
+    init_to_feasible,
+    init_to_mean,
+    init_to_median,
+    init_to_sample,
+    init_to_uniform,
+    init_to_value,
+)
+from numpyro.infer.reparam import LocScaleReparam
+
+import mmfld_ppl as mm
+from tests import models
+from tests.helpers import (  # noqa: F401
+    KEY,
+    check_energy,
+    quick_compilation,
+    run,
+    same,
+    start,
+    steps,
+    z_score,
+)
+
+
+def chain_of_rates(length=4):
+    """A random walk of positive values, each bounded by the last, and weights at each time."""
+    top = numpyro.sample("top", dist.Gamma(3.0, 1.0))
+
+    def step(level, _):
+        level = numpyro.sample("level", dist.Uniform(0.0, 2 * level))
+        numpyro.sample("mix", dist.Dirichlet(jnp.ones(2)))
+        numpyro.deterministic("half", level / 2)
+        return level, None
+
+    scan(step, top, jnp.arange(length))
+
+
+def particles_in_a_scan(size=3, length=4):
+    plate = mm.particles("atom", size)
+    with plate:
+        first = numpyro.sample("first", dist.Gamma(3.0, 1.0))
+
+    def step(level, _):
+        with plate:
+            level = numpyro.sample("level", dist.LogNormal(jnp.log(level), 0.5))
+        return level, level
+
+    _, levels = scan(step, first, jnp.arange(length))
+    mm.objective("F", models.moments({"path": jnp.ones(length)}), {"path": levels.T})
+
+
+def grid(size=4):
+    """Plates on either side of the particles', and events of several ranks."""
+    with numpyro.plate("kind", 3, dim=-2), mm.particles("atom", size, dim=-1) as _:
+        a = numpyro.sample("a", dist.Gamma(2.0, 1.0))
+        b = numpyro.sample("b", dist.Dirichlet(jnp.ones(2)))
+        high = jnp.array([1.0, 2.0])
+        c = numpyro.sample("c", dist.Uniform(jnp.zeros(2), high).to_event(1))
+    points = {"a": a.T, "b": jnp.moveaxis(b, 1, 0), "c": jnp.moveaxis(c, 1, 0)}
+    target = {"a": jnp.ones(3), "b": jnp.full((3, 2), 0.5), "c": jnp.ones((3, 2))}
+    mm.objective("F", models.moments(target), points)
+
+
+def columns(size=4):
+    """A plate to the right of the particles', so that they are not the last axis."""
+    with mm.particles("atom", size, dim=-2), numpyro.plate("kind", 3, dim=-1):
+        a = numpyro.sample("a", dist.Uniform(0.0, jnp.array([1.0, 2.0, 3.0])))
+    mm.objective("F", models.moments({"a": jnp.full(3, 0.7)}), {"a": a})
+
+
+@pytest.mark.parametrize(
+    "model",
+    [models.bounded, models.centred_cloud, chain_of_rates, particles_in_a_scan, grid, columns],
+    ids=lambda m: m.__name__,
+)
+def test_draws_stay_inside_and_carry_their_density(model):
+    kernel = mm.MMFLD(model, step_size=0.5, adapt_step_size=False)
+    first, last, draws = steps(kernel, 60)
+    check_energy(first, model)
+    check_energy(last, model)
+    assert not jnp.any(draws.diverging) or jnp.mean(draws.diverging) < 0.5
+    z = draws.z
+    assert len(np.unique(z[next(iter(z))])) > 10
+    if model is models.bounded:
+        assert np.all((z["part"] > 0) & (z["part"] < z["top"][:, None]))
+        assert np.all(z["low"] < z["top"])
+    if model is models.centred_cloud:
+        assert np.all((z["x"] > 0) & (z["x"] < z["reach"][:, None]))
+    if model is chain_of_rates:
+        bounds = np.concatenate([z["top"][:, None], z["level"][:, :-1]], 1)
+        assert np.all((z["level"] > 0) & (z["level"] < 2 * bounds))
+        np.testing.assert_allclose(z["mix"].sum(-1), 1, rtol=1e-5)
+        np.testing.assert_array_equal(z.deterministics["half"], z["level"] / 2)
+    if model is grid:
+        assert z["a"].shape == (60, 3, 4) and z["b"].shape == (60, 3, 4, 2)
+        assert first.particles.particles["b"].shape == (4, 3, 2)
+        assert np.all((z["c"] > 0) & (z["c"] < jnp.array([1.0, 2.0])))
+        assert np.max(z["c"]) > 1
+    if model is columns:
+        assert np.all((z["a"] > 0) & (z["a"] < jnp.array([1.0, 2.0, 3.0])))
+        assert np.max(z["a"][..., 2]) > 2
+
+
+def test_supports_that_depend_on_others_are_sampled_exactly():
+    z = run(mm.MMFLD(models.bounded), warmup=300, draws=400, chains=100).get_samples(True)
+    assert abs(z_score(z["top"], 1.5)) < 4.5
+    assert abs(z_score(z["top"] ** 2, 3.0)) < 4.5
+    assert abs(z_score(z["part"][..., 1] / z["top"], 0.5)) < 4.5
+    assert abs(z_score((z["part"][..., 0] / z["top"]) ** 2, 1 / 3)) < 4.5
+    upper = dist.Normal().cdf(z["low"]) / dist.Normal().cdf(z["top"])
+    assert abs(z_score(upper, 0.5)) < 4.5
+
+
+def test_a_scan_is_sampled_exactly():
+    z = run(mm.MMFLD(chain_of_rates), warmup=300, draws=400, chains=100).get_samples(True)
+    before = jnp.concatenate([z["top"][..., None], z["level"][..., :-1]], -1)
+    share = z["level"] / (2 * before)
+    assert abs(z_score(z["top"], 3.0)) < 4.5
+    for t in range(4):
+        assert abs(z_score(share[..., t], 0.5)) < 4.5
+        assert abs(z_score(share[..., t] ** 2, 1 / 3)) < 4.5
+        assert abs(z_score(z["mix"][..., t, 0] ** 2, 1 / 3)) < 4.5
