@@ -1,4 +1,4 @@
-"""Wasserstein barycenter of handwritten digits: scikit-learn's images as measures on the unit square.
+"""Wasserstein barycenter of handwritten digits, as measures on the unit square.
 
 Every image becomes a measure, its ink at the centres of its pixels. The barycenter is the measure
 that is nearest to all of them in entropic transport cost, held by particles that stay in the
@@ -56,7 +56,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--thinning", type=int, default=5, help="keep one draw in this many")
     parser.add_argument("--chains", type=int, default=4, help="independent replicates")
     parser.add_argument("--seed", type=int, default=0, help="of the random keys")
-    parser.add_argument("--out", type=pathlib.Path, default="outputs", help="folder for the results")
+    parser.add_argument(
+        "--out", type=pathlib.Path, default="outputs", help="folder for the results"
+    )
     parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")
     arguments = parser.parse_args()
     if arguments.quick:

@@ -11,22 +11,20 @@ from __future__ import annotations
 import argparse
 import csv
 import pathlib
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
 import numpyro.distributions as dist
 from numpyro.diagnostics import effective_sample_size
-from numpyro.infer import MCMC
 
 import mmfld_ppl as mm
 from examples.paper_exact import Solution, simplex_mean_matching, spectraplex_matching
 from mmfld_ppl import distributions as convex
-from mmfld_ppl import mirrors
+from mmfld_ppl import dynamics, mirrors
+from mmfld_ppl.projections import projection
 
 TARGET = np.array([0.7, 0.2, 0.1])
 DENSITY_MATRIX = np.array([[0.8, 0.2], [0.2, 0.2]])
@@ -35,11 +33,14 @@ EDGE = 1e-3
 
 
 class Problem(NamedTuple):
-    """An experiment. coordinates: of an array of points, as the table has them. slack: their
-    distance from the boundary."""
+    """An experiment: minimise functional + temperature * KL(mu | base).
+
+    coordinates: of an array of points, as the table has them. slack: their distance from the
+    boundary."""
 
     name: str
-    model: Callable
+    functional: mm.functionals.Functional
+    base: dist.Distribution
     temperature: float
     exact: Solution
     coordinates: Callable[[np.ndarray], np.ndarray]
@@ -47,12 +48,12 @@ class Problem(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A method at a step. eta: the paper's step size. settings: of `mm.MMFLD`, or None for the
-    projected dynamics."""
+    """A method at a step. eta: the paper's step size."""
 
     method: str
     eta: float
-    settings: dict | None
+    transition: dynamics.Transition
+    metropolize: bool = False
 
 
 class Row(NamedTuple):
@@ -71,19 +72,13 @@ class Row(NamedTuple):
 
 def simplex_problem(temperature: float, beta: float) -> Problem:
     """F(mu) = |E x - q|^2 + beta E sum_i log(1/x_i) on the simplex of size 3."""
-    functional = mm.functionals.OfMean(
-        outer=lambda m: jnp.sum(jnp.square(m - TARGET.astype(np.float32))),
-        potential=lambda x: -beta * jnp.sum(jnp.log(x)),
-    )
-
-    def model(size: int) -> None:
-        with mm.particles("atom", size):
-            x = numpyro.sample("x", dist.Dirichlet(jnp.ones(3)))
-        mm.objective("F", functional, x, temperature=temperature)
-
     return Problem(
         f"simplex, tau={temperature}, beta={beta}",
-        model,
+        mm.functionals.OfMean(
+            outer=lambda m: jnp.sum(jnp.square(m - TARGET.astype(np.float32))),
+            potential=lambda x: -beta * jnp.sum(jnp.log(x)),
+        ),
+        dist.Dirichlet(jnp.ones(3)),
         temperature,
         simplex_mean_matching(TARGET, temperature, beta),
         coordinates=lambda x: x,
@@ -93,22 +88,17 @@ def simplex_problem(temperature: float, beta: float) -> Problem:
 
 def spectraplex_problem(temperature: float) -> Problem:
     """F(mu) = |E X - S|_F^2 / 2 + E|X|_F^2 / (2 gamma) on the spectraplex of real 2 x 2 matrices."""
-    functional = mm.functionals.OfMean(
-        outer=lambda m: 0.5 * jnp.sum(jnp.square(m - DENSITY_MATRIX.astype(np.float32))),
-        potential=lambda x: jnp.sum(jnp.square(x)) / (2 * GAMMA),
-    )
-
-    def model(size: int) -> None:
-        with mm.particles("atom", size):
-            x = numpyro.sample("x", convex.UniformSpectraplex(2))
-        mm.objective("F", functional, x, temperature=temperature)
 
     def disk(x: np.ndarray) -> np.ndarray:
         return np.stack([x[..., 0, 0] - 0.5, x[..., 0, 1]], axis=-1)
 
     return Problem(
         f"spectraplex 2x2, tau={temperature}",
-        model,
+        mm.functionals.OfMean(
+            outer=lambda m: 0.5 * jnp.sum(jnp.square(m - DENSITY_MATRIX.astype(np.float32))),
+            potential=lambda x: jnp.sum(jnp.square(x)) / (2 * GAMMA),
+        ),
+        convex.UniformSpectraplex(2),
         temperature,
         spectraplex_matching(DENSITY_MATRIX, temperature, GAMMA),
         coordinates=disk,
@@ -116,33 +106,44 @@ def spectraplex_problem(temperature: float) -> Problem:
     )
 
 
-def simplex_runs(eta: float) -> list[Run]:
-    entropy = {"metropolize": False, "mirror_maps": {"x": mirrors.EntropySimplex()}}
+def default_map(base: dist.Distribution) -> mirrors.MirrorMap:
+    return mirrors.mirror_map(base.support, base.event_shape)
+
+
+def projected(base: dist.Distribution) -> dynamics.Projected:
+    """The paper's baseline: a Euclidean step, then a projection."""
+    project = projection(base.support, base.event_shape)
+    return dynamics.Projected(project, default_map(base), jnp.zeros(()), inset=1e-4)
+
+
+def simplex_runs(base: dist.Distribution, eta: float) -> list[Run]:
+    entropy, barrier = mirrors.EntropySimplex(), dynamics.Mirror(default_map(base))
     return [
-        Run("entropy, one-step", eta, entropy),
-        Run("entropy, 8 sub-steps", eta, entropy | {"diffusion": 8}),
-        Run("entropy, exact diffusion", eta, entropy | {"diffusion": "exact"}),
-        Run("log barrier", eta, {"metropolize": False}),
-        Run("log barrier, adjusted", eta, {}),
-        Run("projected", eta, None),
+        Run("entropy, one-step", eta, dynamics.Mirror(entropy)),
+        Run("entropy, 8 sub-steps", eta, dynamics.Mirror(entropy, 8)),
+        Run("entropy, exact diffusion", eta, dynamics.Mirror(entropy, "exact")),
+        Run("log barrier", eta, barrier),
+        Run("log barrier, adjusted", eta, barrier, metropolize=True),
+        Run("projected", eta, projected(base)),
     ]
 
 
-def spectraplex_runs(eta: float) -> list[Run]:
-    von_neumann = {"x": mirrors.VonNeumannSpectraplex()}
+def spectraplex_runs(base: dist.Distribution, eta: float) -> list[Run]:
+    barrier = dynamics.Mirror(default_map(base))
     return [
-        Run("von Neumann, one-step", eta, {"metropolize": False, "mirror_maps": von_neumann}),
-        Run("log det", eta, {"metropolize": False}),
-        Run("log det, adjusted", eta, {}),
-        Run("projected", eta, None),
+        Run("von Neumann, one-step", eta, dynamics.Mirror(mirrors.VonNeumannSpectraplex())),
+        Run("log det", eta, barrier),
+        Run("log det, adjusted", eta, barrier, metropolize=True),
+        Run("projected", eta, projected(base)),
     ]
 
 
-def adjustment_runs() -> list[Run]:
+def adjustment_runs(base: dist.Distribution) -> list[Run]:
+    barrier = dynamics.Mirror(default_map(base))
     return [
-        Run(f"log barrier, {word}", eta, settings)
+        Run(f"log barrier, {'adjusted' if adjust else 'unadjusted'}", eta, barrier, adjust)
         for eta in (2.0, 8.0)
-        for word, settings in (("unadjusted", {"metropolize": False}), ("adjusted", {}))
+        for adjust in (False, True)
     ]
 
 
@@ -150,31 +151,33 @@ def measure(problem: Problem, run: Run, arguments: argparse.Namespace, particles
     """One run, `time` units of the dynamics to forget the start and as many to average over."""
     h = problem.temperature * run.eta
     steps = max(int(arguments.time / h), arguments.least_steps)
-    if run.settings is None:
-        kernel = mm.ProjectedMFLD(problem.model, step_size=h)
-    else:
-        fixed = {"step_size": h, "adapt_step_size": False, "adapt_metric": False}
-        kernel = mm.MMFLD(problem.model, **fixed, **run.settings)
-    mcmc = MCMC(
-        kernel,
-        num_warmup=steps,
-        num_samples=steps,
-        num_chains=arguments.chains,
-        thinning=max(1, steps // 500),
-        chain_method="vectorized",
-        progress_bar=False,
+    thinning = max(1, steps // 500)
+    field = dynamics.FunctionalField(problem.functional)
+    langevin = dynamics.MeanFieldLangevin(
+        field, run.transition, h, problem.temperature, metropolize=run.metropolize
     )
-    with warnings.catch_warnings():
-        # The table shows what the kernel warns of.
-        warnings.filterwarnings("ignore", message=".*not self-concordant")
-        fields = ("accept_prob", "collective_ratio", "num_refused")
-        mcmc.run(jax.random.key(arguments.seed), particles, extra_fields=fields)
-    x = np.asarray(mcmc.get_samples(group_by_chain=True)["x"], np.float64)
-    seen = {name: np.asarray(v, np.float64) for name, v in mcmc.get_extra_fields().items()}
-    z = problem.coordinates(x)
-    ensemble_means = z.mean(axis=2)
-    error = ensemble_means.std(axis=(0, 1)) / np.sqrt(effective_sample_size(ensemble_means))
-    ratio = seen["collective_ratio"]
+
+    def step(state, key):
+        return langevin.step(key, state)
+
+    def chain(key):
+        key_start, key_forget, key_average = jax.random.split(key, 3)
+        state = langevin.init(problem.base.sample(key_start, (particles,)), key_start)
+        state, _ = jax.lax.scan(step, state, jax.random.split(key_forget, steps))
+
+        def keep(state, key):
+            state, info = jax.lax.scan(step, state, jax.random.split(key, thinning))
+            return state, (state.particles, info)
+
+        keys = jax.random.split(key_average, steps // thinning)
+        return jax.lax.scan(keep, state, keys)[1]
+
+    keys = jax.random.split(jax.random.key(arguments.seed), arguments.chains)
+    x, info = jax.tree.map(np.asarray, jax.jit(jax.vmap(chain))(keys))
+    z = problem.coordinates(x.astype(np.float64))
+    means = z.mean(axis=2)
+    error = np.sqrt(means.var(axis=(0, 1)) / effective_sample_size(means))
+    ratio = info.collective_ratio
     return Row(
         problem.name,
         f"{run.method}, eta={run.eta:g}",
@@ -182,9 +185,9 @@ def measure(problem: Problem, run: Run, arguments: argparse.Namespace, particles
         error,
         z.std(axis=(0, 1, 2)),
         float(np.mean(problem.slack(x) < EDGE)),
-        float(seen["accept_prob"].mean()),
+        float(info.accept_prob.mean()),
         float(ratio[np.isfinite(ratio)].mean()),
-        float(seen["num_refused"].mean() / particles),
+        float(info.nonfinite.mean() / particles),
     )
 
 
@@ -241,11 +244,13 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     n = arguments.particles
+    mild, strong = simplex_problem(0.05, 0.0), simplex_problem(0.1, 0.1)
+    matrices = spectraplex_problem(0.1)
     tables = [
-        (simplex_problem(0.05, 0.0), simplex_runs(0.02), n),
-        (simplex_problem(0.1, 0.1), simplex_runs(0.1), n),
-        (spectraplex_problem(0.1), spectraplex_runs(0.1), n),
-        (simplex_problem(0.1, 0.1), adjustment_runs(), 100),
+        (mild, simplex_runs(mild.base, 0.02), n),
+        (strong, simplex_runs(strong.base, 0.1), n),
+        (matrices, spectraplex_runs(matrices.base, 0.1), n),
+        (strong, adjustment_runs(strong.base), 100),
     ]
     everything = []
     for problem, runs, particles in tables:

@@ -68,7 +68,10 @@ class Chain:
         values = problem.initial_values(key_init, settings.init_strategy, given)
         coordinates = problem.coordinates(values, key_init)
         globals_, particles = (
-            {s.name: coordinates[s.name].astype(s.dtype) for s in problem.layout.block(mean_field)}
+            {
+                s.name: jnp.asarray(coordinates[s.name], s.dtype)
+                for s in problem.layout.block(mean_field)
+            }
             for mean_field in (False, True)
         )
         dtype = jnp.result_type(*jax.tree.leaves((globals_, particles)))

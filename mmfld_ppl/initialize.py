@@ -82,7 +82,8 @@ def require_valid(
     reasons = "; ".join(chain.complaints(first)) or "the gradient of the density is not finite"
     raise ValueError(
         f"no valid starting point: {how} none where every site is inside its support and the "
-        f"density, the objective and their gradients are finite: {reasons}"
+        f"density, the objective and their gradients are finite: {reasons}; pass init_params, or "
+        "another init_strategy"
     )
 
 

@@ -69,9 +69,9 @@ def check_energy(state, model, *args, **kwargs) -> None:
     np.testing.assert_allclose(-state.potential_energy, expected, rtol=1e-4, atol=1e-4)
 
 
-def steps(kernel, count, *args, **kwargs):
+def steps(kernel, count, *args, init_params=None, **kwargs):
     """(first state, last state, every state) of one chain, without MCMC around it."""
-    first = start(kernel, *args, **kwargs)
+    first = start(kernel, *args, init_params=init_params, **kwargs)
 
     @jax.jit
     def go(state):

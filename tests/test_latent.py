@@ -133,3 +133,105 @@ def test_a_scan_is_sampled_exactly():
         assert abs(z_score(share[..., t], 0.5)) < 4.5
         assert abs(z_score(share[..., t] ** 2, 1 / 3)) < 4.5
         assert abs(z_score(z["mix"][..., t, 0] ** 2, 1 / 3)) < 4.5
+
+
+def shifted(seen=0.5):
+    """A non-centred normal, particles around it, and an observation."""
+    centre = numpyro.sample("centre", dist.Normal(0.0, 2.0))
+    reach = numpyro.sample("reach", dist.Gamma(4.0, 2.0))
+    with mm.particles("atom", 4):
+        x = numpyro.sample("x", dist.Uniform(0.0, reach))
+    numpyro.sample("seen", dist.Normal(centre, 1.0), obs=seen)
+    mm.objective("F", models.moments({"x": 1.0}), {"x": x}, temperature=0.5)
+
+
+HANDLED = {
+    "scope": handlers.scope(shifted, prefix="here"),
+    "condition": handlers.condition(shifted, {"centre": 0.3}),
+    "scale": handlers.scale(shifted, scale=3.0),
+    "mask": handlers.block(
+        handlers.mask(shifted, mask=jnp.array(True)), hide_fn=lambda m: m["name"] == "F"
+    ),
+    "block": handlers.block(shifted, hide=["F"]),
+    "reparam": handlers.reparam(shifted, config={"centre": LocScaleReparam(0)}),
+}
+
+
+@pytest.mark.parametrize("name", HANDLED)
+def test_handlers_around_a_model(name):
+    model = HANDLED[name]
+    state = start(mm.MMFLD(model))
+    check_energy(state, model)
+    expected = {
+        "scope": {"here/centre", "here/reach", "here/x"},
+        "condition": {"reach", "x"},
+        "reparam": {"centre_decentered", "reach", "x"},
+    }
+    assert set(state.z) == expected.get(name, {"centre", "reach", "x"})
+    assert bool(state.particles) == (name not in ("block", "mask"))
+    if name == "reparam":
+        assert set(state.z.deterministics) == {"centre"}
+
+
+def test_a_scaled_objective_is_felt_as_such():
+    scaled = mm.MMFLD(handlers.scale(models.pull, scale=4.0), metropolize=False)
+    plain = mm.MMFLD(models.pull, metropolize=False)
+    x = {"x": jnp.linspace(-1.0, 2.0, 5)}
+    slopes = [start(k, init_params=x).particles.felt.slope["x"] for k in (scaled, plain)]
+    np.testing.assert_allclose(slopes[0], 4 * slopes[1], rtol=1e-5)
+
+
+def batches(size=8, batch=2):
+    mean = numpyro.sample("mean", dist.Normal(0.0, 1.0))
+    with numpyro.plate("data", size, subsample_size=batch) as i:
+        numpyro.deterministic("taken", i)
+        numpyro.sample("y", dist.Normal(mean, 1.0), obs=jnp.arange(8.0)[i])
+
+
+def test_every_step_draws_a_minibatch():
+    kernel = mm.MMFLD(batches, metropolize=False, step_size=0.01)
+    _, _, draws = steps(kernel, 40)
+    taken = draws.z.deterministics["taken"]
+    assert taken.shape == (40, 2)
+    assert len(np.unique(taken, axis=0)) > 20
+    # The energy is that of the minibatch that is reported with it.
+    mean, y = draws.z["mean"][:, None], taken.astype(float)
+    log_density = 4 * dist.Normal(mean, 1.0).log_prob(y).sum(1)
+    log_density += dist.Normal(0.0, 1.0).log_prob(mean[:, 0])
+    np.testing.assert_allclose(-draws.potential_energy, log_density, rtol=1e-4)
+
+
+def test_a_plate_that_takes_all_of_the_data_is_no_minibatch():
+    assert start(mm.MMFLD(batches), batch=8).layout.value.stochastic is None
+
+
+def cliff():
+    """The density is not a number at x < 0, which is inside of the support."""
+    x = numpyro.sample("x", dist.Normal(1.0, 1.0))
+    root = numpyro.deterministic("root", jnp.sqrt(x))
+    numpyro.factor("pull", -root)
+
+
+def cliff_of_particles(size=4):
+    with mm.particles("atom", size):
+        x = numpyro.sample("x", dist.Normal(0.5, 1.0))
+        numpyro.factor("push", jnp.log(x))
+    mm.objective("F", models.moments({"x": 1.0}), {"x": x})
+
+
+@pytest.mark.parametrize("metropolize", [True, False])
+@pytest.mark.parametrize("model", [cliff, cliff_of_particles], ids=lambda m: m.__name__)
+def test_a_density_that_is_not_a_number_refuses_the_move(model, metropolize):
+    kernel = mm.MMFLD(model, metropolize=metropolize, step_size=0.2, adapt_step_size=False)
+    x = jnp.ones(() if model is cliff else (4,))
+    first, last, draws = steps(kernel, 100, init_params={"x": x})
+    x = np.concatenate([first.z["x"][None], draws.z["x"]])
+    assert np.all(x > 0)
+    refused = np.asarray(draws.num_refused)
+    assert 0 < np.mean(refused > 0) < 1
+    np.testing.assert_array_equal(draws.diverging, refused > 0)
+    stayed = np.sum(x[1:] == x[:-1], axis=tuple(range(1, x.ndim)))
+    assert np.all(stayed == refused) if not metropolize else np.all(stayed >= refused)
+    assert all(
+        np.all(np.isfinite(v)) for v in jax.tree.leaves((last.z, last.potential_energy))
+    )

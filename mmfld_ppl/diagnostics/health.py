@@ -33,9 +33,10 @@ def run_complaints(
         chains = np.flatnonzero(~(ratio <= LARGEST_RATIO))
         found.append(
             f"the particles overshoot together in {_chains(chains)}: the mean collective ratio is "
-            f"{_numbers(ratio[chains])}, and beyond 1 their mean oscillates although every single "
-            "particle is accepted, so that averages over draws mislead. Take a smaller step_size, "
-            "a longer warm-up where the step is adapted, or a higher temperature."
+            f"{_numbers(ratio[chains])}, and beyond 1 their mean oscillates or runs away although "
+            "every single particle is accepted, so that averages over draws mislead. Take a "
+            "smaller step_size, a longer warm-up where the step is adapted, or a higher "
+            "temperature."
         )
     if np.any(refused):
         found.append(

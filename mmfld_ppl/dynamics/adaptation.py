@@ -23,19 +23,19 @@ LAST_WINDOW_END = 0.85
 
 class AdaptationState(NamedTuple):
     """map: the mirror map, with its present weights. averaging: step-size search. window: what
-    the present window has seen. count: steps so far. num_warmup: when adaptation ends. ends: the
-    counts at which windows end."""
+    the present window has seen. iteration: steps so far. num_warmup: when adaptation ends. ends:
+    the iterations at which windows end."""
 
     map: MirrorMap
     averaging: DualAveragingState
     window: Welford
-    count: Int[Array, ""]
+    iteration: Int[Array, ""]
     num_warmup: Int[Array, ""]
     ends: Int[Array, " w"]
 
     def warming(self) -> Bool[Array, ""]:
         """Whether the warm-up is still on."""
-        return self.count < self.num_warmup
+        return self.iteration < self.num_warmup
 
     def step_size(self) -> Float[Array, ""]:
         """The step to take now: exploring in the warm-up, averaged after it."""
@@ -81,7 +81,7 @@ class Adaptation(eqx.Module):
         moments = welford_moments(seen)
         # One point has no spread.
         moments = moments._replace(variance=None)
-        return state._replace(map=_adapted(state.map, moments, 1.0))
+        return state._replace(map=_adapted(state.map, moments, jnp.ones(())))
 
     @property
     def _search(self) -> DualAveraging:
@@ -103,15 +103,15 @@ class Adaptation(eqx.Module):
             averaging = self._search.update(averaging, jnp.minimum(accept_prob, bound))
         if self.adapt_metric:
             window = self._observe(map, window, units, slopes)
-            closing = jnp.any(state.count + 1 == state.ends)
+            closing = jnp.any(state.iteration + 1 == state.ends)
             map, averaging, window = jax.lax.cond(
                 closing, self._close_window, lambda *same: same, map, averaging, window
             )
-        return state._replace(map=map, averaging=averaging, window=window, count=state.count + 1)
+        return state._replace(
+            map=map, averaging=averaging, window=window, iteration=state.iteration + 1
+        )
 
-    def _observe(
-        self, map: MirrorMap, window: Welford, units: PyTree, slopes: PyTree
-    ) -> Welford:
+    def _observe(self, map: MirrorMap, window: Welford, units: PyTree, slopes: PyTree) -> Welford:
         pulled = jax.vmap(map.pull_slope)(units, slopes)
         return welford_update(window, jax.vmap(map.observe)(units), pulled)
 
@@ -125,7 +125,7 @@ class Adaptation(eqx.Module):
         return adapted, averaging, jax.tree.map(jnp.zeros_like, window)
 
 
-def _adapted(map: MirrorMap, moments: Moments, trust: Float[Array, ""] | float) -> MirrorMap:
+def _adapted(map: MirrorMap, moments: Moments, trust: Float[Array, ""]) -> MirrorMap:
     adapted = map.adapted(moments, trust)
     return jax.tree.map(lambda new, old: new.astype(old.dtype), adapted, map)
 

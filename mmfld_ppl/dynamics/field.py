@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from ..functionals import Functional
 from ..measures import Measure
@@ -56,7 +56,7 @@ class Field(eqx.Module):
         """The carry before any linearisation."""
 
     def feel(
-        self, frozen: Frozen, particles: PyTree, temperature: Float[Array, ""], key: PRNGKeyArray
+        self, frozen: Frozen, particles: PyTree, temperature: ArrayLike, key: PRNGKeyArray
     ) -> Felt:
         """Potentials and their slopes at each particle: one reverse pass over all of them."""
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from .field import Felt, Field, Frozen
 from .langevin import acceptance, require_density
@@ -102,7 +102,7 @@ class MeanFieldLangevin(eqx.Module):
         return select(usable, new, state), info
 
     def _settle(
-        self, x: PyTree, carry: PyTree, temperature: Float[Array, ""] | float, key: PRNGKeyArray
+        self, x: PyTree, carry: PyTree, temperature: ArrayLike, key: PRNGKeyArray
     ) -> MeanFieldState:
         frozen = self.field.linearize(x, carry, key)
         return MeanFieldState(x, frozen, self.field.feel(frozen, x, temperature, key))

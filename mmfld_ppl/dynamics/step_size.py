@@ -11,13 +11,13 @@ from jaxtyping import Array, Float
 
 class DualAveragingState(NamedTuple):
     """log_step: the step to use now. log_average: the one to keep. gap: running mean of target
-    minus statistic. anchor: where log_step is drawn to. count: updates so far."""
+    minus statistic. anchor: where log_step is drawn to. updates: how many so far."""
 
     log_step: Float[Array, ""]
     log_average: Float[Array, ""]
     gap: Float[Array, ""]
     anchor: Float[Array, ""]
-    count: Float[Array, ""]
+    updates: Float[Array, ""]
 
 
 class DualAveraging(eqx.Module):
@@ -38,7 +38,7 @@ class DualAveraging(eqx.Module):
 
     def update(self, state: DualAveragingState, statistic: Float[Array, ""]) -> DualAveragingState:
         """One observation of the statistic at the present step."""
-        k = state.count + 1
+        k = state.updates + 1
         forget = 1 / (k + self.offset)
         gap = (1 - forget) * state.gap + forget * (self.target - statistic)
         log_step = state.anchor - jnp.sqrt(k) / self.rate * gap

@@ -7,7 +7,7 @@ slope (gradient of the potential V) at the point.
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,10 +22,10 @@ class Move(NamedTuple):
 
     position: the proposed point x'. log_forward: log density of having proposed it, in dual
     coordinates and relative to the volume there, up to a constant. dual, dual_position: the dual
-    points y and y' of both ends; None for a transition without a density."""
+    points y and y' of both ends. The last three are empty for a transition without a density."""
 
     position: PyTree
-    log_forward: Float[Array, ""] | None = None
+    log_forward: Any = None
     dual: PyTree = None
     dual_position: PyTree = None
 
@@ -103,9 +103,11 @@ class Mirror(Transition):
             half = self.map.conjugate_grad(drifted, x)
             return Move(self.map.diffuse(half, noise, h))
 
+        k = jax.tree.leaves(noise)[0].shape[0]
+
         def substep(carry, xi):
             y, x = carry
-            y = add(y, self.map.metric(x).sqrt(xi), jnp.sqrt(2 * h / self.diffusion))
+            y = add(y, self.map.metric(x).sqrt(xi), jnp.sqrt(2 * h / k))
             return (y, self.map.conjugate_grad(y, x)), None
 
         start = drifted, self.map.conjugate_grad(drifted, x)

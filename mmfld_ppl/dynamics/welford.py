@@ -14,11 +14,11 @@ from ..mirrors import Moments, Observation
 class Welford(NamedTuple):
     """Sums over the observations so far, in the manner of Welford 1962 for batches.
 
-    count: observations. steps: batches. mean, squares: mean of the coordinates and sum of
+    observations: how many. steps: batches. mean, squares: mean of the coordinates and sum of
     squared deviations from it. local_variance: mean local variance. score_mean, score_squares: as
     mean and squares, for the slopes in units of the local variance."""
 
-    count: Float[Array, ""]
+    observations: Float[Array, ""]
     steps: Float[Array, ""]
     mean: PyTree
     squares: PyTree
@@ -40,7 +40,7 @@ def welford_update(state: Welford, batch: Observation, slopes: PyTree) -> Welfor
 
     slopes: of the potential at each, in the coordinates of the observations."""
     size = jax.tree.leaves(batch)[0].shape[0]
-    count = state.count + size
+    count = state.observations + size
     share = size / count
 
     def average(old, new):
@@ -50,7 +50,7 @@ def welford_update(state: Welford, batch: Observation, slopes: PyTree) -> Welfor
         def add(mean, squares, x):
             batch_mean = jnp.mean(x, axis=0)
             within = jnp.sum(jnp.square(x - batch_mean), axis=0)
-            return squares + within + state.count * share * jnp.square(batch_mean - mean)
+            return squares + within + state.observations * share * jnp.square(batch_mean - mean)
 
         return jax.tree.map(add, mean, squares, new)
 
@@ -70,7 +70,7 @@ def welford_moments(state: Welford) -> Moments:
     """Mean, variance and mean local variance of what was seen."""
 
     def variance(squares):
-        return jax.tree.map(lambda s: s / jnp.maximum(state.count - 1, 1), squares)
+        return jax.tree.map(lambda s: s / jnp.maximum(state.observations - 1, 1), squares)
 
     score = variance(state.score_squares)
     drift = jax.tree.map(lambda mean, v: jnp.square(mean) + v, state.score_mean, score)

@@ -120,7 +120,7 @@ class SinkhornBarycenter(Functional):
                 f"{jnp.shape(weights)}"
             )
         _check_probabilities(weights, "the barycenter weights")
-        if jnp.ndim(epsilon) or (_known(epsilon) and not epsilon > 0):
+        if jnp.ndim(epsilon) or (_known(epsilon) and not np.asarray(epsilon) > 0):
             raise ValueError(f"epsilon must be one positive number, got {epsilon}")
         if not threshold > 0 or max_iterations < 1:
             raise ValueError(
@@ -221,18 +221,20 @@ def _masses(measure: Measure) -> Float[Array, " n"]:
 
 
 def _as_target(k: int, target: Measure | tuple[PyTree, Array]) -> Measure:
-    if not isinstance(target, Measure):
-        if not isinstance(target, tuple) or len(target) != 2:
-            raise TypeError(
-                f"target {k} must be a Measure or a (points, masses) pair, got "
-                f"{type(target).__name__}; Measure.uniform(points) gives equal masses"
-            )
-        target = Measure(*target)
-    for leaf in jax.tree.leaves(target.points):
-        if _known(leaf) and not np.all(np.isfinite(leaf)):
+    if isinstance(target, Measure):
+        points, masses = target.points, target.weights
+    elif isinstance(target, tuple) and len(target) == 2:
+        points, masses = target
+    else:
+        raise TypeError(
+            f"target {k} must be a Measure or a (points, masses) pair, got "
+            f"{type(target).__name__}; Measure.uniform(points) gives equal masses"
+        )
+    for leaf in jax.tree.leaves(points):
+        if _known(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
             raise ValueError(f"the points of target {k} are not all finite")
-    _check_probabilities(target.weights, f"the masses of target {k}")
-    return target
+    _check_probabilities(masses, f"the masses of target {k}")
+    return Measure(points, masses)
 
 
 def _check_probabilities(values: Array, name: str) -> None:
@@ -270,4 +272,5 @@ def _fill(measure: Measure, size: int) -> Measure:
 
 
 def _known(value: Any) -> bool:
+    """Whether a value can be looked at. Then in NumPy: a trace stages what JAX does to constants."""
     return not isinstance(value, Tracer)

@@ -123,7 +123,14 @@ class Problem:
         )
         with hold_objective(), trace() as tr:
             start(*self.args, **self.kwargs)
-        return {s.name: tr[s.name]["value"] for s in self.layout.sites}
+        values = {s.name: tr[s.name]["value"] for s in self.layout.sites}
+        for s in self.layout.sites:
+            if jnp.shape(values[s.name]) != s.value_shape:
+                raise ValueError(
+                    f"the init strategy gives site '{s.name}' a value of shape "
+                    f"{jnp.shape(values[s.name])}, the site takes {s.value_shape}"
+                )
+        return values
 
     def coordinates(self, values: dict[str, Array], key: PRNGKeyArray) -> Coordinates:
         """The coordinates of constrained values, particle axes in front."""

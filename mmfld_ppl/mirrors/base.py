@@ -181,7 +181,8 @@ class Weighted(MirrorMap):
     """phi_w(x) = w phi(x): a mirror step of size h under it is one of size h/w under phi.
 
     The scalar weight is what warm-up adapts, to `Moments.ratio` of the sums over the coordinates:
-    the number of steps of unit length that fit into the spread of the law, squared. Self-concordance: M / sqrt(w)."""
+    the number of steps of unit length that fit into the spread of the law, squared.
+    Self-concordance: M / sqrt(w)."""
 
     base: MirrorMap
     weight: Float[Array, ""]
@@ -248,4 +249,4 @@ def interpolate_scale(
 
 
 def _total(tree: PyTree) -> Scalar:
-    return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(tree))
+    return jnp.sum(jnp.stack([jnp.sum(leaf) for leaf in jax.tree.leaves(tree)]))

@@ -18,7 +18,6 @@ from .base import (
 )
 from .metric import DiagonalMetric, Metric
 
-
 #: A scale s that leaves no tail where warm-up begins, and whose square is far from overflow.
 UNTAILED = 1e6
 

@@ -76,9 +76,7 @@ class Product(MirrorMap):
         return {name: part.noise_like(x[name]) for name, part in self.parts.items()}
 
     def diffuse(self, x: Event, noise: PyTree, time: Scalar) -> Event:
-        return {
-            name: part.diffuse(x[name], noise[name], time) for name, part in self.parts.items()
-        }
+        return {name: part.diffuse(x[name], noise[name], time) for name, part in self.parts.items()}
 
     def diffusion_noise_like(self, x: Event) -> PyTree:
         return {name: part.diffusion_noise_like(x[name]) for name, part in self.parts.items()}
@@ -98,10 +96,7 @@ class Product(MirrorMap):
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
         return Product(
-            {
-                name: part.adapted(moments.part(name), trust)
-                for name, part in self.parts.items()
-            }
+            {name: part.adapted(moments.part(name), trust) for name, part in self.parts.items()}
         )
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmfld_ppl.dynamics.adaptation import _window_ends
 from mmfld_ppl.dynamics.step_size import DualAveraging
 from mmfld_ppl.dynamics.welford import welford_init, welford_moments, welford_update
 from mmfld_ppl.mirrors import Observation
@@ -30,10 +31,32 @@ def test_running_moments_are_those_of_all_observations():
     batches = [rng.normal(1000.0, 2.0, (n, 3)).astype(np.float32) for n in (5, 1, 40)]
     state = welford_init(Observation(jnp.zeros(3), jnp.zeros(3)))
     for batch in batches:
-        state = welford_update(state, Observation(jnp.asarray(batch), jnp.square(batch)))
+        seen = Observation(jnp.asarray(batch), jnp.square(batch))
+        state = welford_update(state, seen, jnp.asarray(3 / batch))
     together = np.concatenate(batches).astype(np.float64)
     moments = welford_moments(state)
     np.testing.assert_allclose(moments.mean, together.mean(0), rtol=1e-6)
     np.testing.assert_allclose(moments.variance, together.var(0, ddof=1), rtol=1e-3)
     np.testing.assert_allclose(moments.local_variance, (together**2).mean(0), rtol=1e-5)
-    assert int(state.count) == 46 and int(state.steps) == 3
+    # Slopes 3 / x in units of x: the same 3 everywhere.
+    np.testing.assert_allclose(moments.drift, 9, rtol=1e-5)
+    np.testing.assert_allclose(moments.score, 0, atol=1e-5)
+    assert int(state.observations) == 46 and int(state.steps) == 3
+
+
+def test_ratio_of_a_gaussian_is_its_precision_even_while_it_is_travelled_to():
+    """Slopes change with position by the curvature, whatever part of the law was seen."""
+    x = jnp.linspace(500.0, 100.0, 20)[:, None]
+    state = welford_init(Observation(jnp.zeros(1), jnp.zeros(1)))
+    state = welford_update(state, Observation(x, jnp.ones_like(x)), x / 25.0)
+    np.testing.assert_allclose(welford_moments(state).ratio(), 1 / 25.0, rtol=1e-4)
+
+
+def test_windows_double_once_the_early_ones_are_over():
+    for num_warmup in (0, 5, 11):
+        assert list(_window_ends(num_warmup)) == [-1]
+    ends = np.asarray(_window_ends(1000))
+    lengths = np.diff(ends, prepend=0)
+    early = ends <= 350
+    assert np.all(lengths[early] == 10) and list(lengths[~early][:2]) == [20, 40]
+    assert ends[-1] == 850 and lengths[-1] == lengths.max()

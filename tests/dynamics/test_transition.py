@@ -13,6 +13,7 @@ from mmfld_ppl.dynamics.langevin import acceptance
 from mmfld_ppl.mirrors import EntropyOrthant, Product, Simplex, mirror_map
 from mmfld_ppl.projections import projection
 
+
 def gamma_potential(x, key=None):
     """Gamma(3, 2) on the half-line, up to a constant."""
     return 2 * x - 2 * jnp.log(x), None
@@ -114,14 +115,17 @@ def test_moves_to_points_that_are_not_finite_are_refused_and_reported():
         return jnp.where(x > 1.0, jnp.nan, x**2), None
 
     for metropolize in (True, False):
-        sampler = Langevin(potential, Mirror(mirror_map(nc.real, (), float)), 0.5,
-                           metropolize=metropolize)
+        sampler = Langevin(
+            potential, Mirror(mirror_map(nc.real, (), float)), 0.5, metropolize=metropolize
+        )
         state = sampler.init(jnp.asarray(0.9), jax.random.key(0))
-        states, infos = jax.lax.scan(
-            lambda s, k: (lambda s, i: (s, (s, i)))(*sampler.step(k, s)),
-            state,
-            jax.random.split(jax.random.key(1), 500),
-        )[1]
+
+        def step(state, key, sampler=sampler):
+            state, info = sampler.step(key, state)
+            return state, (state, info)
+
+        keys = jax.random.split(jax.random.key(1), 500)
+        states, infos = jax.lax.scan(step, state, keys)[1]
         assert bool(jnp.all(states.position <= 1.0))
         assert 0 < int(infos.nonfinite.sum()) < 500
         assert bool(jnp.all(infos.accept_prob[infos.nonfinite] == 0))

@@ -122,13 +122,21 @@ def test_a_warm_start_saves_iterations_and_keeps_the_answer(barycenter):
     np.testing.assert_array_equal(again.iterations, 2)  # one to try, one to confirm
 
 
-@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, 1e30, -0.7])
+BAD = {
+    "nan": lambda g: jnp.full_like(g, jnp.nan),
+    "one infinite": lambda g: g.at[..., 0].set(jnp.inf),
+    "huge": lambda g: 1e20 * jnp.cos(jnp.arange(g.size, dtype=g.dtype)).reshape(g.shape),
+    "shifted": lambda g: g + 1e6,
+    "wrong": lambda g: 0.7 * jnp.cos(jnp.arange(g.size, dtype=g.dtype)).reshape(g.shape),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("debiased", [False, True])
 def test_a_bad_carry_does_no_harm(bad, debiased):
     F = SinkhornBarycenter(TARGETS, epsilon=EPS, debiased=debiased)
     mu = Measure.uniform(jnp.asarray(X, jnp.float32))
-    carry = jax.tree.map(lambda leaf: leaf.at[..., 0].set(bad), F.init_carry(mu))
-    value, tangent, carry = F.linearize(mu, carry)
+    value, tangent, carry = F.linearize(mu, jax.tree.map(BAD[bad], F.init_carry(mu)))
     cold = F.linearize(mu)
     np.testing.assert_allclose(value, cold.value, rtol=1e-3)
     np.testing.assert_allclose(
@@ -193,6 +201,16 @@ Y, B = TARGETS[0]
 def test_misuse_is_explained(targets, options, message):
     with pytest.raises(ValueError, match=message):
         SinkhornBarycenter(targets, **{"epsilon": 0.1, **options})
+
+
+def test_misuse_is_explained_while_tracing():
+    """A functional is built inside of a model, which is traced."""
+    for targets in ([(Y, 2 * B)], [(jnp.asarray(Y), jnp.asarray(2 * B))]):
+        with pytest.raises(ValueError, match="sum 2"):
+            jax.jit(lambda x: SinkhornBarycenter(targets, epsilon=0.1)(Measure(x, W)))(X)  # noqa: B023
+    with pytest.raises(ValueError, match="epsilon must be one positive number"):
+        zero = jnp.zeros(())
+        jax.jit(lambda x: SinkhornBarycenter([(Y, B)], epsilon=zero)(Measure(x, W)))(X)
 
 
 def test_bare_points_are_not_a_target():

@@ -7,17 +7,17 @@ from numpyro.infer import MCMC, NUTS
 
 import mmfld_ppl as mm
 from tests.helpers import quick_compilation, run  # noqa: F401
-from tests.inference_data.models import cloud, mixed
+from tests.inference_data.models import FIXED, cloud, mixed
 
 
 @pytest.fixture(scope="session")
 def mixed_run() -> MCMC:
-    return run(mm.MMFLD(mixed), warmup=80, draws=20)
+    return run(mm.MMFLD(mixed, **FIXED), warmup=20, draws=20)
 
 
 @pytest.fixture(scope="session")
 def cloud_run() -> MCMC:
-    return run(mm.MMFLD(cloud), warmup=80, draws=20, thinning=2)
+    return run(mm.MMFLD(cloud, **FIXED), warmup=20, draws=20, thinning=2)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ import mmfld_ppl as mm
 from mmfld_ppl.functionals import OfMean
 
 ATOMS = 12
+#: A step that both mean-field models below can take.
+FIXED = {"step_size": 0.2, "adapt_step_size": False, "adapt_metric": False}
 DATA = np.array([0.2, -0.4, 0.9, 0.1, 0.3], np.float32)
 
 

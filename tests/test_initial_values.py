@@ -1,0 +1,90 @@
+"""Where a chain starts: NumPyro's strategies, and values that the user gives."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro.distributions import constraints
+from numpyro.infer import (
+    init_to_feasible,
+    init_to_mean,
+    init_to_median,
+    init_to_sample,
+    init_to_uniform,
+    init_to_value,
+)
+
+import mmfld_ppl as mm
+from tests import models
+from tests.helpers import KEY, quick_compilation, start  # noqa: F401
+
+
+def mixed():
+    top = numpyro.sample("top", dist.Gamma(3.0, 2.0))
+    numpyro.sample("part", dist.Uniform(0.0, top))
+    numpyro.sample("mix", dist.Dirichlet(jnp.ones(3)))
+    numpyro.sample("free", dist.ImproperUniform(constraints.real, (), (2,)))
+
+
+STRATEGIES = [
+    init_to_uniform,
+    init_to_uniform(radius=0.1),
+    init_to_sample,
+    init_to_median(num_samples=5),
+    init_to_mean,
+    init_to_feasible,
+    init_to_value(values={"top": 2.0, "part": 1}),
+]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_strategies(strategy):
+    z = start(mm.MMFLD(mixed, init_strategy=strategy)).z
+    assert 0 < z["part"] < z["top"] and z["free"].shape == (2,)
+    np.testing.assert_allclose(z["mix"].sum(), 1, rtol=1e-5)
+    if strategy is STRATEGIES[-1]:
+        assert (z["top"], z["part"]) == (2.0, 1.0)
+    if strategy is init_to_mean:
+        np.testing.assert_allclose(z["top"], 1.5)
+
+
+def test_values_are_constrained_and_may_be_partial():
+    kernel = mm.MMFLD(mixed)
+    whole = {
+        "top": 2,  # an integer is a number like another
+        "part": 0.5,
+        "mix": np.array([0.5, 0.3, 0.2]),
+        "free": jnp.array([1, -4]),
+    }
+    z = start(kernel, init_params=whole).z
+    for name, value in whole.items():
+        np.testing.assert_allclose(z[name], value, rtol=1e-6)
+        assert z[name].dtype == jnp.float32
+    z = start(kernel, init_params={"top": 0.01}).z
+    assert z["top"] == 0.01 and 0 < z["part"] < 0.01
+
+
+def test_values_of_each_chain():
+    keys = jax.random.split(KEY, 3)
+    x = jnp.arange(15.0).reshape(3, 5)
+    state = start(mm.MMFLD(models.pull), key=keys, init_params={"x": x})
+    np.testing.assert_array_equal(state.z["x"], x)
+    assert len(np.unique(jax.random.key_data(state.rng_key)[:, 0])) == 3
+
+
+def test_a_start_without_density_is_drawn_again():
+    """Half of the draws of the strategy are outside of what the density allows."""
+
+    def model():
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+        numpyro.factor("positive", jnp.sum(jnp.log(x)))
+
+    for single in (True, False):
+        key = KEY if single else jax.random.split(KEY, 8)
+        assert jnp.all(start(mm.MMFLD(model), key=key).z["x"] > 0)
+    traced = jax.jit(lambda key: start(mm.MMFLD(model), key=key).z["x"])
+    assert all(jnp.all(traced(key) > 0) for key in jax.random.split(KEY, 4))
