@@ -107,7 +107,7 @@ class Chain:
         }
         state = state._replace(adaptation=scaled)
         state = state._replace(step_size=jnp.asarray(self._step_size(state, block), dtype))
-        return jax.tree.map(_like, state, state), self._valid(state)
+        return jax.tree.map(_like, state, state), self._valid(state, maps)
 
     def refresh(self, state: KernelState) -> KernelState:
         """The same point and adaptation, the model's arguments having changed."""
@@ -229,14 +229,14 @@ class Chain:
             log_density -= size / evaluation.temperature * value
         return state._replace(z=self.problem.report(evaluation), potential_energy=-log_density)
 
-    def _valid(self, state: KernelState) -> Bool[Array, ""]:
+    def _valid(self, state: KernelState, maps: dict[str, MirrorMap]) -> Bool[Array, ""]:
         """Whether the point is inside every support, with finite density and slopes."""
         valid = jnp.isfinite(state.potential_energy)
-        for block, adapted in state.adaptation.items():
+        for block in state.adaptation:
             units, slopes = self._units_and_slopes(state, block)
             valid &= all_finite(slopes)
-            for name, part in adapted.map.parts.items():
-                valid &= jnp.all(_inside(part, units[name]))
+            for name, x in units.items():
+                valid &= jnp.all(_inside(maps[name], x))
         return valid
 
     def _units_and_slopes(self, state: KernelState, block: str) -> tuple[dict, dict]:
@@ -245,18 +245,18 @@ class Chain:
             return state.particles.particles, state.particles.felt.slope
         return jax.tree.map(lambda x: x[None], (state.globals_.position, state.globals_.slope))
 
-    def complaints(self, state: KernelState) -> list[str]:
+    def complaints(self, state: KernelState, maps: dict[str, MirrorMap]) -> list[str]:
         """Why the point of a concrete state is not valid, in words."""
         found = []
-        for block, adapted in state.adaptation.items():
+        for block in state.adaptation:
             units, _ = self._units_and_slopes(state, block)
-            for name, part in adapted.map.parts.items():
-                inside = _inside(part, units[name])
+            for name, x in units.items():
+                inside = _inside(maps[name], x)
                 if not bool(jnp.all(inside)):
-                    site = self.problem.layout.site(name)
+                    support = self.problem.layout.site(name).support
                     found.append(
                         f"site '{name}' is on or outside of the boundary of its support "
-                        f"{site.support}: {units[name][jnp.argmin(inside)]}"
+                        f"{support}: {x[jnp.argmin(inside)]}"
                     )
         if not found:
             positions = _positions(state.globals_) | _positions(state.particles)

@@ -11,6 +11,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from .chain import Chain
 from .latent import Site
+from .mirrors import MirrorMap
 from .state import KernelState
 
 #: Draws of the initial values before giving up.
@@ -69,7 +70,11 @@ def _keep_valid(valid: Array, old: KernelState, new: KernelState) -> KernelState
 
 
 def require_valid(
-    chain: Chain, state: KernelState, valid: Array, given: Mapping[str, Array]
+    chain: Chain,
+    maps: dict[str, MirrorMap],
+    state: KernelState,
+    valid: Array,
+    given: Mapping[str, Array],
 ) -> None:
     """Raises ValueError with the reasons when some chain has no valid first state."""
     if isinstance(valid, jax.core.Tracer) or bool(jnp.all(valid)):
@@ -79,7 +84,7 @@ def require_valid(
         bad = int(jnp.argmin(valid))
         first = jax.tree.map(lambda leaf: leaf[bad], state)
     how = "init_params give" if given else f"{ATTEMPTS} draws of the init strategy found"
-    reasons = "; ".join(chain.complaints(first)) or "the gradient of the density is not finite"
+    reasons = "; ".join(chain.complaints(first, maps)) or "the gradient of the density is not finite"
     raise ValueError(
         f"no valid starting point: {how} none where every site is inside its support and the "
         f"density, the objective and their gradients are finite: {reasons}; pass init_params, or "

@@ -105,7 +105,7 @@ class LangevinKernel(MCMCKernel):
 
         complete = len(given) == len(problem.layout.sites)
         state, valid = first_valid(attempt, rng_key, given, single, retry=not complete)
-        require_valid(chain, state, valid, given)
+        require_valid(chain, maps, state, valid, given)
         return state
 
     def sample(self, state: KernelState, model_args, model_kwargs) -> KernelState:

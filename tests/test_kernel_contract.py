@@ -11,6 +11,7 @@ import pytest
 from numpyro.infer import MCMC, DiscreteGibbs, Gibbs
 
 import mmfld_ppl as mm
+from mmfld_ppl.mirrors import EntropyOrthant, EntropySimplex
 from tests import models
 from tests.helpers import KEY, quick_compilation, run, same, start  # noqa: F401
 
@@ -231,3 +232,32 @@ def test_gibbs_moves_discrete_sites_between():
         z = (means.mean() - exact) / (means.std(ddof=1) / means.shape[0] ** 0.5)
         assert abs(z) < 4.5
     same(mcmc.get_samples()["twice"], 2 * x.ravel())
+
+
+ENTROPY = {"w": EntropySimplex(), "rate": EntropyOrthant(jnp.zeros(()))}
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        mm.ProjectedMFLD(models.cloud, step_size=0.01),
+        mm.ProjectedMFLD(models.bounded, step_size=0.01, barrier=0.1),
+        mm.MMFLD(models.cloud, metropolize=False, diffusion=2, step_size=0.01),
+        mm.MMFLD(
+            models.cloud, metropolize=False, diffusion="exact", mirror_maps=ENTROPY, step_size=0.01
+        ),
+    ],
+    ids=["projected", "projected with a barrier", "sub-steps", "exact diffusion"],
+)
+def test_unadjusted_kernels(kernel):
+    mcmc = run(kernel)
+    assert np.all(mcmc.get_extra_fields()["accept_prob"] == 1)
+    assert np.all(mcmc.get_extra_fields()["step_size"] == np.float32(0.01))
+    z = mcmc.get_samples()
+    if kernel.model is models.bounded:
+        assert np.all((z["part"] > 0) & (z["part"] < z["top"][:, None]))
+        assert np.all(z["low"] < z["top"])
+    else:
+        assert np.all(z["w"] > 0) and np.all(z["rate"] > 0)
+        np.testing.assert_allclose(z["w"].sum(-1), 1, rtol=1e-5)
+    same(run(kernel, method="parallel").get_samples(), z)

@@ -56,8 +56,8 @@ def test_a_pytree_of_mixed_supports():
 
 
 def test_chosen_maps_by_path():
-    chosen = mm.mirrors.Independent.of(mm.mirrors.EntropyOrthant(jnp.zeros(())), (2,))
-    kernel = mm.MMFLD(potential_fn=nested, support=SUPPORT, mirror_maps={"pair/0": chosen})
+    maps = {"pair/0": mm.mirrors.EntropyOrthant(jnp.zeros(()))}
+    kernel = mm.MMFLD(potential_fn=nested, support=SUPPORT, mirror_maps=maps)
     assert "EntropyOrthant" in kernel.describe(VALUES)
 
 

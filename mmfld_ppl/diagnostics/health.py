@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 #: Mean acceptance of an adjusted kernel below and above which its step size is far from right.
 ACCEPTANCE_RANGE = (0.1, 0.99)
@@ -14,9 +14,9 @@ LIMITING_RATIO = 0.25
 
 
 def run_complaints(
-    collective_ratio: Float[Array, "chain draw"] | None,
-    acceptance_rate: Float[Array, "chain draw"] | None,
-    refused: Bool[Array, "chain draw"],
+    collective_ratio: Float[np.ndarray, "chain draw"] | None,
+    acceptance_rate: Float[np.ndarray, "chain draw"] | None,
+    refused: Bool[np.ndarray, "chain draw"],
 ) -> list[str]:
     """What is wrong, why, and what to do about it; empty when all is well.
 
@@ -25,7 +25,6 @@ def run_complaints(
     acceptance_rate: of an adjusted kernel, None for an unadjusted one. A mean over 0.99 is no
       complaint where the collective ratio keeps the step small.
     refused: whether a draw's step had moves that were refused because something was not finite."""
-    refused = np.asarray(refused)
     ratio = None if collective_ratio is None else np.mean(collective_ratio, axis=-1)
     found = []
     # Written so that a ratio that is not a number is a complaint.

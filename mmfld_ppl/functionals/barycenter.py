@@ -240,9 +240,8 @@ def _as_target(k: int, target: Measure | tuple[PyTree, Array]) -> Measure:
 def _check_probabilities(values: Array, name: str) -> None:
     if not _known(values):
         return
-    # In NumPy: under a trace even concrete arrays would be staged.
-    values = np.asarray(values)
-    least, total = np.min(values), np.sum(values, dtype=float)
+    known = np.asarray(values)
+    least, total = np.min(known), np.sum(known, dtype=float)
     if not (least >= 0 and abs(total - 1) < 1e-4):
         raise ValueError(
             f"{name} must be non-negative and sum to one, got minimum {least:g} and sum {total:g}: "
@@ -272,5 +271,6 @@ def _fill(measure: Measure, size: int) -> Measure:
 
 
 def _known(value: Any) -> bool:
-    """Whether a value can be looked at. Then in NumPy: a trace stages what JAX does to constants."""
+    """Whether a value can be looked at: in NumPy, as a trace stages even what JAX does to
+    constants."""
     return not isinstance(value, Tracer)

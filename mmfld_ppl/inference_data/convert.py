@@ -36,7 +36,7 @@ STATISTICS = {
 BOUNDED_SITE = "bounded_site"
 
 #: A value that no site of a model accounts for.
-UNKNOWN = Site("latent", (), None, (), np.zeros(()))
+UNKNOWN = Site("latent", (), None, (), None)
 
 
 def to_inference_data(
@@ -176,10 +176,10 @@ def _slack_statistics(slack: Draws) -> dict[str, Named]:
     if not slack:
         return {}
     by_site = np.stack(list(slack.values()), axis=-1)
-    least = {"boundary_slack": (SAMPLE_DIMS, by_site.min(axis=-1))}
-    if len(slack) == 1:
-        return least
-    return least | {"boundary_slack_by_site": ((*SAMPLE_DIMS, BOUNDED_SITE), by_site)}
+    named: dict[str, Named] = {"boundary_slack": (SAMPLE_DIMS, by_site.min(axis=-1))}
+    if len(slack) > 1:
+        named["boundary_slack_by_site"] = ((*SAMPLE_DIMS, BOUNDED_SITE), by_site)
+    return named
 
 
 def _log_likelihood(mcmc: MCMC, draws: Draws, recording: Recording) -> dict[str, Named]:

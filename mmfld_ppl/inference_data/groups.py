@@ -33,20 +33,20 @@ def dataset(idata: Any, group: str) -> xr.Dataset:
     return node.to_dataset() if isinstance(node, xr.DataTree) else node
 
 
-def replicate_statistics(quantities: xr.Dataset) -> dict[str, xr.Dataset]:
+def replicate_statistics(quantities: xr.Dataset) -> dict[str, Any]:
     """Moments, Monte Carlo standard errors, effective sample sizes and R-hat over the dimensions
     chain and draw, by ArviZ's names; R-hat is NaN for one chain."""
     import arviz as az
 
-    single = quantities.sizes["chain"] < 2
+    mean = quantities.mean(("chain", "draw"))
+    # ArviZ would say so in a log message for every variable.
+    undefined = xr.full_like(mean, float("nan"))
     return {
-        "mean": quantities.mean(("chain", "draw")),
+        "mean": mean,
         "sd": quantities.std(("chain", "draw"), ddof=1),
         "mcse_mean": az.mcse(quantities, method="mean"),
         "mcse_sd": az.mcse(quantities, method="sd"),
         "ess_bulk": az.ess(quantities, method="bulk"),
         "ess_tail": az.ess(quantities, method="tail", prob=(0.05, 0.95)),
-        "r_hat": xr.full_like(quantities.mean(("chain", "draw")), float("nan"))
-        if single
-        else az.rhat(quantities),
+        "r_hat": az.rhat(quantities) if quantities.sizes["chain"] > 1 else undefined,
     }

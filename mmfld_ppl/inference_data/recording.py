@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 from jaxtyping import Array
 from numpyro.handlers import block, seed, substitute, trace
@@ -50,7 +51,7 @@ class Site(NamedTuple):
     plates: tuple[tuple[str, int, int], ...]
     event_dim: int | None
     event_names: tuple[str, ...]
-    value: Array
+    value: Any
 
     def axis_names(
         self, name: str, shape: Sequence[int], event_names: Sequence[str] | None = None
@@ -100,7 +101,7 @@ class Recording(NamedTuple):
 
 
 def record(
-    model: Callable | None, args: tuple, kwargs: Mapping[str, Any], draw: Mapping[str, Array]
+    model: Callable | None, args: tuple, kwargs: Mapping[str, Any], draw: Mapping[str, np.ndarray]
 ) -> Recording:
     """Runs a model at a draw, without computing its objective. Sites that the draw does not have
     are drawn from the prior."""
@@ -111,7 +112,7 @@ def record(
         # In the body of a scan a site is one step, in a draw it is all of them.
         if site["type"] == "sample" and "_scan_current_index" not in site["infer"]:
             if site["name"] in draw:
-                return draw[site["name"]]
+                return jnp.asarray(draw[site["name"]])
         return init_to_sample(site)
 
     placed = substitute(seed(_WholeModel(model), jax.random.key(0)), substitute_fn=value)

@@ -80,15 +80,17 @@ def _chosen_map(
         raise TypeError(f"mirror_maps['{name}'] must be a MirrorMap, got {chosen!r}")
     split = len(shape) - event_dim
     batch, event = shape[:split], shape[split:]
+    one = jax.ShapeDtypeStruct(event, dtype)
     try:
-        slack = jax.eval_shape(chosen.slack, jax.ShapeDtypeStruct(event, dtype)).shape
-    except (TypeError, ValueError) as error:
-        slack = error
-    if slack != ():
+        taken = jax.eval_shape(lambda x: (chosen.slack(x), chosen.grad(x)), one)
+        shapes = [leaf.shape for leaf in taken]
+    except (TypeError, ValueError):
+        shapes = []
+    if shapes != [(), event]:
         raise ValueError(
-            f"mirror_maps['{name}']: {chosen.describe()} does not take one event of the site, of "
-            f"shape {event}; a map of scalars becomes one of arrays by "
-            "mm.mirrors.Independent.of(map, shape)"
+            f"mirror_maps['{name}'] must be a map of one event of the site, of shape {event}, and "
+            f"{chosen.describe()} does not take it; batch axes are added to it, and "
+            "mm.mirrors.Independent.of(map, shape) makes a map of arrays from one of scalars"
         )
     return Independent.of(chosen, batch) if batch else chosen
 

@@ -49,7 +49,8 @@ def barycenter(
 
         fig = plt.figure(figsize=(10, 5.2), layout="constrained")
     rows = math.ceil(len(measures) / COLUMNS)
-    above, below = fig.subfigures(2, 1, height_ratios=(rows, 2.6))
+    parts: Any = fig.subfigures(2, 1, height_ratios=(rows, 2.6))
+    above, below = parts
     grid = above.subplots(rows, min(len(measures), COLUMNS), squeeze=False).ravel()
     panels = list(grid[: len(measures)])
     for k, (ax, measure) in enumerate(zip(panels, measures, strict=True)):

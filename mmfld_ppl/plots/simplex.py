@@ -66,8 +66,8 @@ def simplex(
     for corner, name, ha, va in zip(
         CORNERS, names, ("right", "left", "center"), ("top", "top", "bottom"), strict=True
     ):
-        shift = 0.02 * np.sign(corner - CORNERS.mean(axis=0)) * (corner != 0.5)
-        ax.text(*(corner + shift), name, ha=ha, va=va)
+        x, y = corner + 0.02 * np.sign(corner - CORNERS.mean(axis=0)) * (corner != 0.5)
+        ax.text(x, y, name, ha=ha, va=va)
     ax.set_aspect("equal")
     ax.set_axis_off()
     return ax

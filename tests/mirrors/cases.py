@@ -139,9 +139,9 @@ DEFAULTS = [
     default(
         "positive_semidefinite",
         lambda: nc.positive_semidefinite,
-        lambda rng: spaces.matrices(rng, 2),
-        spaces.symmetric(2),
-        (2, 2),
+        spaces.matrices,
+        spaces.symmetric(3),
+        (3, 3),
         exact_observation=False,
     ),
     default(
@@ -202,20 +202,13 @@ DEFAULTS = [
         exact_observation=False,
     ),
     default(
-        "polytope with an equality",
+        "polytope",
         lambda: convex.polytope(PRISM_A, PRISM_B, PRISM_C, np.array([2.0])),
         lambda rng: spaces.in_polytope(
             rng, PRISM_A, PRISM_B, spaces.perpendicular(PRISM_C), PRISM_CENTER
         ),
         spaces.perpendicular(PRISM_C),
         (4,),
-    ),
-    default(
-        "polytope",
-        lambda: convex.polytope(CORNER_A, CORNER_B),
-        lambda rng: spaces.in_polytope(rng, CORNER_A, CORNER_B, whole(2), np.array([0.1, 0.0])),
-        whole(2),
-        (2,),
     ),
 ]
 
@@ -267,7 +260,6 @@ NAMED = [
         concordance=np.inf,
         reach=5,
     ),
-    Case("Lens", lambda dtype: Lens(), spaces.in_lens, whole(2)),
     Case("UnstatedLens", lambda dtype: UnstatedLens(), spaces.in_lens, whole(2), concordance=np.inf),
     Case(
         "Product",

@@ -124,7 +124,6 @@ def _like(tree: Any, values: jax.Array) -> Any:
 
 def _laws_of_one(mirror, tangent, directions, noise, far, x):
     vector, unravel = ravel_pytree(x)
-    noise_shape = mirror.noise_like(x)
     k, size = tangent.shape
     origin = jnp.zeros(k, vector.dtype)
 
@@ -143,24 +142,23 @@ def _laws_of_one(mirror, tangent, directions, noise, far, x):
     applied = jax.vmap(lambda u: flat(metric.apply(unravel(u))))(tangent)
     dual = noise[:size]
     solved = jax.vmap(lambda v: flat(metric.solve(unravel(v))))(jnp.stack([*applied, dual]))
-    kicks = jax.vmap(lambda e: flat(metric.sqrt(_like(noise_shape, e))))(
-        jnp.eye(flat(noise_shape).size)
-    )
+    zeros = mirror.noise_like(x)
+    kicks = jax.vmap(lambda e: flat(metric.sqrt(_like(zeros, e))))(jnp.eye(flat(zeros).size))
 
-    # Dual points: of x, the same plus what no tangent vector sees, one half a unit of the local
-    # norm away, and one far away.
+    # Dual points: y plus what no tangent vector sees, and half a unit of the local norm away.
     y = flat(mirror.grad(x))
     local = inverse_factor @ (tangent @ dual)
     invisible = dual - (tangent @ dual) @ tangent
     kicked = y + 0.5 / jnp.linalg.norm(local) * dual
-    duals = jnp.stack([y, y + jnp.max(jnp.abs(y)) * invisible, kicked, far[:size]])
-    reached = jax.vmap(lambda y: flat(mirror.conjugate_grad(unravel(y), x)))(duals)
+    extra = (unravel(y + jnp.max(jnp.abs(y)) * invisible), unravel(kicked))
+
+    seen = methods(mirror, _like(zeros, noise), _like(x, far), x, extra)
+    reached = jax.vmap(flat)(seen["conjugate_grad"])
     back = jax.vmap(lambda x: flat(mirror.grad(unravel(x))))(reached)
     moved = (reached - vector) @ tangent.T
 
     slack, outward = jax.value_and_grad(lambda t: mirror.slack(event(t)))(origin)
     coordinates = jax.jacfwd(lambda t: flat(mirror.observe(event(t)).coordinates))(origin)
-    observation = mirror.observe(x)
 
     def third_derivative_ratio(direction):
         unit = inverse_factor.T @ direction
@@ -173,8 +171,9 @@ def _laws_of_one(mirror, tangent, directions, noise, far, x):
         return jnp.abs(derivative(second)(zero)) / (2 * second(zero) ** 1.5)
 
     return {
+        "methods": seen,
         "slack": slack,
-        "hessian eigenvalue": jnp.linalg.eigvalsh(factor @ factor.T)[0],
+        "hessian": factor @ factor.T,
         "gradient": inverse_factor @ (tangent @ y - gradient),
         "gradient norm": jnp.linalg.norm(inverse_factor @ gradient),
         "apply": inverse_factor @ (applied @ tangent.T) @ inverse_factor.T,
@@ -185,38 +184,38 @@ def _laws_of_one(mirror, tangent, directions, noise, far, x):
         "inverse norm": (metric.inverse_norm_sq(unravel(dual)), jnp.sum(local**2)),
         "log det": metric.log_det() - 2 * jnp.sum(jnp.log(jnp.diagonal(factor))),
         "round trip": moved[0] @ factor,
-        "class": moved[1] @ factor,
-        "dual round trip": inverse_factor @ (tangent @ (back[2] - kicked)),
+        "class": moved[3] @ factor,
+        "dual round trip": inverse_factor @ (tangent @ (back[4] - kicked)),
         "normal part": reached - vector - moved @ tangent,
-        "far slack": mirror.slack(unravel(reached[3])),
-        "far round trip": tangent @ (back[3] - far[:size]),
+        "far slack": mirror.slack(unravel(reached[2])),
+        "far round trip": tangent @ (back[2] - far[:size]),
         "local variance": (
-            flat(observation.local_variance),
+            flat(seen["local variance"]),
             jnp.sum((coordinates @ inverse_factor.T) ** 2, axis=1),
         ),
         "third derivative": jax.vmap(third_derivative_ratio)(
             jnp.stack([*directions, *jnp.eye(k), inverse_factor @ outward])
         ),
         "stated constant": mirror.self_concordance * jnp.ones(()),
-        "methods": methods(mirror, _like(noise_shape, noise), _like(x, far), x),
     }
 
 
-def methods(mirror, noise, far, x):
-    """Every method of a map, for a noise and a far dual point."""
+def methods(mirror, noise, far, x, extra=()):
+    """Every method of a map. The conjugate is taken of the dual point of x, of that plus a noise,
+    of a far dual point, and of the extra ones."""
     metric = mirror.metric(x)
     y = mirror.grad(x)
     kick = metric.sqrt(noise)
+    duals = (y, jax.tree.map(lambda a, b: a + 0.3 * b, y, kick), far, *extra)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *duals)
     observation = mirror.observe(x)
     return {
         "potential": mirror.potential(x),
         "slack": mirror.slack(x),
         "grad": y,
-        "round trip": mirror.conjugate_grad(y, x),
-        "conjugate_grad": mirror.conjugate_grad(jax.tree.map(lambda a, b: a + 0.3 * b, y, kick), x),
-        "far": mirror.conjugate_grad(far, x),
+        "conjugate_grad": jax.vmap(lambda y: mirror.conjugate_grad(y, x))(stacked),
         "sqrt": kick,
-        "apply": metric.apply(metric.solve(kick)),
+        "apply": metric.apply(x),
         "solve": metric.solve(kick),
         "inverse_norm_sq": metric.inverse_norm_sq(kick),
         "log_det": metric.log_det(),

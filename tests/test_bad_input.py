@@ -1,0 +1,402 @@
+"""Misuse is told at once: which site, what was given, what is supported, and the way out."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro import handlers
+from numpyro.distributions import constraints
+from numpyro.infer import DiscreteGibbs, Gibbs
+
+import mmfld_ppl as mm
+from mmfld_ppl.mirrors import EntropyOrthant, EntropySimplex, Euclidean, HalfLine
+from tests import models
+from tests.helpers import KEY, quick_compilation, run, start  # noqa: F401
+
+F = mm.functionals.OfMean(outer=lambda m: m**2)
+
+
+def normals(size=4, **plate):
+    with mm.particles("atom", size, **plate):
+        return numpyro.sample("x", dist.Normal(0.0, 1.0))
+
+
+def refused(kernel, *words, error=ValueError, **arguments):
+    """Asserts that the start is refused with all of these words."""
+    with pytest.raises(error) as caught:
+        start(kernel, **arguments)
+    for word in words:
+        assert word in str(caught.value)
+
+
+# What a model may say about its particles and its objective
+
+
+def no_particles():
+    mm.objective("F", F, numpyro.sample("x", dist.Normal(jnp.zeros(3), 1.0)))
+
+
+def no_latent_particle():
+    with mm.particles("atom", 3):
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0), obs=jnp.zeros(3))
+    numpyro.sample("c", dist.Normal(0.0, 1.0))
+    mm.objective("F", F, x)
+
+
+def points_from_elsewhere():
+    normals(4)
+    mm.objective("F", F, numpyro.sample("y", dist.Normal(jnp.zeros(4), 1.0)))
+
+
+def points_of_another_number():
+    mm.objective("F", F, normals(4)[:2])
+
+
+def particles_not_in_front():
+    with numpyro.plate("kind", 4, dim=-2), mm.particles("atom", 4):
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+    mm.objective("F", mm.functionals.OfMean(outer=jnp.sum), x)
+
+
+def centred_points():
+    x = normals()
+    mm.objective("F", F, x - x.mean())
+
+
+def coupled_inside():
+    with mm.particles("atom", 4):
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        numpyro.sample("y", dist.Normal(x.mean(), 1.0))
+    mm.objective("F", F, x)
+
+
+def coupled_outside():
+    x = normals()
+    numpyro.sample("seen", dist.Normal(x.mean(), 1.0), obs=0.3)
+    mm.objective("F", F, x)
+
+
+def two_objectives():
+    x = normals()
+    mm.objective("F", F, x)
+    mm.objective("G", F, x)
+
+
+def two_plates():
+    x = normals()
+    with mm.particles("other", 4):
+        numpyro.sample("y", dist.Normal(0.0, 1.0))
+    mm.objective("F", F, x)
+
+
+def objective_in_the_plate():
+    with mm.particles("atom", 4):
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        mm.objective("F", F, x)
+
+
+def random_temperature():
+    x = normals()
+    mm.objective("F", F, x, temperature=numpyro.sample("tau", dist.Gamma(2.0, 1.0)))
+
+
+def unequal_supports():
+    with mm.particles("atom", 3):
+        x = numpyro.sample("x", dist.Uniform(0.0, jnp.arange(1.0, 4.0)))
+    mm.objective("F", F, x)
+
+
+def masked():
+    mm.objective("F", F, normals())
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (no_particles, ["objective 'F' has no particles", "with mm.particles(name, size)"]),
+        (no_latent_particle, ["objective 'F'", "no latent site is inside", "'atom'"]),
+        (points_from_elsewhere, ["objective 'F'", "do not depend on", "'atom'", "['x']"]),
+        (points_of_another_number, ["objective 'F'", "2 atoms", "'atom' has 4", "to the front"]),
+        (particles_not_in_front, ["objective 'F'", "one by one", "to the front"]),
+        (centred_points, ["objective 'F'", "one by one", "inside of the functional"]),
+        (coupled_inside, ["site 'y'", "'atom'", "when another one moves", "objective"]),
+        (coupled_outside, ["site 'seen'", "outside the particle plate 'atom'", "['x']"]),
+        (two_objectives, ["one objective", "['F', 'G']", "F + G"]),
+        (two_plates, ["one plate of particles", "['atom', 'other']"]),
+        (objective_in_the_plate, ["objective 'F'", "inside of plate 'atom'", "outside of all"]),
+        (random_temperature, ["objective 'F'", "temperature depends on", "['tau']"]),
+        (unequal_supports, ["site 'x'", "differs from particle to particle", "one support"]),
+        (handlers.mask(masked, mask=jnp.array(False)), ["objective 'F'", "mask"]),
+    ],
+)
+def test_mean_field_models(model, words):
+    refused(mm.MMFLD(model), *words)
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, np.float32(0), jnp.array(-0.5), jnp.ones(2)])
+def test_temperatures(temperature):
+    kernel = mm.MMFLD(models.pull)
+    refused(kernel, "objective 'F'", "one positive number", temperature=temperature)
+    arrays = jax.jit(lambda tau: start(kernel, temperature=tau).objective)
+    assert jnp.isfinite(arrays(0.5))  # a traced temperature cannot be looked at
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "4"])
+def test_numbers_of_particles(size):
+    refused(mm.MMFLD(models.pull), "particles 'atom'", "positive integer", repr(size), size=size)
+
+
+def test_points_without_particle_axis():
+    def model():
+        x = normals()
+        mm.objective("F", F, {"x": x, "mean": x.mean()})
+
+    refused(mm.MMFLD(model), "objective 'F'", "leading axis of particles", "[(), (4,)]")
+
+
+def test_objective_that_is_no_functional():
+    def model():
+        mm.objective("F", 3.0, normals())
+
+    refused(mm.MMFLD(model), "Functional", "float", error=TypeError)
+
+
+# Sites
+
+
+def direction():
+    numpyro.sample("v", dist.ProjectedNormal(jnp.ones(3)))
+
+
+def correlations():
+    numpyro.sample("L", dist.LKJCholesky(3))
+
+
+def discrete():
+    numpyro.sample("c", dist.Categorical(jnp.ones(3) / 3))
+    numpyro.sample("x", dist.Normal(0.0, 1.0))
+
+
+def latents_of_a_minibatch():
+    with numpyro.plate("data", 10, subsample_size=3):
+        numpyro.sample("x", dist.Normal(0.0, 1.0))
+
+
+def minibatch():
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+    with numpyro.plate("data", 10, subsample_size=3) as i:
+        numpyro.sample("y", dist.Normal(x, 1.0), obs=jnp.arange(10.0)[i])
+
+
+def own_key():
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+    numpyro.factor("noise", x * jax.random.normal(numpyro.prng_key()))
+
+
+def without_latents():
+    numpyro.sample("x", dist.Normal(0.0, 1.0), obs=1.0)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        (direction, {}, ["site 'v'", "Sphere", "neither", "reparametrise", "Simplex"]),
+        (correlations, {"strict": True}, ["site 'L'", "CorrCholesky", "strict", "register"]),
+        (discrete, {}, ["site 'c' is discrete", "Gibbs([(DiscreteGibbs(model), ['c'])"]),
+        (latents_of_a_minibatch, {}, ["site 'x'", "plate 'data'", "subsampled"]),
+        (minibatch, {}, ["metropolize=False", "plate 'data' is subsampled"]),
+        (own_key, {}, ["metropolize=False", "random keys"]),
+        (without_latents, {}, ["no latent site"]),
+        (
+            models.coin,
+            {"mirror_maps": {"q": Euclidean()}},
+            ["'q'", "not a latent site", "['p']"],
+        ),
+        (
+            models.bounded,
+            {"mirror_maps": {"part": Euclidean()}},
+            ["mirror_maps['part']", "depends on other latent sites"],
+        ),
+        (
+            models.cloud,
+            {"mirror_maps": {"w": mm.mirrors.Simplex.of_size(4, jnp.float32)}},
+            ["mirror_maps['w']", "shape (3,)", "Simplex"],
+        ),
+        (
+            models.line,
+            {"mirror_maps": {"slope": HalfLine.above(0.0, jnp.float32)}},
+            ["mirror_maps['slope']", "shape (2,)", "Independent.of"],
+        ),
+        (
+            models.coin,
+            {"diffusion": "exact", "metropolize": False},
+            ["site 'p'", "closed-form", "Interval", "sub-steps"],
+        ),
+    ],
+)
+def test_sites(model, options, words):
+    arguments = {"x": jnp.ones((4, 2))} if model is models.line else {}
+    refused(mm.MMFLD(model, **options), *words, **arguments)
+
+
+def test_a_map_that_is_none():
+    kernel = mm.MMFLD(models.coin, mirror_maps={"p": "Interval"})
+    refused(kernel, "mirror_maps['p']", "'Interval'", error=TypeError)
+
+
+def test_supports_across_blocks_of_gibbs():
+    def model():
+        c = numpyro.sample("c", dist.Bernoulli(0.5))
+        numpyro.sample("x", dist.Uniform(0.0, 1.0 + c))
+
+    kernel = Gibbs([(DiscreteGibbs(model), ["c"]), (mm.MMFLD(model), None)])
+    with pytest.raises(ValueError, match=r"'x' depends on \['c'\].*one block"):
+        run(kernel, chains=1)
+
+
+def test_supports_without_projection():
+    def model():
+        numpyro.sample("L", dist.LKJCholesky(3))
+
+    def correlation():
+        numpyro.sample("R", dist.LKJ(3))
+
+    refused(mm.ProjectedMFLD(model, step_size=0.1), "site 'L'", "no mirror map")
+    refused(mm.ProjectedMFLD(correlation, step_size=0.1), "site 'R'", "projection", "supported")
+
+
+# Where a chain may start
+
+
+def half():
+    numpyro.sample("rate", dist.Gamma(2.0, 1.0))
+    numpyro.sample("mix", dist.Dirichlet(jnp.ones(2)))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"rate": 0.0}, ["site 'rate' is on or outside", "Positive", "0.0"]),
+        ({"rate": -2.0}, ["site 'rate' is on or outside", "-2.0"]),
+        ({"mix": jnp.array([1.0, 0.0])}, ["site 'mix' is on or outside", "Simplex"]),
+        ({"mix": jnp.array([0.7, 0.7])}, ["site 'mix' is on or outside", "0.7"]),
+        ({"rate": jnp.nan}, ["site 'rate'", "nan"]),
+        ({"ratio": 1.0}, ["['ratio']", "not latent sites", "['mix', 'rate']"]),
+        ({"rate": jnp.ones(3)}, ["init_params['rate']", "shape (3,)", "takes ()"]),
+        ({"mix": 0.5}, ["init_params['mix']", "shape ()", "takes (2,)"]),
+    ],
+)
+def test_initial_values(given, words):
+    refused(mm.MMFLD(half), *words, init_params=given)
+
+
+def test_initial_values_of_chains():
+    keys, kernel = jax.random.split(KEY, 2), mm.MMFLD(half)
+    given = {"rate": jnp.ones((2, 3))}
+    refused(kernel, "shape (3,)", "leading axis of chains", key=keys, init_params=given)
+    given = {"rate": jnp.array([1.0, -1.0])}
+    refused(kernel, "site 'rate'", "-1.0", key=keys, init_params=given)
+    refused(kernel, "dictionary", "list", error=TypeError, init_params=[1.0])
+
+
+def test_particles_on_the_boundary_are_named():
+    w = jnp.array([[0.5, 0.3, 0.2]] * 5 + [[1.0, 0.0, 0.0]])
+    refused(mm.MMFLD(models.cloud), "site 'w'", "[1. 0. 0.]", init_params={"w": w})
+
+
+def nowhere():
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+    numpyro.factor("hole", jnp.log(-(x**2)))
+
+
+def objective_without_value():
+    x = normals()
+    mm.objective("F", mm.functionals.OfMean(outer=lambda m: m * jnp.inf), x)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (nowhere, ["no valid starting point", "log density of 'hole'", "init_strategy"]),
+        (objective_without_value, ["no valid starting point", "objective 'F' is"]),
+    ],
+)
+def test_densities_that_are_nowhere_finite(model, words):
+    refused(mm.MMFLD(model), *words)
+
+
+def test_a_strategy_of_another_shape():
+    strategy = numpyro.infer.init_to_value(values={"mix": 0.5})
+    refused(mm.MMFLD(half, init_strategy=strategy), "site 'mix'", "shape ()", "(2,)")
+
+
+# Arguments of the kernels
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "exactly one"),
+        ({"model": models.coin, "potential_fn": jnp.sum}, "exactly one"),
+        ({"potential_fn": jnp.sum}, "support="),
+        ({"model": models.coin, "support": constraints.real}, "support="),
+        ({"step_size": 0.0}, "step_size must be a positive number"),
+        ({"step_size": -1.0}, "step_size must be a positive number"),
+        ({"step_size": lambda i: 0.0 * i}, "got 0.0 at step 0"),
+        ({"temperature": lambda i: -1.0 - i}, "temperature must be .* got -1.0 at step 0"),
+        ({"diffusion": "two-step", "metropolize": False}, "'one-step', 'exact' or a positive"),
+        ({"diffusion": 0, "metropolize": False}, "positive number of sub-steps"),
+        ({"diffusion": "exact"}, "pass metropolize=False"),
+        ({"diffusion": 4}, "pass metropolize=False"),
+        ({"target_accept_prob": 1.0}, r"in \(0, 1\), got 1.0"),
+        ({"adapt_step_size": True, "step_size": lambda i: 0.1}, "not adapted"),
+        ({"adapt_step_size": True, "metropolize": False}, "no acceptance to adapt"),
+    ],
+)
+def test_arguments(arguments, words):
+    if not {"model", "potential_fn"} & set(arguments) and arguments:
+        arguments = {"model": models.coin, **arguments}
+    with pytest.raises(ValueError, match=words):
+        mm.MMFLD(**arguments)
+
+
+def test_a_temperature_that_is_no_schedule():
+    with pytest.raises(TypeError, match=r"schedule.*got 0.5.*mm.objective"):
+        mm.MMFLD(models.coin, temperature=0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"barrier": -1.0}, "barrier must not be negative"),
+        ({"inset": 0.0}, r"inset must be in \(0, 1\)"),
+        ({"step_size": 0.0}, "step_size must be a positive number"),
+    ],
+)
+def test_arguments_of_the_baseline(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        mm.ProjectedMFLD(models.coin, **{"step_size": 0.1, **arguments})
+
+
+# Advice
+
+
+def test_unadjusted_entropy_maps_come_with_advice():
+    maps = {"w": EntropySimplex(), "rate": EntropyOrthant(jnp.zeros(()))}
+    with pytest.warns(UserWarning) as caught:
+        start(mm.MMFLD(models.cloud, metropolize=False, mirror_maps=maps))
+    text = " ".join(str(w.message) for w in caught)
+    for word in ("site 'w'", "site 'rate'", "EntropySimplex", "diffusion='exact'", "metropolize"):
+        assert word in text
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        start(mm.MMFLD(models.cloud, metropolize=False))
+        start(mm.MMFLD(models.cloud, mirror_maps=maps))
+        start(mm.MMFLD(models.cloud, metropolize=False, diffusion="exact", mirror_maps=maps))

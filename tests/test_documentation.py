@@ -1,0 +1,31 @@
+"""Every block of Python in the README and the documentation runs, in the order of its page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[str]:
+    return BLOCK.findall(page.read_text())
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name
+)
+def test_blocks_run(page: Path):
+    names: dict = {"__name__": "documentation"}
+    for block in blocks(page):
+        exec(compile(block, str(page), "exec"), names)
+    plt.close("all")
+
+
+def test_the_readme_has_blocks():
+    assert blocks(PAGES[0])
