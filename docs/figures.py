@@ -31,7 +31,7 @@ def digits() -> None:
     command = [sys.executable, "-m", "examples.digits_barycenter", "--out", str(ROOT / "outputs")]
     subprocess.run(command, cwd=ROOT, check=True)
     figure = plt.imread(ROOT / "outputs" / "digits_barycenter_3.png")
-    plt.imsave(IMAGES / "digits_barycenter.png", figure[::2, ::2] if figure.shape[1] > 2400 else figure)
+    plt.imsave(IMAGES / "digits_barycenter.png", figure)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def digit_measures(digit: int, count: int) -> list[mm.Measure]:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m examples.digits_barycenter",
-        description=__doc__.splitlines()[0],
+        description=(__doc__ or "").splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--digit", type=int, default=3, choices=range(10), help="which digit")

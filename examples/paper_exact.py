@@ -91,7 +91,7 @@ def match_mean(rule: Rule, target: np.ndarray, tau: float, potential=None) -> So
         solution, log_mass = tilted(theta)
         return solution, log_mass + tau / 4 * theta @ theta - theta @ target
 
-    theta = np.zeros(x.shape[1])
+    theta, gradient = np.zeros(x.shape[1]), np.full(x.shape[1], np.inf)
     solution, value = objective(theta)
     for _ in range(200):
         gradient = solution.mean + tau / 2 * theta - target

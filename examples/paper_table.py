@@ -107,7 +107,10 @@ def spectraplex_problem(temperature: float) -> Problem:
 
 
 def default_map(base: dist.Distribution) -> mirrors.MirrorMap:
-    return mirrors.mirror_map(base.support, base.event_shape)
+    found = mirrors.mirror_map(base.support, base.event_shape)
+    if found is None:
+        raise ValueError(f"{base.support} has no mirror map")
+    return found
 
 
 def projected(base: dist.Distribution) -> dynamics.Projected:
@@ -216,22 +219,22 @@ def save(path: pathlib.Path, rows: list[Row]) -> None:
         writer = csv.writer(file)
         writer.writerow(Row._fields)
         for row in rows:
-            writer.writerow(
-                " ".join(map(str, v)) if isinstance(v, np.ndarray) else v for v in row
-            )
+            writer.writerow(" ".join(map(str, v)) if isinstance(v, np.ndarray) else v for v in row)
     print(f"\nsaved {path}")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m examples.paper_table",
-        description=__doc__.splitlines()[0],
+        description=(__doc__ or "").splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--particles", type=int, default=1000, help="N in the first table")
     parser.add_argument("--chains", type=int, default=2, help="independent replicates")
     parser.add_argument("--time", type=float, default=10.0, help="h times steps, before and after")
-    parser.add_argument("--least-steps", type=int, default=1000, help="steps of each half, at least")
+    parser.add_argument(
+        "--least-steps", type=int, default=1000, help="steps of each half, at least"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the random keys")
     parser.add_argument("--out", type=pathlib.Path, default=None, help="a CSV file for the rows")
     parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")

@@ -20,7 +20,7 @@ from .dynamics import (
     all_finite,
 )
 from .latent import ModelField, product_of
-from .mirrors import MirrorMap, Product
+from .mirrors import MirrorMap
 from .state import KernelState, Static
 
 Schedule = Callable[[Array], Array]
@@ -40,7 +40,7 @@ class Settings:
     metropolize: bool
     adaptation: Adaptation
     init_strategy: Callable
-    transition: Callable[[Product, PyTree, dict[str, tuple[int, ...]]], Transition]
+    transition: Callable[[MirrorMap, PyTree, dict[str, tuple[int, ...]]], Transition]
     keep_supports: bool = False
 
     @property
@@ -89,10 +89,10 @@ class Chain:
             particles=(),
             adaptation=adaptation,
             supports=supports if settings.keep_supports else (),
-            potential_energy=(),
+            potential_energy=jnp.zeros((), dtype),
             accept_prob=jnp.ones((), dtype),
             accepted={name: jnp.ones((), dtype) for name in adaptation},
-            step_size=(),
+            step_size=jnp.asarray(step_size, dtype),
             diverging=jnp.zeros((), bool),
             objective=(),
             collective_ratio=jnp.zeros((), dtype) if particles else (),

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from .chain import Chain
@@ -34,7 +35,7 @@ def first_valid(
     state, valid = jax.jit(batched)(rng_key, given)
     if not retry:
         return state, valid
-    if isinstance(valid, jax.core.Tracer):
+    if isinstance(valid, Tracer):
         return _traced_retry(batched, split, rng_key, given, state, valid)
     draw = jax.jit(batched)
     for _ in range(ATTEMPTS - 1):
@@ -77,18 +78,19 @@ def require_valid(
     given: Mapping[str, Array],
 ) -> None:
     """Raises ValueError with the reasons when some chain has no valid first state."""
-    if isinstance(valid, jax.core.Tracer) or bool(jnp.all(valid)):
+    if isinstance(valid, Tracer) or bool(jnp.all(valid)):
         return
     first = state
     if valid.ndim:
         bad = int(jnp.argmin(valid))
         first = jax.tree.map(lambda leaf: leaf[bad], state)
     how = "init_params give" if given else f"{ATTEMPTS} draws of the init strategy found"
-    reasons = "; ".join(chain.complaints(first, maps)) or "the gradient of the density is not finite"
+    reasons = chain.complaints(first, maps) or ["the gradient of the density is not finite"]
+    why = "; ".join(reasons)
     raise ValueError(
         f"no valid starting point: {how} none where every site is inside its support and the "
-        f"density, the objective and their gradients are finite: {reasons}; pass init_params, or "
-        "another init_strategy"
+        f"density, the objective and their gradients are finite: {why}; pass "
+        "init_params, or another init_strategy"
     )
 
 

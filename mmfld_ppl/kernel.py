@@ -7,9 +7,11 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import PyTree
 from numpyro.distributions.constraints import Constraint
 from numpyro.infer.initialization import init_to_uniform
@@ -21,7 +23,7 @@ from .dynamics import Adaptation, Mirror, Projected, check_diffusion
 from .initialize import checked_params, first_valid, require_valid
 from .latent import Layout, Problem, Sites, read_model
 from .latent.potential import PotentialProblem, flatten_named, read_potential
-from .mirrors import MirrorMap, Product
+from .mirrors import MirrorMap
 from .projections import projection
 from .state import KernelState
 
@@ -70,7 +72,9 @@ class LangevinKernel(MCMCKernel):
                 "mm.objective(..., temperature=...)"
             )
         require_positive("temperature", settings.temperature or 1.0)
-        self._model, self._potential_fn, self._support = model, potential_fn, support
+        self._model: Any = model
+        self._potential_fn: Any = potential_fn
+        self._support = support
         self._mirror_maps, self._strict = dict(mirror_maps or {}), strict
         self._settings = settings
 
@@ -156,14 +160,13 @@ class LangevinKernel(MCMCKernel):
         return Chain(problem, self._settings)
 
     def _problem(self, layout: Layout, z: PyTree, args: tuple, kwargs: dict):
-        if self._model is None:
-            return PotentialProblem(
-                self._potential_fn, self._support, layout, jax.tree.structure(z)
-            )
+        if self._potential_fn is not None:
+            tree = jax.tree.structure(z)
+            return PotentialProblem(self._potential_fn, self._support, layout, tree)
         return Problem(self._model, args, kwargs, layout)
 
     def _read(self, key, args, kwargs, params):
-        if self._model is None:
+        if self._potential_fn is not None:
             if params is None:
                 raise ValueError("a kernel with potential_fn= needs init_params, got None")
             problem, maps, supports = read_potential(
@@ -345,26 +348,26 @@ class ProjectedMFLD(LangevinKernel):
 
 def require_positive(name: str, value: float | Schedule) -> None:
     """Raises unless `value` is a positive number, or a schedule that begins with one."""
-    first, where = value, ""
-    if callable(value):
-        first, where = value(jnp.zeros((), jnp.int32)), " at step 0"
+    first = value(jnp.zeros((), jnp.int32)) if callable(value) else value
     if jnp.shape(first) or not first > 0:
+        where = " at step 0" if callable(value) else ""
         raise ValueError(
-            f"{name} must be a positive number or a schedule of the step's index, got {first}{where}"
+            f"{name} must be a positive number or a schedule of the step's index, got "
+            f"{first}{where}"
         )
 
 
 def _self_concordant(map: MirrorMap) -> bool:
     constant = map.self_concordance
-    return isinstance(constant, jax.core.Tracer) or math.isfinite(constant)
+    return isinstance(constant, Tracer) or math.isfinite(constant)
 
 
-def _mirror(diffusion: str | int, map: Product, supports: PyTree, shapes: Shapes) -> Mirror:
+def _mirror(diffusion: str | int, map: MirrorMap, supports: PyTree, shapes: Shapes) -> Mirror:
     return Mirror(map, diffusion)
 
 
 def _projected(
-    barrier: float, inset: float, map: Product, supports: PyTree, shapes: Shapes
+    barrier: float, inset: float, map: MirrorMap, supports: PyTree, shapes: Shapes
 ) -> Projected:
     projections = {name: projection(supports[name], shapes[name]) for name in shapes}
 

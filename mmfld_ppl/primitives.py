@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 from numpyro.primitives import Messenger, apply_stack
 
 from .functionals import Functional, as_functional
 from .measures import Measure
-
 
 #: Message types that `MMFLD` listens to and other handlers let pass. In a trace they stand beside
 #: the plate, and the site, whose names they extend.
@@ -78,7 +78,7 @@ def objective(
     N-particle version of the problem. One objective a model: add functionals with `F + G`.
     Raises ValueError on a temperature that is not one positive number, or points without a
     particle axis."""
-    traced = isinstance(temperature, jax.core.Tracer)
+    traced = isinstance(temperature, Tracer)
     if np.shape(temperature) or not (traced or np.asarray(temperature) > 0):
         raise ValueError(
             f"objective '{name}': the temperature must be one positive number, got {temperature}; "

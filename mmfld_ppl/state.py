@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from .dynamics import AdaptationState, LangevinState, MeanFieldState
+from .dynamics import AdaptationState
 
 
 class Static(eqx.Module):
@@ -19,9 +19,10 @@ class Static(eqx.Module):
 class KernelState(NamedTuple):
     """State of `MMFLD` and `ProjectedMFLD`.
 
-    i: steps so far. z: values of the sites. globals_, particles: states of the two blocks, () for
-    one that the model does not have. adaptation: of each block. supports: constraints of the sites
-    where the dynamics need them, else (). potential_energy: minus the log density of the values.
+    i: steps so far. z: values of the sites. globals_, particles: states of the two blocks, a
+    `LangevinState` and a `MeanFieldState`, () for one that the model does not have.
+    adaptation: of each block. supports: constraints of the sites where the dynamics need them,
+    else (). potential_energy: minus the log density of the values.
     accept_prob: mean acceptance probability; accepted: of each block. step_size: of the particles,
     or of an ordinary model.
     diverging: whether a move was refused because something in it is not finite. objective: F(mu).
@@ -30,8 +31,8 @@ class KernelState(NamedTuple):
 
     i: Int[Array, ""]
     z: PyTree
-    globals_: LangevinState | tuple
-    particles: MeanFieldState | tuple
+    globals_: Any
+    particles: Any
     adaptation: dict[str, AdaptationState]
     supports: PyTree
     potential_energy: Float[Array, ""]
@@ -39,8 +40,8 @@ class KernelState(NamedTuple):
     accepted: dict[str, Float[Array, ""]]
     step_size: Float[Array, ""]
     diverging: Bool[Array, ""]
-    objective: Float[Array, ""] | tuple
-    collective_ratio: Float[Array, ""] | tuple
+    objective: Any
+    collective_ratio: Any
     num_refused: Int[Array, ""]
     layout: Static
     rng_key: PRNGKeyArray

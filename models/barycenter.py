@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpyro
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 import mmfld_ppl as mm
 from mmfld_ppl.functionals import SinkhornBarycenter
@@ -19,8 +20,8 @@ def barycenter(
     temperature: float = 0.002,
     weights: Float[Array, " k"] | None = None,
     debiased: bool = False,
-    low: ArrayLike = (0.0, 0.0),
-    high: ArrayLike = (1.0, 1.0),
+    low: Sequence[float] | Array = (0.0, 0.0),
+    high: Sequence[float] | Array = (1.0, 1.0),
 ) -> None:
     r"""The (epsilon, tau) doubly regularised barycenter (Chizat 2023).
 
@@ -33,6 +34,6 @@ def barycenter(
 
     Sites: `x`, the particles, shape (particles, d)."""
     with mm.particles("atom", particles):
-        x = numpyro.sample("x", mm.distributions.UniformBox(low, high))
+        x = numpyro.sample("x", mm.distributions.UniformBox(jnp.asarray(low), jnp.asarray(high)))
     loss = SinkhornBarycenter(targets, weights, epsilon=epsilon, debiased=debiased)
     mm.objective("loss", loss, x, temperature=temperature)

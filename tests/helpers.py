@@ -55,6 +55,14 @@ def start(kernel, *args, key=KEY, init_params=None, **kwargs):
     return kernel.init(key, 10, init_params, args, kwargs)
 
 
+def refused(kernel, *words, error=ValueError, **arguments):
+    """Asserts that the start is refused with all of these words."""
+    with pytest.raises(error) as caught:
+        start(kernel, **arguments)
+    for word in words:
+        assert word in str(caught.value)
+
+
 def same(a: PyTree, b: PyTree, tolerance: float = 2e-3) -> None:
     """Asserts the same structure and values; what was compiled differently rounds differently."""
     assert jax.tree.structure(a) == jax.tree.structure(b)

@@ -1,4 +1,4 @@
-"""Small models that several tests share. They are at module level, so that kernels can be pickled."""
+"""Small models that several tests share, at module level so that kernels can be pickled."""
 
 from __future__ import annotations
 

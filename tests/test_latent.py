@@ -1,6 +1,8 @@
-"""From models and potentials to what is moved: supports, charts, plates, scans, handlers, starts."""
+"""From models to what is moved: supports, charts, plates, scans, handlers, minibatches."""
 
 from __future__ import annotations
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +12,6 @@ import numpyro.distributions as dist
 import pytest
 from numpyro import handlers
 from numpyro.contrib.control_flow import scan
-from numpyro.distributions import constraints
-from numpyro.infer import (
-    init_to_feasible,
-    init_to_mean,
-    init_to_median,
-    init_to_sample,
-    init_to_uniform,
-    init_to_value,
-)
 from numpyro.infer.reparam import LocScaleReparam
 
 import mmfld_ppl as mm
@@ -81,10 +74,27 @@ def columns(size=4):
     mm.objective("F", models.moments({"a": jnp.full(3, 0.7)}), {"a": a})
 
 
+def intervals(size=1):
+    """A support that depends on another variable of the same particle."""
+    with mm.particles("atom", size):
+        low = numpyro.sample("low", dist.Normal(0.0, 1.0))
+        high = numpyro.sample("high", dist.TruncatedNormal(low, 1.0, low=low))
+    mm.objective("F", models.moments({"width": 2.0}), {"width": high - low})
+
+
 @pytest.mark.parametrize(
     "model",
-    [models.bounded, models.centred_cloud, chain_of_rates, particles_in_a_scan, grid, columns],
-    ids=lambda m: m.__name__,
+    [
+        models.bounded,
+        models.centred_cloud,
+        chain_of_rates,
+        particles_in_a_scan,
+        grid,
+        columns,
+        intervals,
+        functools.partial(intervals, size=3),
+    ],
+    ids=lambda m: getattr(m, "__name__", "several intervals"),
 )
 def test_draws_stay_inside_and_carry_their_density(model):
     kernel = mm.MMFLD(model, step_size=0.5, adapt_step_size=False)
@@ -109,6 +119,8 @@ def test_draws_stay_inside_and_carry_their_density(model):
         assert first.particles.particles["b"].shape == (4, 3, 2)
         assert np.all((z["c"] > 0) & (z["c"] < jnp.array([1.0, 2.0])))
         assert np.max(z["c"]) > 1
+    if "high" in z:
+        assert np.all(z["low"] < z["high"])
     if model is columns:
         assert np.all((z["a"] > 0) & (z["a"] < jnp.array([1.0, 2.0, 3.0])))
         assert np.max(z["a"][..., 2]) > 2
@@ -232,6 +244,4 @@ def test_a_density_that_is_not_a_number_refuses_the_move(model, metropolize):
     np.testing.assert_array_equal(draws.diverging, refused > 0)
     stayed = np.sum(x[1:] == x[:-1], axis=tuple(range(1, x.ndim)))
     assert np.all(stayed == refused) if not metropolize else np.all(stayed >= refused)
-    assert all(
-        np.all(np.isfinite(v)) for v in jax.tree.leaves((last.z, last.potential_energy))
-    )
+    assert all(np.all(np.isfinite(v)) for v in jax.tree.leaves((last.z, last.potential_energy)))

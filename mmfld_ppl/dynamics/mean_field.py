@@ -96,7 +96,7 @@ class MeanFieldLangevin(eqx.Module):
         usable = all_finite((new.frozen.value, new.felt))
         info = MeanFieldInfo(
             jnp.mean(accept_prob),
-            jnp.where(usable, ratio, jnp.inf),
+            jnp.where(usable & ~jnp.isnan(ratio), ratio, jnp.inf),
             jnp.where(usable, jnp.sum(~finite), n),
         )
         return select(usable, new, state), info

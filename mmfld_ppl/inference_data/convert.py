@@ -52,7 +52,7 @@ def to_inference_data(
 
     Returns an `arviz.InferenceData` (arviz < 1) or an `xarray.DataTree` (arviz >= 1) with the same
     groups, variables, dimensions and coordinates. Chains are replicates of the whole particle
-    system. Particles interact, so they are no chains but a dimension with the name of their plate.
+    system. Particles interact: they are not chains but a dimension with the name of their plate.
 
       posterior: latent and deterministic sites, with dims chain, draw, plates, event axes.
       sample_stats: `lp` (log density of the draw), `acceptance_rate`, `step_size`, `diverging`,
@@ -109,11 +109,9 @@ def to_inference_data(
         groups["log_likelihood"] = _log_likelihood(mcmc, draws, recording)
     if dual:
         groups["unconstrained_posterior"] = _dual(geometry, draws, recording, dims)
-    dimensions = {
-        file_name(d) for arrays in groups.values() for ds, _ in arrays.values() for d in ds
-    }
-    require_known("coords", coords, dimensions)
-    coords.setdefault(BOUNDED_SITE, list(slack))
+    named = [names for arrays in groups.values() for names, _ in arrays.values()]
+    require_known("coords", coords, [file_name(name) for names in named for name in names])
+    coords.setdefault(BOUNDED_SITE, [file_name(name) for name in slack])
     datasets = {name: dataset_of(arrays, coords) for name, arrays in groups.items() if arrays}
 
     attrs = run_attributes(mcmc) | model_attributes(recording, geometry)

@@ -1,7 +1,7 @@
 """From a NumPyro model to sites, charts, mirror maps and densities."""
 
-from .problem import Evaluation, ModelField, Problem
 from .layout import Layout, Site, product_of
+from .problem import Evaluation, ModelField, Problem
 from .sites import read_model
 from .values import Sites
 

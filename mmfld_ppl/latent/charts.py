@@ -31,25 +31,39 @@ class Chart(enum.Enum):
     BIJECTION = "unconstrained chart"
 
 
-def reference(constraint: nc.Constraint) -> tuple[nc.Constraint, Any, Any] | None:
-    """(fixed support, loc, scale) with support = loc + scale * fixed support; None if it is no
-    affine image of a fixed one."""
-    base = constraint
-    while isinstance(base, nc.independent):
-        base = base.base_constraint
+def base_of(constraint: nc.Constraint) -> nc.Constraint:
+    """The constraint inside of `independent`."""
+    while isinstance(constraint, nc.independent):
+        constraint = constraint.base_constraint
+    return constraint
+
+
+def reference(constraint: nc.Constraint) -> nc.Constraint | None:
+    """The fixed support of which this one is an affine image; None where there is none."""
+    base = base_of(constraint)
     if isinstance(base, nc.interval) and base is not nc.circular:
-        fixed, loc, scale = nc.unit_interval, base.lower_bound, base.upper_bound - base.lower_bound
-    elif isinstance(base, nc.greater_than):
-        fixed, loc, scale = nc.positive, base.lower_bound, jnp.ones_like(base.lower_bound)
-    elif isinstance(base, nc.less_than):
-        fixed, loc, scale = nc.positive, base.upper_bound, -jnp.ones_like(base.upper_bound)
+        fixed = nc.unit_interval
+    elif isinstance(base, nc.greater_than | nc.less_than):
+        fixed = nc.positive
     elif isinstance(base, mc.ball):
-        radius = jnp.asarray(base.radius)[..., None]
-        fixed, loc, scale = mc.ball(1.0), jnp.zeros_like(radius), radius
+        fixed = mc.ball(1.0)
     else:
         return None
     event = constraint.event_dim - base.event_dim
-    return (nc.independent(fixed, event) if event else fixed), loc, scale
+    return nc.independent(fixed, event) if event else fixed
+
+
+def _placement(constraint: nc.Constraint) -> tuple[Any, Any]:
+    """(loc, scale) with support = loc + scale * reference(support)."""
+    base = base_of(constraint)
+    if isinstance(base, nc.interval):
+        return base.lower_bound, base.upper_bound - base.lower_bound
+    if isinstance(base, nc.greater_than):
+        return base.lower_bound, jnp.ones_like(base.lower_bound)
+    if isinstance(base, nc.less_than):
+        return base.upper_bound, -jnp.ones_like(base.upper_bound)
+    radius = jnp.asarray(base.radius)[..., None]
+    return jnp.zeros_like(radius), radius
 
 
 def value_of(chart: Chart, distribution: dist.Distribution, t: Array) -> tuple[Array, Array | None]:
@@ -58,7 +72,7 @@ def value_of(chart: Chart, distribution: dist.Distribution, t: Array) -> tuple[A
         return t, None
     support = distribution.support
     if chart is Chart.AFFINE:
-        _, loc, scale = reference(support)
+        loc, scale = _placement(support)
         log_det = jnp.broadcast_to(jnp.log(jnp.abs(scale)), jnp.shape(t))
         x = loc + scale * t
     else:
@@ -74,7 +88,7 @@ def coordinate_of(chart: Chart, support: nc.Constraint, x: Array) -> Array:
     if chart is Chart.MIRROR:
         return x
     if chart is Chart.AFFINE:
-        _, loc, scale = reference(support)
+        loc, scale = _placement(support)
         return jnp.broadcast_to((x - loc) / scale, jnp.shape(x))
     return biject_to(support).inv(x)
 

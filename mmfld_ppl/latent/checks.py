@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
+from jax.core import Tracer
 from jaxtyping import Array
 from numpyro.ops.provenance import eval_provenance
 
@@ -202,7 +203,7 @@ def _inside(reading: Reading, plate: str) -> set[str]:
 
 def _same(a: Array, b: Array) -> bool:
     """Up to rounding; True of traced values, which cannot be compared."""
-    if isinstance(a, jax.core.Tracer) or isinstance(b, jax.core.Tracer):
+    if isinstance(a, Tracer) or isinstance(b, Tracer):
         return True
     tolerance = 100 * float(jnp.finfo(jnp.result_type(a, float)).eps)
     return bool(jnp.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, DTypeLike
 from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 
 from .. import mirrors
-from ..mirrors import Independent, MirrorMap, mirror_map
-from .charts import Chart, coordinate_of, reference
+from ..mirrors import Euclidean, Independent, MirrorMap, mirror_map
+from .charts import Chart, base_of, coordinate_of, reference
 from .layout import Site
 
 
@@ -33,18 +34,17 @@ def geometry_of(
         moves = geometry.describe()
         if chart is not Chart.MIRROR:
             moves = f"{moves}, in its {chart.value}"
-        words = f"{type(_base(support)).__name__} (depends on other sites)" if dynamic else _short(support)
-        return Site(
-            name, coordinate_shape, jnp.shape(value), dtype.name, axis, chart, words, moves
-        )
+        words = _short(support)
+        if dynamic:
+            words = f"{type(base_of(support)).__name__} (depends on other sites)"
+        return Site(name, coordinate_shape, jnp.shape(value), dtype.name, axis, chart, words, moves)
 
     if chosen is not None:
         geometry = _chosen_map(name, chosen, support.event_dim, shape, dtype)
         return site(Chart.MIRROR, shape, geometry), geometry, support
     chart, fixed = Chart.MIRROR, support
     if dynamic:
-        image = reference(support)
-        chart, fixed = (Chart.AFFINE, image[0]) if image else (Chart.BIJECTION, None)
+        chart, fixed = Chart.AFFINE, reference(support)
     geometry = None if fixed is None else mirror_map(fixed, shape, dtype)
     if geometry is not None:
         return site(chart, shape, geometry), geometry, fixed
@@ -64,7 +64,7 @@ def geometry_of(
         ) from None
     one = jax.ShapeDtypeStruct(shape, dtype)
     free = jax.eval_shape(lambda x: coordinate_of(Chart.BIJECTION, support, x), one)
-    geometry = mirror_map(nc.real, free.shape, dtype)
+    geometry = Independent.of(Euclidean(), free.shape) if free.shape else Euclidean()
     return site(Chart.BIJECTION, free.shape, geometry), geometry, nc.real
 
 
@@ -95,9 +95,12 @@ def _chosen_map(
     return Independent.of(chosen, batch) if batch else chosen
 
 
-def one_particle(support: nc.Constraint, axis: int, name: str) -> nc.Constraint:
-    """The support of one particle, where its parameters carry the particle axis."""
-    base = _base(support)
+def one_particle(support: nc.Constraint, axis: int, name: str, dynamic: bool) -> nc.Constraint:
+    """The support of one particle, where its parameters carry the particle axis.
+
+    Raises ValueError where it differs from particle to particle by itself, and not (dynamic)
+    through other sites of the particle."""
+    base = base_of(support)
     leaves, structure = jax.tree.flatten(base)
     ranks = getattr(base, "parameter_event_dims", (0,) * len(leaves))
 
@@ -107,7 +110,8 @@ def one_particle(support: nc.Constraint, axis: int, name: str) -> nc.Constraint:
         if leaf.ndim < -at:
             return leaf
         rows = jnp.moveaxis(leaf, at, 0)
-        if not isinstance(rows, jax.core.Tracer) and bool(jnp.any(rows != rows[0])):
+        fixed = not (dynamic or isinstance(rows, Tracer))
+        if fixed and bool(jnp.any(rows != rows[0])):
             raise ValueError(
                 f"site '{name}': its support {support!r} differs from particle to particle, and "
                 "particles must be exchangeable; give them one support"
@@ -118,12 +122,6 @@ def one_particle(support: nc.Constraint, axis: int, name: str) -> nc.Constraint:
     one = jax.tree.unflatten(structure, leaves)
     event = support.event_dim - base.event_dim
     return nc.independent(one, event) if event else one
-
-
-def _base(support: nc.Constraint) -> nc.Constraint:
-    while isinstance(support, nc.independent):
-        support = support.base_constraint
-    return support
 
 
 def _without(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:

@@ -50,7 +50,7 @@ def read_model(
     if objective is None:
         plate = None
     moving = dynamic_supports(reading)
-    if plate is not None:
+    if plate is not None and objective is not None:
         require_uncoupled(reading, plate, objective)
         require_separate(reading, plate, objective)
     sites, maps, supports = [], {}, {}
@@ -81,7 +81,7 @@ def _read_site(
         if frame.name == plate:
             axis = frame.dim - site["fn"].event_dim
     if axis is not None:
-        support = one_particle(support, axis, name)
+        support = one_particle(support, axis, name, dynamic)
     if dynamic and chosen is not None:
         raise ValueError(
             f"mirror_maps['{name}']: the support of this site depends on other latent sites, so "

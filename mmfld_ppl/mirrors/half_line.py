@@ -95,7 +95,7 @@ class HalfLine(MirrorMap):
         return cls(jnp.asarray(bound, dtype), -one, one)
 
 
-def tail_trust(trust: Scalar | float) -> Scalar | float:
+def tail_trust(trust: Scalar) -> Scalar:
     """How far to move a tail's scale where weights are moved by `trust`.
 
     Not at all by short windows: a tail that is set while the points still travel holds them back,

@@ -42,13 +42,17 @@ class Interval(MirrorMap):
         return jnp.where(y < 0, self.lower + distance, self.upper - distance)
 
     def metric(self, x: Event) -> Metric:
-        return DiagonalMetric(jnp.hypot(1 / (x - self.lower), 1 / (self.upper - x)))
+        return DiagonalMetric(self._root(x))
+
+    def _root(self, x: Event) -> Scalar:
+        """Square root of the Hessian."""
+        return jnp.hypot(1 / (x - self.lower), 1 / (self.upper - x))
 
     def pull_slope(self, x: Event, slope: Event) -> Event:
         return slope
 
     def observe(self, x: Event) -> Observation:
-        return Observation(x, 1 / jnp.square(self.metric(x).root))
+        return Observation(x, 1 / jnp.square(self._root(x)))
 
     @classmethod
     def between(cls, lower: Array | float, upper: Array | float, dtype: DTypeLike) -> Interval:

@@ -24,7 +24,7 @@ class _Iterate(NamedTuple):
     point: Vector
     decrement: Scalar
     stalled: Bool[Array, ""]
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
 
 
 def newton_conjugate(mirror: MirrorMap, y: PyTree, start: PyTree, max_steps: int = 100) -> PyTree:
@@ -65,7 +65,7 @@ def newton_conjugate(mirror: MirrorMap, y: PyTree, start: PyTree, max_steps: int
         return ~(mirror.slack(unravel(x)) > 0) | (turned & (decrement > tolerance))
 
     def unfinished(it: _Iterate) -> Bool[Array, ""]:
-        return (it.decrement > tolerance) & ~it.stalled & (it.count < max_steps)
+        return (it.decrement > tolerance) & ~it.stalled & (it.steps < max_steps)
 
     def iterate(it: _Iterate) -> _Iterate:
         direction, decrement = newton_step(it.point)
@@ -75,7 +75,7 @@ def newton_conjugate(mirror: MirrorMap, y: PyTree, start: PyTree, max_steps: int
             t = _shorten(t, lambda t: too_far(it.point + t * direction, direction, decrement))
         quadratic = concordant & (constant * it.decrement <= 0.25)
         stalled = quadratic & (decrement > 0.5 * it.decrement)
-        return _Iterate(it.point + t * direction, decrement, stalled, it.count + 1)
+        return _Iterate(it.point + t * direction, decrement, stalled, it.steps + 1)
 
     infinite = jnp.asarray(jnp.inf, x0.dtype)
     begin = _Iterate(x0, infinite, jnp.asarray(False), jnp.zeros((), jnp.int32))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Iterable
 
 import equinox as eqx
 import jax
@@ -20,6 +22,11 @@ def over_axes(function: Callable, shape: tuple[int, ...]) -> Callable:
     return function
 
 
+def total(values: Iterable[Scalar]) -> Scalar:
+    """The sum of at least one number, in their own dtype."""
+    return functools.reduce(operator.add, values)
+
+
 class ProductMetric(Metric):
     """Block-diagonal metric of a dictionary of events."""
 
@@ -35,10 +42,10 @@ class ProductMetric(Metric):
         return {name: part.sqrt(noise[name]) for name, part in self.parts.items()}
 
     def log_det(self) -> Float[Array, ""]:
-        return sum(part.log_det() for part in self.parts.values())
+        return total(part.log_det() for part in self.parts.values())
 
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
-        return sum(part.inverse_norm_sq(v[name]) for name, part in self.parts.items())
+        return total(part.inverse_norm_sq(v[name]) for name, part in self.parts.items())
 
 
 class Product(MirrorMap):
@@ -55,7 +62,7 @@ class Product(MirrorMap):
         return all(part.has_exact_diffusion for part in self.parts.values())
 
     def potential(self, x: Event) -> Scalar:
-        return sum(part.potential(x[name]) for name, part in self.parts.items())
+        return total(part.potential(x[name]) for name, part in self.parts.items())
 
     def slack(self, x: Event) -> Scalar:
         slacks = [part.slack(x[name]) for name, part in self.parts.items()]

@@ -65,7 +65,7 @@ class Simplex(MirrorMap):
 class _Iterate(NamedTuple):
     shift: Float[Array, ""]
     excess: Float[Array, ""]
-    count: Int[Array, ""]
+    steps: Int[Array, ""]
 
 
 def barrier_weights(
@@ -87,10 +87,10 @@ def barrier_weights(
         return shift + f * (f - 1) / jnp.sum(x * (x / weights)), f - 1
 
     def unfinished(it: _Iterate) -> Bool[Array, ""]:
-        return (it.excess > tolerance) & (it.count < max_steps)
+        return (it.excess > tolerance) & (it.steps < max_steps)
 
     def iterate(it: _Iterate) -> _Iterate:
-        return _Iterate(*improve(it.shift), it.count + 1)
+        return _Iterate(*improve(it.shift), it.steps + 1)
 
     start = jnp.max(weights - below)
     begin = _Iterate(start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))

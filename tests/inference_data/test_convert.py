@@ -351,3 +351,14 @@ def test_names_that_do_not_fit(cloud_run, options, words) -> None:
         return
     with pytest.raises(ValueError, match=words):
         to_inference_data(cloud_run, **options)
+
+
+@pytest.mark.parametrize(("chains", "method"), [(1, "vectorized"), (2, "sequential")])
+def test_other_shapes_of_a_run(chains, method) -> None:
+    def model():
+        numpyro.sample("b", dist.Beta(2.0, 3.0))
+
+    mcmc = run(mm.MMFLD(model), chains=chains, method=method)
+    stats = dataset(to_inference_data(mcmc), "sample_stats")
+    b = np.asarray(mcmc.get_samples(True)["b"])
+    np.testing.assert_allclose(stats["boundary_slack"], np.minimum(b, 1 - b), rtol=1e-6)

@@ -89,9 +89,7 @@ DEFAULTS = [
     default(
         "zero_sum",
         lambda: nc.zero_sum(2),
-        lambda rng: (
-            rng.gamma(1.0, 2.0, (COUNT, 6)) @ spaces.zero_sums(3, 4)
-        ).reshape(COUNT, 3, 4),
+        lambda rng: (rng.gamma(1.0, 2.0, (COUNT, 6)) @ spaces.zero_sums(3, 4)).reshape(COUNT, 3, 4),
         spaces.zero_sums(3, 4),
         (3, 4),
         concordance=0.0,
@@ -250,7 +248,7 @@ NAMED = [
         spaces.matrices,
         spaces.symmetric(3),
         concordance=np.inf,
-        reach=5,
+        reach=1,
     ),
     Case(
         "VonNeumannSpectraplex",
@@ -260,7 +258,9 @@ NAMED = [
         concordance=np.inf,
         reach=5,
     ),
-    Case("UnstatedLens", lambda dtype: UnstatedLens(), spaces.in_lens, whole(2), concordance=np.inf),
+    Case(
+        "UnstatedLens", lambda dtype: UnstatedLens(), spaces.in_lens, whole(2), concordance=np.inf
+    ),
     Case(
         "Product",
         lambda dtype: mirrors.Product(
@@ -270,9 +270,7 @@ NAMED = [
             }
         ),
         lambda rng: {"share": spaces.shares(rng), "size": spaces.gammas(rng)},
-        np.block(
-            [[spaces.zero_sums(4), np.zeros((3, 1))], [np.zeros((1, 4)), np.ones((1, 1))]]
-        ),
+        np.block([[spaces.zero_sums(4), np.zeros((3, 1))], [np.zeros((1, 4)), np.ones((1, 1))]]),
         exact_observation=False,
     ),
 ]

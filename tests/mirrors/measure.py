@@ -53,9 +53,7 @@ def measured(name: str, adapted: bool) -> dict[str, Any]:
             points = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), points, edges)
         count = len(jax.tree.leaves(points)[0])
         noise, far = _noises(case, count)
-        return jax.tree.map(
-            np.asarray, _laws(mirror, case.tangent, directions, noise, far, points)
-        )
+        return jax.tree.map(np.asarray, _laws(mirror, case.tangent, directions, noise, far, points))
 
 
 @functools.cache
@@ -82,7 +80,7 @@ def _map(case: Case, adapted: bool, dtype: Any) -> MirrorMap:
             jax.tree.map(lambda c: np.var(c, 0), coordinates),
             jax.tree.map(lambda v: np.mean(v, 0), local),
         )
-        mirror = mirror.adapted(cast(moments, dtype), jnp.asarray(0.7, dtype))
+        mirror = mirror.adapted(cast(moments, dtype), jnp.ones((), dtype))
     return mirror
 
 
@@ -157,8 +155,11 @@ def _laws_of_one(mirror, tangent, directions, noise, far, x):
     back = jax.vmap(lambda x: flat(mirror.grad(unravel(x))))(reached)
     moved = (reached - vector) @ tangent.T
 
-    slack, outward = jax.value_and_grad(lambda t: mirror.slack(event(t)))(origin)
+    slack, slope = jax.value_and_grad(lambda t: mirror.slack(event(t)))(origin)
+    # Straight to the nearest boundary, if there is one.
+    outward = jnp.where(jnp.isfinite(slack), inverse_factor @ slope, 1)
     coordinates = jax.jacfwd(lambda t: flat(mirror.observe(event(t)).coordinates))(origin)
+    pulled = flat(mirror.pull_slope(x, unravel(dual)))
 
     def third_derivative_ratio(direction):
         unit = inverse_factor.T @ direction
@@ -178,7 +179,7 @@ def _laws_of_one(mirror, tangent, directions, noise, far, x):
         "gradient norm": jnp.linalg.norm(inverse_factor @ gradient),
         "apply": inverse_factor @ (applied @ tangent.T) @ inverse_factor.T,
         "sqrt": inverse_factor @ tangent @ kicks.T @ kicks @ tangent.T @ inverse_factor.T,
-        "solve of apply": factor.T @ (tangent @ solved[:-1].T) @ inverse_factor.T,
+        "solve of apply": (factor.T @ (tangent @ solved[:-1].T), factor.T),
         "solve": (factor.T @ (tangent @ solved[-1]), local),
         "solve, normal part": solved - solved @ tangent.T @ tangent,
         "inverse norm": (metric.inverse_norm_sq(unravel(dual)), jnp.sum(local**2)),
@@ -186,15 +187,17 @@ def _laws_of_one(mirror, tangent, directions, noise, far, x):
         "round trip": moved[0] @ factor,
         "class": moved[3] @ factor,
         "dual round trip": inverse_factor @ (tangent @ (back[4] - kicked)),
-        "normal part": reached - vector - moved @ tangent,
+        "normal part": (reached - vector - moved @ tangent)
+        / jnp.max(jnp.abs(reached), axis=1, keepdims=True),
         "far slack": mirror.slack(unravel(reached[2])),
         "far round trip": tangent @ (back[2] - far[:size]),
         "local variance": (
             flat(seen["local variance"]),
             jnp.sum((coordinates @ inverse_factor.T) ** 2, axis=1),
         ),
+        "pulled slope": (inverse_factor @ (coordinates.T @ pulled), local),
         "third derivative": jax.vmap(third_derivative_ratio)(
-            jnp.stack([*directions, *jnp.eye(k), inverse_factor @ outward])
+            jnp.stack([*directions, *jnp.eye(k), outward])
         ),
         "stated constant": mirror.self_concordance * jnp.ones(()),
     }

@@ -7,7 +7,7 @@ moment, a logarithm that weighs the boundary, a tail: a wrong sign or Jacobian m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +18,7 @@ from scipy import stats
 from scipy.integrate import quad
 from scipy.special import digamma
 
-from mmfld_ppl import distributions as convex
+from mmfld_ppl import mirrors
 
 Expectations = Mapping[str, tuple[Callable, float]]
 
@@ -26,13 +26,16 @@ Expectations = Mapping[str, tuple[Callable, float]]
 class Law(NamedTuple):
     """A model and what is known of it: name -> (function of the draws by site, expectation).
 
-    The rest is how long to run."""
+    The rest is how to run: steps after the warm-up, of which every `thin`-th is kept, and settings
+    of the kernel."""
 
     model: Callable
     expectations: Expectations
-    draws: int = 2000
+    steps: int = 4000
     warmup: int = 500
-    chains: int = 128
+    thin: int = 4
+    chains: int = 256
+    settings: Mapping[str, Any] = {}
 
 
 def _mean_of(law, function: Callable) -> float:
@@ -138,7 +141,7 @@ def _half_cauchy() -> Law:
             "E log x": (lambda d: np.log(d["x"]), np.log(2)),
             "E log(x / 2)^2": (lambda d: np.log(d["x"] / 2) ** 2, np.pi**2 / 4),
         },
-        draws=4000,
+        steps=10000,
     )
 
 
@@ -160,7 +163,6 @@ def _dependent() -> Law:
             "E log b_2": (lambda d: np.log(d["b"][..., 1]), digamma(3) - 1),
             "E b_1 / a": (lambda d: d["b"][..., 0] / d["a"], 0.5),
             "P(b_1 > 2)": (lambda d: d["b"][..., 0] > 2, _mean_of(a, lambda a: max(0, 1 - 2 / a))),
-            "P(b_1 < a)": (lambda d: d["b"][..., 0] + 1e-9 * d["a"], 1.5 + 3e-9),
         },
     )
 
@@ -223,14 +225,21 @@ def _zero_sum() -> Law:
 
 def laws() -> dict[str, Law]:
     """Every law of this file by name."""
+    half_cauchy = _half_cauchy()
+    pure = {"mirror_maps": {"x": mirrors.LogBarrier(jnp.zeros(()))}}
     return {
         "dirichlet": _dirichlet((0.5, 1.0, 3.0)),
-        "dirichlet in 50 dimensions": _dirichlet(np.full(50, 4.0)),
-        "sparse dirichlet": _dirichlet((0.15, 0.4, 6.0, 1.2))._replace(draws=6000),
-        "half-lines": _half_lines(),
-        "intervals": _intervals(),
-        "half-cauchy": _half_cauchy(),
+        "dirichlet in 50 dimensions": _dirichlet(np.full(50, 4.0))._replace(
+            warmup=3000, steps=5000
+        ),
+        "sparse dirichlet": _dirichlet((0.15, 0.4, 6.0, 1.2))._replace(
+            chains=512, warmup=1000, steps=12000, thin=12
+        ),
+        "half-lines": _half_lines()._replace(warmup=1000, steps=6000),
+        "intervals": _intervals()._replace(warmup=1000, steps=6000),
+        "half-cauchy": half_cauchy,
+        "half-cauchy, pure log barrier": half_cauchy._replace(settings=pure),
         "dependent support": _dependent(),
         "ordered": _ordered(),
-        "zero-sum": _zero_sum(),
+        "zero-sum": _zero_sum()._replace(steps=1000, thin=1),
     }

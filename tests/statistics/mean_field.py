@@ -45,14 +45,10 @@ MOMENTS = ("x_1", "x_2", "x_3", "x_1^2", "x_2^2", "x_3^2", "x_1 x_3")
 
 def exact_moments(solution: Solution) -> np.ndarray:
     """The same averages of mu*."""
-    return solution.expect(
-        lambda x: np.concatenate([x, x**2, x[..., :1] * x[..., 2:]], axis=-1)
-    )
+    return solution.expect(lambda x: np.concatenate([x, x**2, x[..., :1] * x[..., 2:]], axis=-1))
 
 
-def compare_moments(
-    label: str, draws: np.ndarray, expected: np.ndarray
-) -> list[Comparison]:
+def compare_moments(label: str, draws: np.ndarray, expected: np.ndarray) -> list[Comparison]:
     """`draws`: moments at every draw, (chains, draws, 7)."""
     rows = [
         compare(f"{label} E {name}", draws[..., i], expected[i]) for i, name in enumerate(MOMENTS)
@@ -93,9 +89,7 @@ def run_dynamics(
         field = dynamics.FunctionalField(matching(beta, target))
         langevin = dynamics.MeanFieldLangevin(field, transition, h, tau, metropolize=metropolize)
         key_start, key_warm, key_run = jax.random.split(key, 3)
-        state = langevin.init(
-            jax.random.dirichlet(key_start, jnp.ones(3), (particles,)), key_start
-        )
+        state = langevin.init(jax.random.dirichlet(key_start, jnp.ones(3), (particles,)), key_start)
 
         def step(state, key):
             state, info = langevin.step(key, state)

@@ -63,10 +63,13 @@ def _adapted(cells, size: int, *, chains: int, draws: int, warmup: int = 500) ->
     rows = []
     for i, cell in enumerate(cells):
         part = {name: v[i * chains : (i + 1) * chains] for name, v in out.items()}
-        print(f"N={size} (tau, beta)={cell}:", *(
-            f"{name} {part[name].mean():.3g}"
-            for name in ("step_size", "accept_prob", "collective_ratio")
-        ))
+        print(
+            f"N={size} (tau, beta)={cell}:",
+            *(
+                f"{name} {part[name].mean():.3g}"
+                for name in ("step_size", "accept_prob", "collective_ratio")
+            ),
+        )
         assert part["collective_ratio"].mean() < 1
         expected = exact_moments(exact(*cell))
         rows.append(compare_moments(f"N={size} {cell}", part["moments"], expected))

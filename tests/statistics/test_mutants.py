@@ -104,9 +104,7 @@ def _dirichlet(kind: Callable = Mirror, metropolize: bool = True) -> list[Compar
     def chain(key):
         keys = jax.random.split(key, 2501)
         state = langevin.init(jnp.full(3, 1 / 3), keys[0])
-        _, x = jax.lax.scan(
-            lambda s, k: (langevin.step(k, s)[0], s.position), state, keys[1:]
-        )
+        _, x = jax.lax.scan(lambda s, k: (langevin.step(k, s)[0], s.position), state, keys[1:])
         return x[500:]
 
     x = np.asarray(jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(0), 64)))
