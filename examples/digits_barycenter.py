@@ -52,8 +52,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=0.002, help="spread of the measure")
     parser.add_argument("--debiased", action="store_true", help="take the transport's blur out")
     parser.add_argument("--warmup", type=int, default=500, help="steps of adaptation")
-    parser.add_argument("--samples", type=int, default=3000, help="steps after it")
-    parser.add_argument("--thinning", type=int, default=20, help="keep one draw in this many")
+    parser.add_argument("--samples", type=int, default=5000, help="steps after it")
+    parser.add_argument("--thinning", type=int, default=25, help="keep one draw in this many")
     parser.add_argument("--chains", type=int, default=4, help="independent replicates")
     parser.add_argument("--seed", type=int, default=0, help="of the random keys")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 On a set X in R^d, the minimiser of |E_mu x - q|^2 + E_mu U(x) + tau KL(mu | uniform) is
 
-    mu*(x) proportional to exp(<theta, x> - U(x) / tau),    theta = -2 (m - q) / tau,    m = E_mu* x.
+    mu*(x) proportional to exp(<theta, x> - U(x) / tau),   theta = -2 (m - q) / tau,   m = E_mu* x.
 
 With Lambda(theta) = log of the normalising constant, the second and third equations say that theta
 minimises Lambda(theta) + tau |theta|^2 / 4 - <theta, q>, which is strictly convex: Newton's method

@@ -87,7 +87,7 @@ def simplex_problem(temperature: float, beta: float) -> Problem:
 
 
 def spectraplex_problem(temperature: float) -> Problem:
-    """F(mu) = |E X - S|_F^2 / 2 + E|X|_F^2 / (2 gamma) on the spectraplex of real 2 x 2 matrices."""
+    """F(mu) = |E X - S|_F^2 / 2 + E|X|_F^2 / (2 gamma) on the spectraplex, real 2 x 2."""
 
     def disk(x: np.ndarray) -> np.ndarray:
         return np.stack([x[..., 0, 0] - 0.5, x[..., 0, 1]], axis=-1)

@@ -130,7 +130,7 @@ def _intervals() -> Law:
 def _half_cauchy() -> Law:
     law = stats.halfcauchy(scale=2)
     tails = {
-        f"P(x > {law.isf(p):.3g})": (lambda d, q=law.isf(p): d["x"] > q, p) for p in (0.9, 0.5, 0.1)
+        f"P(x > {q:.3g})": (lambda d, q=q: d["x"] > q, law.sf(q)) for q in law.isf((0.9, 0.5, 0.1))
     }
     return Law(
         lambda: numpyro.sample("x", dist.HalfCauchy(2.0)),
@@ -186,8 +186,9 @@ def _ordered() -> Law:
     gaps = {}
     for k in (1, 2, 3):
         rate = 0.5 * (4 - k)
-        gaps[f"E gap {k}"] = (gap(k), 1 / rate)
-        gaps[f"E log gap {k}"] = (lambda d, g=gap(k): np.log(g(d)), digamma(1) - np.log(rate))
+        width = gap(k)
+        gaps[f"E gap {k}"] = (width, 1 / rate)
+        gaps[f"E log gap {k}"] = (lambda d, g=width: np.log(g(d)), digamma(1) - np.log(rate))
     return Law(
         model,
         {

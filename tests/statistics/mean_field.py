@@ -1,4 +1,4 @@
-"""Mean matching on the simplex, F(mu) = |E x - q|^2 + beta E sum_i log(1/x_i), in the pure layer."""
+"""Mean matching on the simplex, F(mu) = |E x - q|^2 + beta E sum_i log(1/x_i), in pure JAX."""
 
 from __future__ import annotations
 

@@ -149,5 +149,17 @@ def test_ranks_are_uniform(name: str) -> None:
         batched_args=True,
     )
     for label, quantity in case.quantities.items():
-        ranks = np.sum(quantity(draws) < quantity(truth)[:, None], axis=1)
+        values = quantity(draws)
+        # Ranks among draws that hang together are not uniform, however right the posterior.
+        print(f"lag-one correlation {_lag_one(values):.2f}", end="  ")
+        assert _lag_one(values) < 0.15
+        ranks = np.sum(values < quantity(truth)[:, None], axis=1)
         assert_uniform(f"{name}: {label}", ranks, RANKS, bins=8)
+
+
+def _lag_one(values: np.ndarray) -> float:
+    """Correlation of successive draws, averaged over the replicates."""
+    x = values - values.mean(axis=1, keepdims=True)
+    # A series of n independent draws has -1/n on average, since its mean is taken out.
+    correlations = np.sum(x[:, 1:] * x[:, :-1], axis=1) / np.sum(x**2, axis=1)
+    return float(correlations.mean() + 1 / values.shape[1])
