@@ -89,7 +89,8 @@ class LangevinKernel(MCMCKernel):
         `init_params`: values in constrained space by site name, of some sites or all, with a
         leading chain axis where `rng_key` has one. The others come from the init strategy, drawn
         anew until density and slopes are finite.
-        Raises ValueError where there is no such point, saying which site is the reason."""
+        Raises ValueError where there is no such point, saying which site is the reason; inside of
+        a trace (chain_method="parallel", or a callable) it cannot, and `diverging` tells."""
         single = is_prng_key(rng_key)
         one = init_params if single else jax.tree.map(lambda v: v[0], init_params)
         # With the same key for all chains, and eagerly also inside of `pmap`: what is read must

@@ -182,6 +182,11 @@ def test_densities_that_are_nowhere_finite(model, words):
     refused(mm.MMFLD(model), *words)
 
 
+def test_inside_of_a_trace_a_start_without_density_is_reported():
+    mcmc = run(mm.MMFLD(nowhere), method=jax.vmap)
+    assert jnp.all(mcmc.get_extra_fields()["diverging"])
+
+
 def test_a_strategy_of_another_shape():
     strategy = numpyro.infer.init_to_value(values={"mix": 0.5})
     refused(mm.MMFLD(half, init_strategy=strategy), "site 'mix'", "shape ()", "(2,)")

@@ -38,7 +38,7 @@ def bounded_run():
 def test_chain_methods_agree(method, bounded_run):
     other = run(mm.MMFLD(models.bounded), method=method)
     same(other.get_samples(True), bounded_run.get_samples(True))
-    assert other.last_state.rng_key.shape == (2,)
+    assert other.chain_method == method and other.last_state.rng_key.shape == (2,)
 
 
 def test_chain_methods_agree_on_particles(cloud_run):

@@ -82,9 +82,17 @@ def intervals(size=1):
     mm.objective("F", models.moments({"width": 2.0}), {"width": high - low})
 
 
+def charted():
+    """Supports without a mirror map."""
+    numpyro.sample("L", dist.LKJCholesky(3))
+    with numpyro.plate("two", 2):
+        numpyro.sample("angle", dist.VonMises(0.5, 2.0))
+
+
 @pytest.mark.parametrize(
     "model",
     [
+        charted,
         models.bounded,
         models.centred_cloud,
         chain_of_rates,
@@ -119,6 +127,10 @@ def test_draws_stay_inside_and_carry_their_density(model):
         assert first.particles.particles["b"].shape == (4, 3, 2)
         assert np.all((z["c"] > 0) & (z["c"] < jnp.array([1.0, 2.0])))
         assert np.max(z["c"]) > 1
+    if model is charted:
+        np.testing.assert_allclose(np.sum(z["L"] ** 2, -1), 1, rtol=1e-4)
+        assert np.all(np.abs(z["angle"]) <= np.pi)
+        assert "unconstrained chart" in kernel.describe()
     if "high" in z:
         assert np.all(z["low"] < z["high"])
     if model is columns:
@@ -183,6 +195,10 @@ def test_handlers_around_a_model(name):
     assert bool(state.particles) == (name not in ("block", "mask"))
     if name == "reparam":
         assert set(state.z.deterministics) == {"centre"}
+    if name == "scale":
+        # The law of the coordinates has the Jacobian of x = reach * t, once whatever the scale.
+        expected = state.potential_energy - 4 * jnp.log(state.z["reach"])
+        np.testing.assert_allclose(state.globals_.energy, expected, rtol=1e-4)
 
 
 def test_a_scaled_objective_is_felt_as_such():

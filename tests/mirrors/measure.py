@@ -80,15 +80,15 @@ def _map(case: Case, adapted: bool, dtype: Any) -> MirrorMap:
             jax.tree.map(lambda c: np.var(c, 0), coordinates),
             jax.tree.map(lambda v: np.mean(v, 0), local),
         )
-        mirror = mirror.adapted(cast(moments, dtype), jnp.ones((), dtype))
+        adapt = compiled(lambda mirror, moments: mirror.adapted(moments, jnp.ones((), dtype)))
+        mirror = adapt(mirror, cast(moments, dtype))
     return mirror
 
 
 def _noises(case: Case, count: int) -> tuple[np.ndarray, np.ndarray]:
     """For each point: normals, of which a map takes as many as it needs, and a far dual point."""
-    rng = np.random.default_rng(17)
-    noise = rng.normal(size=(count, 32))
-    return noise, case.reach * np.sign(rng.normal(size=(count, 32)))
+    noise, far = np.random.default_rng(17).normal(size=(2, COUNT + EDGES, 32))
+    return noise[:count], case.reach * np.sign(far[:count])
 
 
 def _approach(mirror: MirrorMap, points: Any, steps: np.ndarray) -> Any:

@@ -141,7 +141,8 @@ def _half_cauchy() -> Law:
             "E log x": (lambda d: np.log(d["x"]), np.log(2)),
             "E log(x / 2)^2": (lambda d: np.log(d["x"] / 2) ** 2, np.pi**2 / 4),
         },
-        steps=10000,
+        steps=20000,
+        thin=5,
     )
 
 
@@ -234,7 +235,7 @@ def laws() -> dict[str, Law]:
             warmup=3000, steps=5000
         ),
         "sparse dirichlet": _dirichlet((0.15, 0.4, 6.0, 1.2))._replace(
-            chains=512, warmup=1000, steps=12000, thin=12
+            chains=512, warmup=2000, steps=20000, thin=20
         ),
         "half-lines": _half_lines()._replace(warmup=1000, steps=6000),
         "intervals": _intervals()._replace(warmup=1000, steps=6000),

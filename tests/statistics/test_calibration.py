@@ -112,6 +112,7 @@ CASES = {
             "determinant": lambda d: np.linalg.det(d["precision"]),
             "coupling": lambda d: d["precision"][..., 0, 1],
         },
+        thin=40,
     ),
     "ball": Case(
         _ball,

@@ -1,0 +1,110 @@
+"""Maps rescaled for a law, from the moments of that law."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from mmfld_ppl.mirrors import (
+    Ball,
+    Euclidean,
+    HalfLine,
+    Moments,
+    PositiveDefinite,
+    Simplex,
+    Weighted,
+)
+from tests.mirrors.cases import CASES, Case
+
+ONE = jnp.ones(())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_adapting_changes_values_only(case: Case) -> None:
+    """Same tree, shapes and dtypes, so that a loop may carry the map and nothing recompiles."""
+    mirror = case.build(jnp.float32).adaptable(jnp.float32)
+    points = case.points(np.random.default_rng(0))
+    x = jax.tree.map(lambda leaf: jnp.asarray(leaf[0], jnp.float32), points)
+
+    def adapt(mirror, x):
+        seen = mirror.observe(x)
+        return mirror.adapted(Moments(seen.coordinates, *(2 * [seen.local_variance])), ONE)
+
+    adapted = jax.eval_shape(adapt, mirror, x)
+    assert jax.tree.structure(adapted) == jax.tree.structure(mirror)
+    for old, new in zip(jax.tree.leaves(mirror), jax.tree.leaves(adapted), strict=True):
+        if isinstance(old, jax.Array):
+            assert (new.shape, new.dtype) == (old.shape, old.dtype)
+
+
+def moments(mirror, points) -> Moments:
+    """Of a sample of a law."""
+    seen = jax.vmap(mirror.observe)(points)
+    return Moments(
+        jnp.mean(seen.coordinates, 0),
+        jnp.var(seen.coordinates, 0),
+        jnp.mean(seen.local_variance, 0),
+    )
+
+
+def test_simplex_weights_count_the_relative_steps_in_a_law() -> None:
+    law = np.random.default_rng(0).dirichlet([2.0, 8.0, 30.0], 4000)
+    mirror = Simplex.of_size(3, jnp.float32)
+    adapted = mirror.adapted(moments(mirror, jnp.asarray(law, jnp.float32)), ONE)
+    expected = np.mean(law**2, axis=0) / np.var(law, axis=0)
+    np.testing.assert_allclose(adapted.weights, expected, rtol=1e-3)
+    assert adapted.self_concordance < 1
+
+
+def test_half_line_tail_starts_at_the_root_mean_square() -> None:
+    law = np.random.default_rng(0).gamma(3.0, 2.0, 4000)
+    mirror = HalfLine.above(1.0, jnp.float32)
+    adapted = mirror.adapted(moments(mirror, jnp.asarray(1 + law, jnp.float32)), ONE)
+    np.testing.assert_allclose(adapted.scale, np.sqrt(np.mean(law**2)), rtol=1e-3)
+
+
+def test_matrix_tail_starts_at_the_root_mean_square_eigenvalue() -> None:
+    a = np.random.default_rng(0).normal(size=(4000, 2, 3)) * np.array([[1.0], [3.0]])
+    law = a @ np.swapaxes(a, 1, 2)
+    mirror = PositiveDefinite.with_unit_scale(jnp.float32)
+    adapted = mirror.adapted(moments(mirror, jnp.asarray(law, jnp.float32)), ONE)
+    expected = np.sqrt(np.mean(np.linalg.eigvalsh(law) ** 2))
+    np.testing.assert_allclose(adapted.scale, expected, rtol=1e-3)
+
+
+def test_a_weight_turns_local_steps_into_the_spread_of_a_law() -> None:
+    law = jnp.asarray(np.random.default_rng(0).normal(size=(4000, 3)) * 5 + 1, jnp.float32)
+    mirror = Weighted(Euclidean(), ONE)
+    adapted = mirror.adapted(moments(mirror, law), ONE)
+    np.testing.assert_allclose(adapted.weight, 1 / 25, rtol=0.05)
+
+
+def test_a_barrier_is_not_made_wider_than_its_set() -> None:
+    """Few points may look more spread than a law in the set can be."""
+    mirror = Weighted(Ball(ONE), ONE)
+    seen = mirror.observe(jnp.array([0.1, 0.2]))
+    wide = Moments(seen.coordinates, 100 * seen.local_variance, seen.local_variance)
+    assert mirror.adapted(wide, ONE).weight >= 1
+
+
+def test_trust_interpolates_and_useless_moments_are_left_out() -> None:
+    mirror = Simplex(jnp.array([4.0, 4.0, 4.0]))
+    seen = Moments(jnp.ones(3), jnp.array([1.0, 1.0, 0.0]), jnp.array([16.0, 64.0, 1.0]))
+    for trust, expected in {0.0: [4, 4, 4], 0.5: [8, 16, 4], 1.0: [16, 64, 4]}.items():
+        adapted = mirror.adapted(seen, jnp.asarray(trust))
+        np.testing.assert_allclose(adapted.weights, expected, rtol=1e-6)
+
+
+def test_weights_rescale_time_and_concordance() -> None:
+    """A step of size h under w phi is one of size h/w under phi."""
+    base = Ball(ONE)
+    mirror = Weighted(base, jnp.asarray(4.0))
+    x, v, h = jnp.array([0.3, -0.5]), jnp.array([1.0, 2.0]), 0.1
+    a = mirror.conjugate_grad(mirror.grad(x) - h * v, x)
+    b = base.conjugate_grad(base.grad(x) - h / 4 * v, x)
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+    np.testing.assert_allclose(mirror.self_concordance, 0.5)
+    assert ravel_pytree(mirror.noise_like(x))[0].shape == (2,)
