@@ -150,7 +150,8 @@ class MirrorMap(eqx.Module):
     def observe(self, x: Event) -> Observation:
         """Coordinates and local variances for metric adaptation.
 
-        Default: the event itself, with the average of the inverse Hessian's diagonal."""
+        Default: the event itself, with the diagonal of the inverse Hessian, by one solve for each
+        entry."""
         flat, unravel = ravel_pytree(x)
         basis = jnp.eye(flat.size, dtype=flat.dtype)
         solve = self.metric(x).solve
@@ -230,9 +231,10 @@ class Weighted(MirrorMap):
         return self
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
-        weight = interpolate_scale(self.weight, moments.total().ratio(), trust)
-        if 0 < self.base.self_concordance < math.inf:
-            weight = jnp.maximum(weight, moments.total().barrier_floor())
+        total, constant = moments.total(), jnp.asarray(self.base.self_concordance)
+        weight = interpolate_scale(self.weight, total.ratio(), trust)
+        barrier = (constant > 0) & jnp.isfinite(constant)
+        weight = jnp.where(barrier, jnp.maximum(weight, total.barrier_floor()), weight)
         return Weighted(self.base.adapted(moments, trust), weight)
 
     def describe(self) -> str:
