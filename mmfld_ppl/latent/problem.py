@@ -118,9 +118,8 @@ class Problem:
         self, key: PRNGKeyArray, init_strategy: Callable, given: dict[str, Array]
     ) -> dict[str, Array]:
         """Constrained values of every latent site: as given, and by the strategy elsewhere."""
-        start = substitute(
-            substitute(seed(self.model, key), substitute_fn=init_strategy), data=given
-        )
+        choose = functools.partial(_initial, init_strategy, given)
+        start = substitute(seed(self.model, key), substitute_fn=choose)
         with hold_objective(), trace() as tr:
             start(*self.args, **self.kwargs)
         values = {s.name: tr[s.name]["value"] for s in self.layout.sites}
@@ -222,3 +221,17 @@ def _by_particle(log_prob: Array, dim: int, size: int) -> Float[Array, " n"]:
     if jnp.ndim(log_prob) < -dim:
         return jnp.broadcast_to(jnp.sum(log_prob), (size,))
     return jnp.sum(jnp.moveaxis(log_prob, dim, 0).reshape(size, -1), axis=1)
+
+
+def _initial(init_strategy: Callable, given: dict[str, Array], site: dict) -> Array | None:
+    """The value given for a site, or what the strategy makes of it."""
+    if site["name"] in given:
+        return given[site["name"]]
+    try:
+        return init_strategy(site)
+    except NotImplementedError:
+        raise ValueError(
+            f"site '{site['name']}': the init strategy finds no value, since NumPyro has neither a "
+            f"sampler of its law nor a chart for its support {site['fn'].support!r}; pass "
+            "init_params={'" + site["name"] + "': value}"
+        ) from None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from numpyro.distributions import biject_to
 from numpyro.handlers import seed, substitute, trace
@@ -74,15 +75,22 @@ class Reading:
 
 
 def _draw(site: dict) -> Array | None:
-    """Somewhere in the support of a continuous latent site, where NumPyro has a chart for it; else
-    from its law. The former needs no sampler of the law, nor its compilation."""
+    """Somewhere in the support of a continuous latent site, where NumPyro has a chart for it or its
+    constraint names a point; else from its law. The former need no sampler of the law, which may
+    have none, nor its compilation."""
     if site["type"] != "sample" or site["is_observed"] or site["fn"].support.is_discrete:
         return None
+    support = site["fn"].support
     try:
-        biject_to(site["fn"].support)
+        biject_to(support)
+    except NotImplementedError:
+        pass
+    else:
+        return init_to_uniform(site)
+    try:
+        return support.feasible_like(jnp.zeros(site["fn"].shape(site["kwargs"]["sample_shape"])))
     except NotImplementedError:
         return None
-    return init_to_uniform(site)
 
 
 def dynamic_supports(reading: Reading) -> set[str]:
