@@ -49,10 +49,9 @@ class AdaptationState(NamedTuple):
 class Adaptation(eqx.Module):
     """Adapts step size and metric of one block of units.
 
-    The step is driven to a target acceptance and, where a collective ratio r is given, to r <= 1/3
-    at the same time: the statistic is min(accept_prob, target^(3r)), which meets its target at
-    whichever comes first. 1/3, because r is skewed and its mean lies well above where most steps
-    are.
+    The step is driven to a target acceptance and, where a collective ratio r is given, to r <= 1/2
+    at the same time: the statistic is min(accept_prob, target^(2r)), which meets its target at
+    whichever comes first.
     The metric: at the end of each window every map gets the weights of the moments it saw
     (`MirrorMap.adapted`), trusted more the longer the window, and the step search restarts. Before
     the first window the slope at the starting point sets the scale of each coordinate, so that the
@@ -107,7 +106,7 @@ class Adaptation(eqx.Module):
         slopes of the potential."""
         averaging, window, map = state.averaging, state.window, state.map
         if self.adapt_step_size:
-            bound = self.target_accept_prob ** (3 * jnp.maximum(collective_ratio, 0))
+            bound = self.target_accept_prob ** (2 * jnp.maximum(collective_ratio, 0))
             averaging = self._search.update(averaging, jnp.minimum(accept_prob, bound))
         if self.adapt_metric:
             window = self._observe(map, window, units, slopes)

@@ -98,7 +98,7 @@ def test_any_step_of_small_collective_ratio_reaches_the_minimiser() -> None:
     steps = {
         CELLS[0]: (0.02, 0.05, 0.3, 0.8),
         CELLS[1]: (0.05, 0.2, 0.8),
-        CELLS[3]: (0.05, 0.2),
+        CELLS[3]: (0.05, 0.1),
     }
     settings = [(*cell, h) for cell, each in steps.items() for h in each]
     mirror = mm.dynamics.Mirror(simplex())

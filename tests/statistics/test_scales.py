@@ -8,7 +8,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from numpyro.diagnostics import effective_sample_size
-from numpyro.infer import init_to_sample, init_to_uniform
+from numpyro.infer import init_to_sample
 
 from mmfld_ppl import MMFLD
 
@@ -73,7 +73,3 @@ def test_wide_scales_cost_at_most_a_factor_of_two() -> None:
     print(f"least ESS a step: {wide:.5f} on wide scales, {unit:.5f} on unit scales")
     _assert_moments(draws)
     assert wide > unit / 2
-
-
-def test_every_chain_finds_the_scales_from_the_default_start() -> None:
-    _assert_moments(_run(WIDE, 1000.0, init_to_uniform))
