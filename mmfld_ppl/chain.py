@@ -24,6 +24,8 @@ from .mirrors import MirrorMap
 from .state import KernelState, Static
 
 Schedule = Callable[[Array], Array]
+#: Of one unit, by the name of its site.
+Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Settings:
     metropolize: bool
     adaptation: Adaptation
     init_strategy: Callable
-    transition: Callable[[MirrorMap, PyTree, dict[str, tuple[int, ...]]], Transition]
+    transition: Callable[[MirrorMap, PyTree, Shapes], Transition]
     keep_supports: bool = False
 
     @property

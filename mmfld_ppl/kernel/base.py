@@ -1,0 +1,197 @@
+"""NumPyro's contract of a kernel, for any dynamics."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+from numpyro.distributions.constraints import Constraint
+from numpyro.infer.mcmc import MCMCKernel
+from numpyro.util import is_prng_key
+
+from ..chain import Chain, Schedule, Settings
+from ..initialize import checked_params, first_valid, require_valid
+from ..latent import Layout, Problem, Sites, read_model
+from ..latent.potential import PotentialProblem, flatten_named, read_potential
+from ..mirrors import MirrorMap
+from ..state import KernelState
+
+
+class LangevinKernel(MCMCKernel):
+    """NumPyro's contract, for any `Settings`.
+
+    The object holds configuration only; all that a run computes is in its `KernelState`."""
+
+    sample_field = "z"
+    default_fields = (
+        "z",
+        "diverging",
+        "potential_energy",
+        "accept_prob",
+        "step_size",
+        "objective",
+        "collective_ratio",
+    )
+    #: NumPyro calls `init` again on every resumed run while this is missing or None.
+    _sample_fn = "stateless"
+
+    def __init__(
+        self,
+        model: Callable | None,
+        potential_fn: Callable | None,
+        support: PyTree | None,
+        mirror_maps: Mapping[str, MirrorMap] | None,
+        strict: bool,
+        settings: Settings,
+    ) -> None:
+        if (model is None) == (potential_fn is None):
+            raise ValueError("pass exactly one of a model and potential_fn=")
+        if (potential_fn is None) != (support is None):
+            raise ValueError(
+                "support= goes with potential_fn=: a constraint, or a pytree of constraints like "
+                "init_params; a model states its own supports"
+            )
+        require_positive("step_size", settings.step_size)
+        if settings.temperature is not None and not callable(settings.temperature):
+            raise TypeError(
+                "temperature must be a schedule of the step's index, got "
+                f"{settings.temperature!r}; a fixed temperature belongs to the model: "
+                "mm.objective(..., temperature=...)"
+            )
+        require_positive("temperature", settings.temperature or 1.0)
+        self._model: Any = model
+        self._potential_fn: Any = potential_fn
+        self._support = support
+        self._mirror_maps, self._strict = dict(mirror_maps or {}), strict
+        self._settings = settings
+
+    @property
+    def model(self) -> Callable | None:
+        """The model, None for a potential function."""
+        return self._model
+
+    def init(self, rng_key, num_warmup, init_params=None, model_args=(), model_kwargs=None):
+        """The initial state, or a batch of them where `rng_key` is a batch of keys.
+
+        `init_params`: values in constrained space by site name, of some sites or all, with a
+        leading chain axis where `rng_key` has one. The others come from the init strategy, drawn
+        anew until density and slopes are finite.
+        Raises ValueError where there is no such point, saying which site is the reason; inside of
+        a trace (chain_method="parallel", or a callable) it cannot, and `diverging` tells."""
+        single = is_prng_key(rng_key)
+        one = init_params if single else jax.tree.map(lambda v: v[0], init_params)
+        # With the same key for all chains, and eagerly also inside of `pmap`: what is read must
+        # be the same for all of them.
+        with jax.ensure_compile_time_eval():
+            problem, maps, supports = self._read(
+                jax.random.key(0), model_args, model_kwargs or {}, one
+            )
+        if self._model is None:
+            names, leaves, _ = flatten_named(init_params)
+            init_params = dict(zip(names, leaves, strict=True))
+        given = checked_params(problem.layout.sites, init_params, single)
+        chain = Chain(problem, self._settings)
+
+        def attempt(key, given):
+            return chain.start(key, given, maps, supports, num_warmup)
+
+        complete = len(given) == len(problem.layout.sites)
+        state, valid = first_valid(attempt, rng_key, given, single, retry=not complete)
+        require_valid(chain, maps, state, valid, given)
+        return state
+
+    def sample(self, state: KernelState, model_args, model_kwargs) -> KernelState:
+        """One step, and in the warm-up one update of the adaptation."""
+        chain = self._chain(state, model_args, model_kwargs)
+        move, adapt = chain.move, chain.adapt
+        if not is_prng_key(state.rng_key):
+            move, adapt = jax.vmap(move), jax.vmap(adapt)
+        state = move(state)
+        if not self._settings.adapts:
+            return state
+        # One decision for all chains, so that `cond` stays a branch and is not a `select`.
+        warming = jnp.any(next(iter(state.adaptation.values())).warming())
+        return jax.lax.cond(warming, adapt, lambda s: s, state)
+
+    def refresh(self, state: KernelState, model_args, model_kwargs) -> KernelState:
+        """The state at the same point under other model arguments, for `numpyro.infer.Gibbs`."""
+        refresh = self._chain(state, model_args, model_kwargs).refresh
+        return refresh(state) if is_prng_key(state.rng_key) else jax.vmap(refresh)(state)
+
+    def wrap_model(self, wrapper: Callable) -> LangevinKernel:
+        """The same kernel for `wrapper(model)`, for `numpyro.infer.Gibbs`."""
+        if self._model is None:
+            return self
+        kernel = copy.copy(self)
+        kernel._model = wrapper(self._model)
+        return kernel
+
+    def postprocess_fn(self, model_args, model_kwargs):
+        """Draws are already constrained: deterministic sites join them."""
+        return lambda z: z.merged() if isinstance(z, Sites) else z
+
+    def get_diagnostics_str(self, state: KernelState) -> str:
+        """For the progress bar: acceptance, step size, objective and collective ratio."""
+        text = f"acc. prob={state.accept_prob:.2f}, step size={state.step_size:.2e}"
+        if state.particles:
+            text += f", F={state.objective:.4g}, r={state.collective_ratio:.2f}"
+        return text
+
+    def describe(self, *args, **kwargs) -> str:
+        """A table of the latent sites for these model arguments: shape, support, mirror map or
+        chart, block. A kernel with potential_fn= takes init_params instead."""
+        params = args[0] if self._model is None and args else None
+        return self._read(jax.random.key(0), args, kwargs, params)[0].layout.describe()
+
+    def _chain(self, state: KernelState, args: tuple, kwargs: dict | None) -> Chain:
+        problem = self._problem(state.layout.value, state.z, args, kwargs or {})
+        return Chain(problem, self._settings)
+
+    def _problem(self, layout: Layout, z: PyTree, args: tuple, kwargs: dict):
+        if self._potential_fn is not None:
+            tree = jax.tree.structure(z)
+            return PotentialProblem(self._potential_fn, self._support, layout, tree)
+        return Problem(self._model, args, kwargs, layout)
+
+    def _read(self, key, args, kwargs, params):
+        if self._potential_fn is not None:
+            if params is None:
+                raise ValueError("a kernel with potential_fn= needs init_params, got None")
+            problem, maps, supports = read_potential(
+                self._potential_fn, self._support, params, self._mirror_maps, self._strict
+            )
+        else:
+            layout, maps, supports = read_model(
+                self._model, args, kwargs, key, self._mirror_maps, self._strict
+            )
+            problem = self._problem(layout, (), args, kwargs)
+        if problem.layout.stochastic and self._settings.metropolize:
+            raise ValueError(
+                "metropolize=True needs the same density at both ends of a move, and this model's "
+                f"changes from step to step: {problem.layout.stochastic}; pass metropolize=False"
+            )
+        self._check_geometry(problem.layout, maps, supports)
+        return problem, maps, supports
+
+    def _check_geometry(
+        self,
+        layout: Layout,
+        maps: Mapping[str, MirrorMap],
+        supports: Mapping[str, Constraint],
+    ) -> None:
+        """Hook for what a kernel asks of the sites' maps and of their coordinates' supports."""
+
+
+def require_positive(name: str, value: float | Schedule) -> None:
+    """Raises unless `value` is a positive number, or a schedule that begins with one."""
+    first = value(jnp.zeros((), jnp.int32)) if callable(value) else value
+    if jnp.shape(first) or not first > 0:
+        where = " at step 0" if callable(value) else ""
+        raise ValueError(
+            f"{name} must be a positive number or a schedule of the step's index, got "
+            f"{first}{where}"
+        )

@@ -1,0 +1,127 @@
+"""The kernel of mirror mean-field Langevin dynamics."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Callable, Mapping
+
+from jax.core import Tracer
+from jaxtyping import PyTree
+from numpyro.distributions.constraints import Constraint
+from numpyro.infer.initialization import init_to_uniform
+
+from ..chain import Schedule, Settings, Shapes
+from ..dynamics import Adaptation, Mirror, check_diffusion
+from ..latent import Layout
+from ..mirrors import MirrorMap
+from .base import LangevinKernel
+
+
+class MMFLD(LangevinKernel):
+    r"""Mirror mean-field Langevin dynamics, and mirror Langevin dynamics of ordinary models.
+
+    An ordinary model: the Metropolis-adjusted mirror Langevin algorithm on the joint density of
+    its latent sites; the posterior is the exact stationary law (Srinivasan, Wibisono and Wilson
+    2024). A model with `mm.particles` and `mm.objective`: dynamics whose stationary measure obeys
+    mu = mu_hat(mu) proportional to base * exp(-(1/tau) dF/dmu(mu)), up to O(1/N), the minimiser of
+    F + tau KL(mu | base); each particle is accepted or refused on its own. A model with particles
+    and other latent sites moves the two blocks in turn. `metropolize=False` is algorithm 1 of Gu
+    and Kim 2025, with a bias of first order in the step.
+
+    model: a NumPyro model, or potential_fn: a potential of a pytree, with support: its constraint,
+      or a pytree of them; `init_params` are then required.
+    step_size: h, the first to try, or a schedule of the step's index (then not adapted).
+    adapt_step_size: by dual averaging in the warm-up. Default: when adjusted and not scheduled.
+    target_accept_prob: what it is driven to, while keeping the collective ratio r below 1.
+    adapt_metric: whether the warm-up adapts a weight for each site, coordinate by coordinate
+      where its map is separable. Default: when adjusted.
+    metropolize: adjusted or not. Minibatches (subsampled plates) need False.
+    diffusion: "one-step", a number of sub-steps, or "exact" where the maps have a closed form;
+      adjusted dynamics take "one-step" only.
+    mirror_maps: {site: map of one event}, in place of the default of its support.
+    init_strategy: as in NumPyro's kernels. `init_params` are constrained values by site name.
+    temperature: a schedule of the step's index that multiplies the objective's temperature, or
+      tempers the whole law of an ordinary model.
+    strict: raise where a support has no mirror map, instead of using an unconstrained chart.
+    """
+
+    def __init__(
+        self,
+        model: Callable | None = None,
+        *,
+        potential_fn: Callable | None = None,
+        support: PyTree | None = None,
+        step_size: float | Schedule = 0.1,
+        adapt_step_size: bool | None = None,
+        target_accept_prob: float = 0.6,
+        adapt_metric: bool | None = None,
+        metropolize: bool = True,
+        diffusion: str | int = "one-step",
+        mirror_maps: Mapping[str, MirrorMap] | None = None,
+        init_strategy: Callable = init_to_uniform,
+        temperature: Schedule | None = None,
+        strict: bool = False,
+    ) -> None:
+        check_diffusion(diffusion)
+        if metropolize and diffusion != "one-step":
+            raise ValueError(
+                f"metropolize=True takes diffusion='one-step', whose transition density is known, "
+                f"got {diffusion!r}; pass metropolize=False to use it"
+            )
+        if not 0 < target_accept_prob < 1:
+            raise ValueError(f"target_accept_prob must be in (0, 1), got {target_accept_prob}")
+        if adapt_step_size and callable(step_size):
+            raise ValueError("a scheduled step size is not adapted; leave adapt_step_size out")
+        if adapt_step_size and not metropolize:
+            raise ValueError(
+                "unadjusted dynamics accept every move, so there is no acceptance to adapt the "
+                "step size to; pass step_size= and leave adapt_step_size out"
+            )
+        if adapt_step_size is None:
+            adapt_step_size = metropolize and not callable(step_size)
+        if adapt_metric is None:
+            adapt_metric = metropolize
+        self._diffusion = diffusion
+        settings = Settings(
+            step_size=step_size,
+            temperature=temperature,
+            metropolize=metropolize,
+            adaptation=Adaptation(target_accept_prob, adapt_step_size, adapt_metric),
+            init_strategy=init_strategy,
+            transition=functools.partial(_mirror, diffusion),
+        )
+        super().__init__(model, potential_fn, support, mirror_maps, strict, settings)
+
+    def _check_geometry(
+        self,
+        layout: Layout,
+        maps: Mapping[str, MirrorMap],
+        supports: Mapping[str, Constraint],
+    ) -> None:
+        for name, map in maps.items():
+            if self._diffusion == "exact":
+                if not map.has_exact_diffusion:
+                    raise ValueError(
+                        f"site '{name}': diffusion='exact' needs a map with a closed-form "
+                        f"diffusion, and {map.describe()} has none; choose another by "
+                        "mirror_maps=, or use diffusion='one-step' or a number of sub-steps"
+                    )
+            elif not (self._settings.metropolize or _self_concordant(map)):
+                warnings.warn(
+                    f"site '{name}': {map.describe()} is not self-concordant, and unadjusted "
+                    "dynamics under it collapse onto the boundary or overflow (the noise is "
+                    "unbounded in the local norm); use the default map of the support, "
+                    "diffusion='exact' where it is available, or metropolize=True",
+                    stacklevel=4,
+                )
+
+
+def _self_concordant(map: MirrorMap) -> bool:
+    constant = map.self_concordance
+    return isinstance(constant, Tracer) or math.isfinite(constant)
+
+
+def _mirror(diffusion: str | int, map: MirrorMap, supports: PyTree, shapes: Shapes) -> Mirror:
+    return Mirror(map, diffusion)
