@@ -4,7 +4,7 @@
 
 A model states its particles and its objective with `particles` and `objective`; the kernel `MMFLD`
 runs it, and any other NumPyro model with continuous latent sites, through NumPyro's `MCMC`;
-`to_inference_data` hands the run to ArviZ.
+`to_inference_data` hands the run to ArviZ, and `diagnose` says whether to trust it.
 """
 
 from . import (
@@ -16,7 +16,7 @@ from . import (
     mirrors,
     plots,
 )
-from .inference_data import chain_summary, summary, to_inference_data
+from .inference_data import Diagnosis, chain_summary, diagnose, summary, to_inference_data
 from .kernel import MMFLD, ProjectedMFLD
 from .measures import Measure
 from .primitives import objective, particles
@@ -25,10 +25,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MMFLD",
+    "Diagnosis",
     "Measure",
     "ProjectedMFLD",
     "chain_summary",
     "constraints",
+    "diagnose",
     "diagnostics",
     "distributions",
     "dynamics",

@@ -68,7 +68,7 @@ def kernel_settings(kernel: MCMCKernel) -> Mapping[str, Any]:
     """The options of one of our kernels; a schedule is named as such."""
     if not isinstance(kernel, LangevinKernel):
         return {}
-    settings = kernel._settings
+    settings = kernel.settings
     options = {
         "step_size": settings.step_size,
         "temperature": settings.temperature,

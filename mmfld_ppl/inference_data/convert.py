@@ -20,6 +20,7 @@ from .attributes import model_attributes, run_attributes
 from .datasets import SAMPLE_DIMS, Coords, Named, dataset_of, file_name, require_known
 from .geometry import Draws, Geometry, geometry_of
 from .groups import from_groups
+from .mean_field import mean_field_statistics
 from .recording import Recording, Site, complete, record, whole
 
 Dims = Mapping[str, Sequence[str]]
@@ -44,6 +45,7 @@ def to_inference_data(
     *,
     log_likelihood: bool = False,
     dual: bool = False,
+    diagnostics: bool = False,
     dims: Dims | None = None,
     coords: Coords | None = None,
     constant_data: Mapping[str, Array] | None = None,
@@ -61,6 +63,7 @@ def to_inference_data(
         and `boundary_slack_by_site` where several have.
       observed_data: the whole of it, also where the run used minibatches.
       log_likelihood, unconstrained_posterior, constant_data: on request.
+      mean_field: on request, what `diagnose` needs the model for; see `mean_field_statistics`.
 
     Attributes of the whole, and again of the posterior, are strings and numbers; mappings and
     lists are JSON. They hold the kernel and its settings, map and support of each site,
@@ -72,6 +75,8 @@ def to_inference_data(
     log_likelihood: whether to evaluate the log likelihood of each observation at each draw.
     dual: whether to add the dual variables y = grad phi(x) of each site, phi being its map before
       adaptation, so that chains compare.
+    diagnostics: whether to evaluate free energy, optimality gap, Stein discrepancy and the other
+      diagnostics of a measure, for a model with an objective; seconds to a minute.
     dims: names for the event axes of a site, or for all axes of constant data. Those of a sample
       site may also be named in the model, by `infer={"event_dims": [...]}`.
     coords: coordinates of dimensions, by name. Default: 0, 1, ...
@@ -113,6 +118,9 @@ def to_inference_data(
     require_known("coords", coords, [file_name(name) for names in named for name in names])
     coords.setdefault(BOUNDED_SITE, [file_name(name) for name in slack])
     datasets = {name: dataset_of(arrays, coords) for name, arrays in groups.items() if arrays}
+    if diagnostics:
+        objective = statistics.get("objective")
+        datasets["mean_field"] = mean_field_statistics(mcmc, draws, one, objective)
 
     attrs = run_attributes(mcmc) | model_attributes(recording, geometry)
     if "step_size" in statistics:
@@ -225,7 +233,7 @@ def _complaints(mcmc: MCMC, statistics: Draws) -> list[str]:
     kernel = mcmc.sampler
     if not isinstance(kernel, LangevinKernel):
         return []
-    adjusted = kernel._settings.metropolize
+    adjusted = kernel.settings.metropolize
     return run_complaints(
         collective_ratio=statistics.get("collective_ratio"),
         acceptance_rate=statistics["acceptance_rate"] if adjusted else None,

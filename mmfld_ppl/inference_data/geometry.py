@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
+from numpyro.distributions.constraints import Constraint
 from numpyro.infer import MCMC
 
 from ..kernel import LangevinKernel
@@ -37,6 +38,10 @@ class Geometry(NamedTuple):
     @property
     def layout(self) -> Layout:
         return self.problem.layout
+
+    def coordinates(self, draws: Draws) -> Draws:
+        """Of each site, with the particle axis behind chain and draw."""
+        return self._of_draws(lambda site, t: t, draws)
 
     def slack(self, draws: Draws) -> dict[str, Float[np.ndarray, "chain draw"]]:
         """Of each site with a boundary: its least slack, over the particles and the other axes."""
@@ -93,6 +98,16 @@ class Geometry(NamedTuple):
         }
 
 
+def supports_of(mcmc: MCMC, draw: PyTree) -> dict[str, Constraint]:
+    """The supports of the sites' coordinates; of one particle, at particle sites."""
+    kernel, args, kwargs = mcmc.sampler, mcmc._args, mcmc._kwargs
+    if isinstance(kernel, LangevinKernel):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # The run has given its advice about the maps.
+            return kernel.read(args, kwargs, draw)[2]
+    return read_model(kernel.model, args, kwargs, jax.random.key(0), {}, strict=False)[2]
+
+
 def geometry_of(mcmc: MCMC, draw: PyTree, unadapted: bool) -> Geometry | None:
     """The geometry of a run's latent sites; None where they have none, as discrete ones.
 
@@ -104,9 +119,9 @@ def geometry_of(mcmc: MCMC, draw: PyTree, unadapted: bool) -> Geometry | None:
         if unadapted:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # The run has given its advice about the maps.
-                problem, maps, _ = kernel._read(key, args, kwargs, draw)
+                problem, maps, _ = kernel.read(args, kwargs, draw)
             return Geometry(problem, maps)
-        problem = kernel._problem(state.layout.value, draw, args, kwargs)
+        problem = kernel.problem(state.layout.value, draw, args, kwargs)
         blocks = [block.map.parts for block in state.adaptation.values()]
         if jnp.ndim(state.i):
             blocks = jax.tree.map(lambda leaf: leaf[0], blocks)

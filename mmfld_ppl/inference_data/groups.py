@@ -4,6 +4,7 @@ ArviZ takes long to import, so each function does it by itself."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -19,7 +20,17 @@ def from_groups(groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any]) -> A
         return tree
     import arviz as az
 
-    return az.from_datatree(tree)
+    with warnings.catch_warnings():
+        # Of groups that its schema does not have.
+        warnings.filterwarnings("ignore", message=".*not defined in the InferenceData scheme")
+        return az.from_datatree(tree)
+
+
+def with_groups(idata: Any, groups: Mapping[str, xr.Dataset]) -> Any:
+    """An exported run with more groups, in place of those of the same names."""
+    names = idata.children if isinstance(idata, xr.DataTree) else idata.groups()
+    present = {str(name): dataset(idata, str(name)) for name in names}
+    return from_groups(present | dict(groups), {str(k): v for k, v in idata.attrs.items()})
 
 
 def dataset(idata: Any, group: str) -> xr.Dataset:

@@ -67,7 +67,7 @@ class LangevinKernel(MCMCKernel):
         self._potential_fn: Any = potential_fn
         self._support = support
         self._mirror_maps, self._strict = dict(mirror_maps or {}), strict
-        self._settings = settings
+        self.settings = settings
 
     @property
     def model(self) -> Callable | None:
@@ -87,14 +87,12 @@ class LangevinKernel(MCMCKernel):
         # With the same key for all chains, and eagerly also inside of `pmap`: what is read must
         # be the same for all of them.
         with jax.ensure_compile_time_eval():
-            problem, maps, supports = self._read(
-                jax.random.key(0), model_args, model_kwargs or {}, one
-            )
+            problem, maps, supports = self.read(model_args, model_kwargs or {}, one)
         if self._model is None:
             names, leaves, _ = flatten_named(init_params)
             init_params = dict(zip(names, leaves, strict=True))
         given = checked_params(problem.layout.sites, init_params, single)
-        chain = Chain(problem, self._settings)
+        chain = Chain(problem, self.settings)
 
         def attempt(key, given):
             return chain.start(key, given, maps, supports, num_warmup)
@@ -111,7 +109,7 @@ class LangevinKernel(MCMCKernel):
         if not is_prng_key(state.rng_key):
             move, adapt = jax.vmap(move), jax.vmap(adapt)
         state = move(state)
-        if not self._settings.adapts:
+        if not self.settings.adapts:
             return state
         # One decision for all chains, so that `cond` stays a branch and is not a `select`.
         warming = jnp.any(next(iter(state.adaptation.values())).warming())
@@ -145,19 +143,16 @@ class LangevinKernel(MCMCKernel):
         """A table of the latent sites for these model arguments: shape, support, mirror map or
         chart, block. A kernel with potential_fn= takes init_params instead."""
         params = args[0] if self._model is None and args else None
-        return self._read(jax.random.key(0), args, kwargs, params)[0].layout.describe()
+        return self.read(args, kwargs, params)[0].layout.describe()
 
-    def _chain(self, state: KernelState, args: tuple, kwargs: dict | None) -> Chain:
-        problem = self._problem(state.layout.value, state.z, args, kwargs or {})
-        return Chain(problem, self._settings)
+    def read(
+        self, args: tuple, kwargs: dict, params: PyTree = None
+    ) -> tuple[Problem | PotentialProblem, dict[str, MirrorMap], dict[str, Constraint]]:
+        """What a run with these model arguments starts from: the problem, the maps of its sites
+        before any adaptation, and the supports of their coordinates; at a site of particles those
+        of one of them. A kernel with potential_fn= needs params of the shape of init_params.
 
-    def _problem(self, layout: Layout, z: PyTree, args: tuple, kwargs: dict):
-        if self._potential_fn is not None:
-            tree = jax.tree.structure(z)
-            return PotentialProblem(self._potential_fn, self._support, layout, tree)
-        return Problem(self._model, args, kwargs, layout)
-
-    def _read(self, key, args, kwargs, params):
+        Raises ValueError for models and settings that do not go together."""
         if self._potential_fn is not None:
             if params is None:
                 raise ValueError("a kernel with potential_fn= needs init_params, got None")
@@ -166,16 +161,29 @@ class LangevinKernel(MCMCKernel):
             )
         else:
             layout, maps, supports = read_model(
-                self._model, args, kwargs, key, self._mirror_maps, self._strict
+                self._model, args, kwargs, jax.random.key(0), self._mirror_maps, self._strict
             )
-            problem = self._problem(layout, (), args, kwargs)
-        if problem.layout.stochastic and self._settings.metropolize:
+            problem = self.problem(layout, (), args, kwargs)
+        if problem.layout.stochastic and self.settings.metropolize:
             raise ValueError(
                 "metropolize=True needs the same density at both ends of a move, and this model's "
                 f"changes from step to step: {problem.layout.stochastic}; pass metropolize=False"
             )
         self._check_geometry(problem.layout, maps, supports)
         return problem, maps, supports
+
+    def problem(
+        self, layout: Layout, z: PyTree, args: tuple, kwargs: dict
+    ) -> Problem | PotentialProblem:
+        """The model with these arguments, for a state with these sites and values."""
+        if self._potential_fn is not None:
+            tree = jax.tree.structure(z)
+            return PotentialProblem(self._potential_fn, self._support, layout, tree)
+        return Problem(self._model, args, kwargs, layout)
+
+    def _chain(self, state: KernelState, args: tuple, kwargs: dict | None) -> Chain:
+        problem = self.problem(state.layout.value, state.z, args, kwargs or {})
+        return Chain(problem, self.settings)
 
     def _check_geometry(
         self,

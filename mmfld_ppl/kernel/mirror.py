@@ -108,7 +108,7 @@ class MMFLD(LangevinKernel):
                         f"diffusion, and {map.describe()} has none; choose another by "
                         "mirror_maps=, or use diffusion='one-step' or a number of sub-steps"
                     )
-            elif not (self._settings.metropolize or _self_concordant(map)):
+            elif not (self.settings.metropolize or _self_concordant(map)):
                 warnings.warn(
                     f"site '{name}': {map.describe()} is not self-concordant, and unadjusted "
                     "dynamics under it collapse onto the boundary or overflow (the noise is "

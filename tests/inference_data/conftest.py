@@ -6,7 +6,7 @@ import pytest
 from numpyro.infer import MCMC, NUTS
 
 import mmfld_ppl as mm
-from tests.helpers import quick_compilation, run  # noqa: F401
+from tests.helpers import run
 from tests.inference_data.models import FIXED, cloud, mixed
 
 

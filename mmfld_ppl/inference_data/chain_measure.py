@@ -1,0 +1,174 @@
+"""How far one chain's measure is from its own fixed point."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..diagnostics import (
+    Estimate,
+    Frozen,
+    SteinTest,
+    clustered_mean,
+    optimality_gap,
+    slope_ratio,
+    stein_kernel,
+    stein_test,
+)
+from .proximal import Block, FrozenModel
+
+#: Points that densities are estimated from, and that a measure is linearised at.
+POINTS, POOLED = 5_000, 10_000
+#: Particles of a Stein test.
+TESTED = 300
+#: Of a particle, beyond which a Stein test would take too much memory, and find too little.
+MOST_COORDINATES = 64
+#: Shares of mu_hat in the mixtures at which F is linearised for the optimality gap.
+SHARES = (0.0625, 0.125, 0.25, 0.5)
+#: Of the slack.
+QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5)
+
+
+def chain_statistics(
+    model: FrozenModel, draws: Block, step_size: float, adjusted: bool | None, seed: int
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """The diagnostics of one chain, name -> (dims, values), as `mean_field_statistics` lists them.
+
+    draws: of the chain, (draw, N, ...) by site. step_size, adjusted: of the run. The slack of a
+    site is under its name with an underscore before it."""
+    length, size = next(iter(draws.values())).shape[:2]
+    rng, key = np.random.default_rng(seed), jax.random.key(seed)
+    wide = {n: jnp.asarray(x[evenly(length, POOLED // size)]) for n, x in draws.items()}
+    kept = evenly(next(iter(wide.values())).shape[0], POINTS // size)
+    blocks = {n: x[kept] for n, x in wide.items()}
+    pooled, tangent = model.linearize(wide)
+    walk = model.draw(tangent, blocks, step_size, key)
+    found: dict[str, tuple[tuple[str, ...], Any]] = {}
+
+    def put(name: str, value: Any, *dims: str) -> None:
+        found[name] = (dims, np.asarray(value, float))
+
+    bound, divergence = gap(model, tangent, blocks, walk.blocks)
+    put("optimality_gap", bound.value)
+    put("optimality_gap_error", bound.error)
+    put("proximal_divergence", divergence.value)
+    put("proximal_divergence_error", divergence.error)
+    put("proximal_memory", walk.memory)
+    if adjusted is False:
+        put("would_accept", walk.acceptance)
+
+    test = _stein(model, tangent, wide, rng)
+    put("stein_statistic", test.statistic)
+    put("stein_threshold", test.threshold)
+    put("stein_p_value", test.p_value)
+
+    last = {n: x[-1] for n, x in wide.items()}
+    _, own = model.linearize({n: x[None] for n, x in last.items()})
+    variation = np.asarray(model.energies(own, {n: x[None] for n, x in last.items()})[0][0])
+
+    def value(weights: np.ndarray) -> float:
+        return float(model.values(last, jnp.asarray(weights, variation.dtype)[None])[0])
+
+    ratio, rounding = slope_ratio(value, variation)
+    put("first_variation_ratio", ratio)
+    put("first_variation_rounding", rounding)
+
+    sizes, values, errors = _by_size(model, wide, float(pooled))
+    put("size", sizes, "subsample")
+    put("objective_by_size", values, "subsample")
+    put("objective_by_size_error", errors, "subsample")
+
+    ours, theirs = model.slack(blocks), model.slack(walk.blocks)
+    for name in draws:
+        a, b = (np.asarray(s[name]).reshape(-1) for s in (ours, theirs))
+        if np.all(a == np.inf):  # A site without a boundary.
+            continue
+        put(f"_{name}", np.quantile(a, QUANTILES), "quantile")
+        put(f"_{name}_proximal", np.quantile(b, QUANTILES), "quantile")
+        put(f"_{name}_pile_up", np.mean(~(a > np.quantile(b, 0.01))))
+    return found
+
+
+def gap(
+    model: FrozenModel, tangent: Any, blocks: Block, others: Block
+) -> tuple[Estimate, Estimate]:
+    """The bound on L(mu) - L(mu*), and KL(mu | mu_hat), from the particles and draws of mu_hat.
+
+    The bound is the least one over mixtures of both, see `optimality_gap`."""
+
+    def flat(values: Any) -> np.ndarray:
+        # Particles are exchangeable: with very many, the first ones are a sample.
+        kept = np.asarray(values)[:, :POINTS]
+        return kept.reshape(-1, *kept.shape[2:])
+
+    def seen(tangent: Any) -> tuple:
+        return model.energies(tangent, blocks), model.energies(tangent, others)
+
+    (_, energy, z), (_, other_energy, other_z) = seen(tangent)
+    frozen = [Frozen(0.0, flat(energy), flat(other_energy))]
+    dtype = jax.tree.leaves(blocks)[0].dtype
+    whole = None
+    for share in (0.0, *SHARES):
+        value, at = model.mixture(blocks, others, jnp.asarray(share, dtype))
+        whole = float(value) if whole is None else whole
+        (v, energy, _), (other_v, other_energy, _) = seen(at)
+        slope = share * (float(jnp.mean(v)) - float(jnp.mean(other_v)))
+        excess = whole - float(value) - slope
+        frozen.append(Frozen(excess, flat(energy), flat(other_energy)))
+    count, size = z.shape[:2]
+    keep = min(size, POINTS)
+    options = {
+        "particles": np.tile(np.arange(keep), count),
+        "draws": np.repeat(np.arange(count), keep),
+    }
+    bound, at_mu = (
+        optimality_gap(flat(z), flat(other_z), among, model.temperature, **options)
+        for among in (frozen, frozen[:1])
+    )
+    return bound, Estimate(at_mu.value / model.temperature, at_mu.error / model.temperature)
+
+
+def _stein(model: FrozenModel, tangent: Any, wide: Block, rng: np.random.Generator) -> SteinTest:
+    """Each particle once, at a random draw. NaN in many dimensions."""
+    count, size = next(iter(wide.values())).shape[:2]
+    if sum(math.prod(x.shape[2:]) for x in wide.values()) > MOST_COORDINATES:
+        return SteinTest(np.nan, np.nan, np.nan)
+    chosen = rng.integers(count, size=size)
+    block = {n: x[chosen, np.arange(size)] for n, x in wide.items()}
+    arrays = [np.asarray(v) for v in model.forces(tangent, block)]
+    keep = rng.permutation(size)[:TESTED]
+    return stein_test(stein_kernel(*(v[keep] for v in arrays)))
+
+
+def _by_size(
+    model: FrozenModel, wide: Block, pooled: float
+) -> tuple[list[float], list[float], list[float]]:
+    """F of quarters, halves and all of the particles, on average over draws, and of all draws."""
+    count, size = next(iter(wide.values())).shape[:2]
+    order = np.arange(size)
+    splits = [order % 4 == r for r in range(4)] + [order % 2 == r for r in range(2)]
+    weights = np.stack([*splits, np.ones(size, bool)]).astype(float)
+    weights /= weights.sum(axis=1, keepdims=True)
+    dtype = jax.tree.leaves(wide)[0].dtype
+    some = evenly(count, 50)
+    weightings = jnp.asarray(weights, dtype)
+    values = np.array([model.values({n: x[t] for n, x in wide.items()}, weightings) for t in some])
+    grouped = [values[:, :4].mean(axis=1), values[:, 4:6].mean(axis=1), values[:, 6]]
+    means = [clustered_mean(v) for v in grouped]
+    sizes = [size / 4, size / 2, size, size * count]
+    # The pooled value is as uncertain as the mean over the draws that it pools.
+    return (
+        sizes,
+        [*(m.value for m in means), pooled],
+        [*(m.error for m in means), means[-1].error],
+    )
+
+
+def evenly(length: int, most: int) -> np.ndarray:
+    """At most `most` indices below `length`, evenly spaced, the last one among them."""
+    count = max(1, min(length, most))
+    return np.unique(np.linspace(length - 1, 0, count).round().astype(int))

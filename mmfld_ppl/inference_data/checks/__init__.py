@@ -1,0 +1,25 @@
+"""What an exported run has to pass, one check a function: number, verdict and advice."""
+
+from collections.abc import Callable
+
+from .base import FAIL, OK, SKIPPED, WARN, Check, Run
+from .measure import boundary, first_variation, fixed_point, particle_number, stein
+from .moves import moves, stuck, unadjusted_step
+from .replicates import accuracy, agreement, stationarity
+
+#: In the order of a report.
+CHECKS: tuple[Callable[[Run], Check | None], ...] = (
+    moves,
+    unadjusted_step,
+    stuck,
+    stationarity,
+    agreement,
+    accuracy,
+    fixed_point,
+    stein,
+    first_variation,
+    particle_number,
+    boundary,
+)
+
+__all__ = ["CHECKS", "FAIL", "OK", "SKIPPED", "WARN", "Check", "Run"]

@@ -1,0 +1,74 @@
+"""What a check is, and the run that it reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from ..groups import dataset
+
+OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "not checked"
+
+#: Standard errors beyond which a difference is one.
+SIGNIFICANT = 3.0
+
+
+class Check(NamedTuple):
+    """name. verdict: "ok", "warn", "fail" or "not checked". value: what was found. advice: what it
+    means and what to do; empty when all is well."""
+
+    name: str
+    verdict: str
+    value: str
+    advice: str = ""
+
+
+class Run(NamedTuple):
+    """An exported run. stats, mean_field: empty where it has none."""
+
+    posterior: xr.Dataset
+    stats: xr.Dataset
+    mean_field: xr.Dataset
+    attrs: dict[str, Any]
+
+    @classmethod
+    def of(cls, idata: Any) -> Run:
+        stats, mean_field = (
+            dataset(idata, name) if name in idata else xr.Dataset()
+            for name in ("sample_stats", "mean_field")
+        )
+        posterior = dataset(idata, "posterior")
+        return cls(posterior, stats, mean_field, dict(posterior.attrs))
+
+    @property
+    def plate(self) -> str | None:
+        return self.attrs.get("particle_plate")
+
+    @property
+    def adjusted(self) -> bool | None:
+        """None for another kernel than ours."""
+        return json.loads(self.attrs.get("kernel_settings", "{}")).get("metropolize")
+
+    def measure(self, name: str) -> np.ndarray | None:
+        """A variable of the group mean_field."""
+        return self.mean_field[name].values if name in self.mean_field else None
+
+
+def graded(size: float, limits: tuple[float, float]) -> str:
+    """The verdict on a number: beyond the first limit a warning, beyond the second a failure."""
+    # Written so that a number that is not one fails.
+    return OK if size <= limits[0] else WARN if size <= limits[1] else FAIL
+
+
+def gravest(found: Iterable[tuple]) -> tuple | None:
+    """The first with the gravest verdict, which comes last."""
+    order = {OK: 0, WARN: 1, FAIL: 2}
+    return max(found, key=lambda row: order[row[-1]], default=None)
+
+
+def listed(chains: np.ndarray) -> str:
+    return ", ".join(str(c) for c in chains)

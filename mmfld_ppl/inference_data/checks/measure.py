@@ -1,0 +1,169 @@
+"""Whether the measure of the particles is the minimiser."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, listed
+
+#: KL(mu | mu_hat) in nats, beyond which a measure is doubtful, and wrong.
+GAP = (0.05, 0.3)
+#: Correlation of the draws of mu_hat with where they started, from which on they say little.
+REMEMBERED = 0.5
+#: Level of the Stein tests of all chains together.
+LEVEL = 0.01
+#: Excess of F from having so few particles, in temperatures.
+EXCESS = (0.05, 0.5)
+#: Share of particles beyond the 1% quantile of mu_hat towards the boundary.
+PILE_UP = (0.05, 0.2)
+#: Error of a first variation.
+SLOPE = 0.1
+
+
+def fixed_point(run: Run) -> Check | None:
+    if run.plate is None:
+        return None
+    name, gap = "fixed point", run.measure("optimality_gap")
+    if gap is None:
+        return Check(name, SKIPPED, "", _convert_again(run))
+    tau, error = run.mean_field.attrs["temperature"], run.mean_field["optimality_gap_error"].values
+    nats, least = gap / tau, (gap - SIGNIFICANT * np.nan_to_num(error)) / tau
+    worst = int(np.argmax(least))
+    value = (
+        f"F + tau KL is at most {max(gap[worst], 0):.2g} +- {error[worst]:.1g} above its minimum, "
+        f"{max(nats[worst], 0):.2g} nats, if F is convex"
+    )
+    verdict = graded(least[worst], GAP)
+    if verdict == OK:
+        memory = float(run.mean_field["proximal_memory"].values.max())
+        if memory > REMEMBERED:
+            return Check(
+                name,
+                WARN,
+                value,
+                "The draws that the measure is compared with still remember where they started "
+                f"(correlation {memory:.2f}), so the gap may be larger than this: the law has "
+                "narrow passages, or modes that are far apart.",
+            )
+        return Check(name, OK, value)
+    return Check(
+        name,
+        verdict,
+        value,
+        f"In chain {listed(np.flatnonzero(least > GAP[0]))} the particles are not distributed as "
+        "the forces on them say they should be at the minimiser. The run is too short, its step "
+        "too long without adjustment, its particles too few, or the dynamics is biased at the "
+        "boundary: see the other checks, and begin with a longer warm-up.",
+    )
+
+
+def stein(run: Run) -> Check | None:
+    name, p_value = "Stein discrepancy", run.measure("stein_p_value")
+    if p_value is None:
+        return None
+    if np.any(np.isnan(p_value)):
+        return Check(name, SKIPPED, "", "takes particles of at most 64 numbers")
+    measured = run.mean_field
+    statistic, threshold = (measured[f"stein_{n}"].values for n in ("statistic", "threshold"))
+    worst = int(np.argmin(p_value))
+    value = (
+        f"p = {p_value[worst]:.2g} for chain {worst}: squared discrepancy {statistic[worst]:.2g}, "
+        f"95% of exact samples stay below {threshold[worst]:.2g}"
+    )
+    if p_value[worst] * len(p_value) > LEVEL:
+        return Check(name, OK, value)
+    most = measured["proximal_divergence"] + SIGNIFICANT * measured["proximal_divergence_error"]
+    known = measured["proximal_memory"].values[worst] <= REMEMBERED
+    if known and most.values[worst] <= GAP[0]:
+        return Check(name, OK, f"{value}; a difference of less than {GAP[0]} nats")
+    return Check(
+        name,
+        WARN,
+        value,
+        "The particles are told apart from their proximal Gibbs density. The optimality gap says "
+        "by how much: with many particles a difference that does not matter is found too.",
+    )
+
+
+def first_variation(run: Run) -> Check | None:
+    ratio = run.measure("first_variation_ratio")
+    if ratio is None:
+        return None
+    name, rounding = "first variation", run.mean_field["first_variation_rounding"].values
+    known = np.flatnonzero(rounding < SLOPE)
+    if not len(known):
+        return Check(name, SKIPPED, "", "F is flat here, to the precision of its numbers")
+    worst = known[np.argmax(np.abs(ratio[known] - 1))]
+    off = abs(ratio[worst] - 1)
+    value = f"differences of F are {ratio[worst]:.3f} of what the first variation predicts"
+    if not off > SLOPE + 3 * rounding[worst]:
+        return Check(name, OK, value)
+    return Check(
+        name,
+        FAIL,
+        value,
+        "The first variation is not the derivative of F, so the run minimised something else. "
+        "Compare first_variation of the functional with its autodiff: pass the functional as a "
+        "plain function of a Measure. An inner solver with a loose tolerance has this effect too.",
+    )
+
+
+def particle_number(run: Run) -> Check | None:
+    values = run.measure("objective_by_size")
+    if values is None:
+        return None
+    tau, errors = run.mean_field.attrs["temperature"], run.mean_field["objective_by_size_error"]
+    size, pooled = run.mean_field["size"].values[0, 2:]
+    # F of the pooled measure has an excess of its own, smaller by the number of draws.
+    share = 1 - size / pooled
+    if share < 0.5:
+        return Check("particle number", SKIPPED, "", "takes two draws or more")
+    excess = np.abs(values[:, 2] - values[:, 3]).mean() / share / tau
+    error = np.sqrt(np.mean(errors.values[:, 2] ** 2) / len(values)) / share / tau
+    value = f"F is {excess:.2g} temperatures higher for having {size:.0f} particles"
+    verdict = graded(excess - SIGNIFICANT * error, EXCESS)
+    if verdict == OK:
+        return Check("particle number", OK, value)
+    return Check(
+        "particle number",
+        verdict,
+        value,
+        f"Finite N raises F and shifts the law by a multiple of 1/N. Take about "
+        f"{_round_up(size * excess / EXCESS[0] * 2)} particles; diagnostics.fit_particle_number "
+        "extrapolates results of several runs.",
+    )
+
+
+def boundary(run: Run) -> Check | None:
+    share = run.measure("pile_up")
+    if share is None:
+        return None
+    chain, site = np.unravel_index(np.argmax(share), share.shape)
+    worst = float(share[chain, site])
+    name = str(run.mean_field["bounded_site"].values[site])
+    value = (
+        f"{worst:.1%} of the particles of site '{name}' are nearer to its boundary than 99% of the "
+        "proximal Gibbs density"
+    )
+    verdict = graded(worst, PILE_UP)
+    if verdict == OK:
+        return Check("boundary", OK, value)
+    return Check(
+        "boundary",
+        verdict,
+        value,
+        "Mass piles up at the boundary, as projections and long unadjusted steps make it. Use "
+        "mm.MMFLD with the default map and metropolize=True, or a much smaller step_size.",
+    )
+
+
+def _convert_again(run: Run) -> str:
+    if "num_particles" in run.mean_field.attrs:
+        return "the model has sites beside its particles, or too few particles"
+    return "needs mm.to_inference_data(mcmc, diagnostics=True)"
+
+
+def _round_up(size: float) -> int:
+    """To two digits."""
+    unit = 10 ** max(0, int(np.floor(np.log10(size))) - 1)
+    return int(np.ceil(size / unit) * unit)

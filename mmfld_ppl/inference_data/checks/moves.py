@@ -1,0 +1,82 @@
+"""How the particles moved."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...diagnostics import run_complaints, stuck_particles
+from ..datasets import SAMPLE_DIMS
+from .base import FAIL, OK, SKIPPED, WARN, Check, Run, listed
+
+#: Acceptance that steps which were not adjusted would have had.
+WOULD_ACCEPT = (0.9, 0.6)
+#: Share of particles that do not move, and draws that it takes to tell.
+STUCK, STILL_DRAWS = 0.01, 20
+#: Refused moves that are more than an accident.
+REFUSED = 0.01
+
+
+def moves(run: Run) -> Check:
+    name, found = "moves", []
+    if "diverging" not in run.stats:
+        return Check(name, SKIPPED, "", "the run collected no statistics of its moves")
+    refused = run.stats["diverging"].values.astype(bool)
+    ratio, rate = (
+        run.stats[n].values if n in run.stats else None
+        for n in ("collective_ratio", "acceptance_rate")
+    )
+    if run.adjusted is not None:
+        found = run_complaints(ratio, rate if run.adjusted else None, refused)
+    parts = [] if rate is None or not run.adjusted else [f"acceptance {rate.mean():.2f}"]
+    parts += [] if ratio is None else [f"collective ratio {ratio.mean():.2g}"]
+    parts += [f"refused in {refused.mean():.1%} of draws"]
+    # Moves that overshoot or are refused bias the result; others only waste time.
+    wrong = refused.mean() > REFUSED or (ratio is not None and not np.all(ratio.mean(-1) <= 1))
+    verdict = OK if not found else FAIL if wrong else WARN
+    return Check(name, verdict, ", ".join(parts), " ".join(found))
+
+
+def unadjusted_step(run: Run) -> Check | None:
+    accepted = run.measure("would_accept")
+    if run.adjusted is not False or accepted is None:
+        return None
+    least = float(accepted.min())
+    verdict = OK if least >= WOULD_ACCEPT[0] else WARN if least >= WOULD_ACCEPT[1] else FAIL
+    return Check(
+        "step size",
+        verdict,
+        f"a Metropolis test would accept {least:.2f} of these unadjusted moves",
+        ""
+        if verdict == OK
+        else "The step is too long to be taken without adjustment: the law of the particles is "
+        "wider than it should be. Pass metropolize=True, or a step_size several times smaller; "
+        "diagnostics.step_bias compares runs at h and h/2.",
+    )
+
+
+def stuck(run: Run) -> Check | None:
+    if run.plate is None:
+        return None
+    name, draws = "stuck particles", min(run.posterior.sizes["draw"], 50)
+    if draws < STILL_DRAWS:
+        return Check(name, SKIPPED, "", f"takes {STILL_DRAWS} draws, the run has {draws}")
+    rate = run.stats["acceptance_rate"].values.mean(-1) if "acceptance_rate" in run.stats else 1.0
+    chance = (1 - np.minimum(rate, 1.0)) ** (draws - 1)
+    chains = run.posterior.sizes["chain"]
+    still = np.ones((chains, run.posterior.sizes[run.plate]), bool)
+    for values in run.posterior.data_vars.values():
+        if run.plate in values.dims:
+            last = values.isel(draw=slice(-draws, None)).transpose(*SAMPLE_DIMS, run.plate, ...)
+            for c, x in enumerate(last.values):
+                still[c] &= stuck_particles(x.reshape(*x.shape[:2], -1))
+    share = still.mean(axis=1)
+    bad = np.flatnonzero(share > chance + STUCK)
+    value = f"{share.max():.1%} of the particles of a chain did not move in its last {draws} draws"
+    if not len(bad):
+        return Check(name, OK, value)
+    advice = (
+        f"In chain {listed(bad)} particles are stuck, which a healthy chain has at most "
+        f"{np.max(chance):.1g} of. Look at where they are: a density that is infinite or not "
+        "finite nearby holds them. Take a smaller step_size or a longer warm-up, or another start."
+    )
+    return Check(name, FAIL, value, advice)

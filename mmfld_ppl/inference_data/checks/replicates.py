@@ -1,0 +1,165 @@
+"""Whether chains have settled, agree, and are long enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..datasets import SAMPLE_DIMS
+from ..groups import replicate_statistics
+from .base import OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, gravest
+
+#: Difference of F or L between halves or chains, in temperatures.
+SHIFT = (0.05, 0.5)
+#: Spread of chain averages, and their standard error, in standard deviations of a particle.
+SPREAD = (0.05, 0.3)
+#: R-hat beyond which a spread is more than chance.
+R_HAT = 1.01
+#: Draws that a chain is cut in two from.
+LEAST_DRAWS = 20
+
+
+def stationarity(run: Run) -> Check:
+    name, series = "stationarity", _levels(run)
+    draws = run.posterior.sizes["draw"]
+    if not series or draws < LEAST_DRAWS:
+        return Check(name, SKIPPED, "", f"takes F or lp at {LEAST_DRAWS} draws or more")
+    worst = gravest(_drifts(run, series))
+    assert worst is not None
+    label, size, unit, verdict = worst
+    value = f"{label} moved by {size:.2g} {unit} from the first half to the second"
+    if verdict == OK:
+        return Check(name, OK, value)
+    return Check(
+        name,
+        verdict,
+        value,
+        "The run had not settled when its draws began: they are of the way, not of the end. "
+        "Take a longer warm-up (num_warmup), and then as many draws as before.",
+    )
+
+
+def _drifts(run: Run, series: dict[str, tuple[xr.DataArray, float, str]]) -> Iterator[tuple]:
+    for label, (values, scale, unit) in series.items():
+        half = values.sizes["draw"] // 2
+        if half < 10:
+            continue
+        parts = [values.isel(draw=slice(0, half)), values.isel(draw=slice(-half, None))]
+        tables = [replicate_statistics(xr.Dataset({"v": part})) for part in parts]
+        means = [float(t["mean"]["v"]) for t in tables]
+        error = float(np.sqrt(sum(float(t["mcse_mean"]["v"]) ** 2 for t in tables)))
+        # Identical draws have no error, and no drift.
+        error = error if np.isfinite(error) else 0.0
+        moved = abs(means[1] - means[0])
+        real = moved > (SIGNIFICANT + 1) * error
+        size = moved / scale
+        yield label, size, unit, graded(size, SHIFT) if real else OK
+
+
+def agreement(run: Run) -> Check:
+    name, chains = "chains agree", run.posterior.sizes["chain"]
+    if chains < 2:
+        return Check(
+            name,
+            SKIPPED,
+            "one chain",
+            "Run replicates (num_chains=4): one chain that missed "
+            "something looks like one that did not.",
+        )
+    if run.posterior.sizes["draw"] < 4:
+        return Check(name, SKIPPED, "", "takes four draws of each chain")
+    worst = gravest(_spreads(run))
+    if worst is None:
+        return Check(name, SKIPPED, "", "the run has no quantity to compare")
+    label, size, r_hat, verdict = worst
+    value = f"R-hat {r_hat:.3f} for {label}, averages of chains spread by {size}"
+    if verdict == OK:
+        return Check(name, OK, value)
+    return Check(
+        name,
+        verdict,
+        value,
+        "The replicates have not reached the same measure. Where one is far from the others, look "
+        "at it alone; else take a longer warm-up and more draws. If that does not help, F may "
+        "have several minimisers (it is then not convex), and chains stay in different ones.",
+    )
+
+
+def _spreads(run: Run) -> Iterator[tuple[str, str, float, str]]:
+    for label, values, scale, unit, limits in _quantities(run):
+        r_hat = replicate_statistics(xr.Dataset({"v": values}))["r_hat"]["v"].values
+        sd = values.mean("draw").std("chain", ddof=1).values / scale
+        # Chains that do not move have no R-hat, and disagree if they differ.
+        doubtful = ~(r_hat <= R_HAT)
+        size = np.where(doubtful, sd, 0.0)
+        at = np.argmax(size) if np.any(size > 0) else np.argmax(np.nan_to_num(r_hat))
+        worst = float(np.ravel(size)[at])
+        found = f"{np.ravel(sd)[at]:.2g} {unit}"
+        yield label, found, float(np.ravel(r_hat)[at]), graded(worst, limits)
+
+
+def accuracy(run: Run) -> Check:
+    name = "accuracy"
+    if run.posterior.sizes["draw"] < 4:
+        return Check(name, SKIPPED, "", "takes four draws of each chain")
+    worst, least = (0.0, ""), np.inf
+    for label, values, scale, unit, _ in _quantities(run):
+        table = replicate_statistics(xr.Dataset({"v": values}))
+        ess = np.nan_to_num(table["ess_bulk"]["v"].values, nan=np.inf)
+        # From few effective draws the standard error is uncertain too.
+        error = np.max(np.nan_to_num(table["mcse_mean"]["v"].values / scale) * (1 + 2 / ess**0.5))
+        least = min(least, float(np.min(ess)))
+        worst = max(worst, (float(error), f"the average of {label} in {unit}"))
+    value = f"standard error {worst[0]:.2g} of {worst[1]}; effective draws {least:.0f}"
+    if worst[0] <= SPREAD[0]:
+        return Check(name, OK, value)
+    return Check(
+        name,
+        WARN,
+        value,
+        "Averages over the draws are still uncertain. Take more draws, or a longer step where the "
+        "acceptance allows it.",
+    )
+
+
+def _levels(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:
+    """Series whose level tells whether a run has settled: values, scale, unit."""
+    tau = run.attrs.get("temperature")
+    if tau is None:
+        if "lp" not in run.stats:
+            return {}
+        return {"lp": (run.stats["lp"], float(run.stats["lp"].std()) or 1.0, "sd")}
+    found = {"F": run.stats.get("objective"), "F + tau KL": run.mean_field.get("free_energy")}
+    return {
+        label: (values, tau, "temperatures")
+        for label, values in found.items()
+        if values is not None and np.all(np.isfinite(values))
+    }
+
+
+def _quantities(run: Run) -> Iterator[tuple[str, xr.DataArray, Any, str, tuple[float, float]]]:
+    """What replicates are compared by: label, values by chain and draw and coordinate, scale of
+    what matters, unit, limits in it."""
+    for label, (values, scale, unit) in _levels(run).items():
+        yield label, values, scale, unit, SHIFT
+    for name, values in run.posterior.data_vars.items():
+        if not np.issubdtype(values.dtype, np.floating):
+            continue
+        if run.plate in values.dims:
+            # Coordinates that every particle shares, such as the diagonal of a correlation matrix.
+            scale = values.std((*SAMPLE_DIMS, run.plate)).values
+            mean, unit = values.mean(run.plate), "sd of a particle"
+            label = f"mean({name})"
+        else:
+            scale, mean = values.std(SAMPLE_DIMS).values, values
+            label, unit = str(name), "sd"
+        yield (
+            label,
+            mean,
+            np.where(scale > 1e-6 * np.max(np.abs(mean.values)), scale, np.inf),
+            unit,
+            SPREAD,
+        )

@@ -1,0 +1,176 @@
+"""What only the model can say about a mean-field run: evaluated once, stored with the draws."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from numpyro.infer import MCMC
+
+from ..diagnostics import free_energy
+from ..kernel import LangevinKernel
+from ..measures import Measure
+from .chain_measure import QUANTILES, chain_statistics, evenly
+from .geometry import Draws, geometry_of, supports_of
+from .proximal import KEY, Block, FrozenModel, free_coordinates
+
+#: Draws a chain whose free energy is evaluated.
+DRAWS = 100
+#: Entropies need at least so many particles.
+LEAST = 8
+
+ALONG = ("chain", "draw")
+
+
+class MeanFieldRun(NamedTuple):
+    """A run of a model with particles.
+
+    particles, globals_: coordinates by site, (chain, draw, ...), the particle axis behind these.
+    step_size: of the first chain, at the end. adjusted: None for another dynamics than `MMFLD`.
+    objective: F at every draw, None where the run did not collect it or drew minibatches."""
+
+    problem: Any
+    maps: dict[str, Any]
+    supports: dict[str, Any]
+    temperature: float
+    step_size: float
+    adjusted: bool | None
+    particles: Draws
+    globals_: Draws
+    objective: np.ndarray | None
+
+
+def mean_field_statistics(
+    mcmc: MCMC, draws: Draws, one: Any, objective: np.ndarray | None, seed: int = 0
+) -> xr.Dataset:
+    """The free energy along a run, and how far each chain's measure is from its own fixed point.
+
+    Along the draws, at most `DRAWS` of them evenly: `objective` (F), `divergence` (KL(mu | base)),
+    `free_energy` (F + tau KL), `free_energy_error`.
+
+    Of each chain, from evenly spaced draws pooled into one measure mu, where the model has no
+    global sites: `optimality_gap`, an upper bound on L(mu) - L(mu*), and `proximal_divergence`,
+    KL(mu | mu_hat) in nats, both with an `_error`; `proximal_memory`, see `FrozenModel.draw`;
+    `stein_statistic`, `stein_threshold`, `stein_p_value`; `first_variation_ratio`, with
+    `first_variation_rounding`; `slack` and `proximal_slack`, quantiles over the particles of the
+    run and of mu_hat, and `pile_up`, the share of particles below the 1% quantile of mu_hat;
+    `objective_by_size`, F of subsamples, of all particles, and of the pooled measure;
+    `would_accept`, for unadjusted dynamics the acceptance probability of its steps.
+
+    draws, one: the latent sites, and a draw as `get_samples` gives it. objective: F at every draw,
+    where the run collected it.
+    Raises ValueError for a model without objective, or when the run left out a site."""
+    run = _read(mcmc, draws, one, objective)
+    chains = next(iter(run.particles.values())).shape[0]
+    variables, coords = _along(run)
+    coords["chain"] = np.arange(chains)
+    size = next(iter(run.particles.values())).shape[2]
+    if not run.globals_ and size >= LEAST:
+        model = FrozenModel(run.problem, run.maps, run.supports, run.temperature)
+        rows = []
+        for chain in range(chains):
+            blocks = {name: x[chain] for name, x in run.particles.items()}
+            rows.append(chain_statistics(model, blocks, run.step_size, run.adjusted, seed + chain))
+        for name, (dims, _) in rows[0].items():
+            values = np.stack([row[name][1] for row in rows])
+            variables[name] = (("chain", *dims), values)
+        bounded = [n for n in run.particles if f"_{n}" in rows[0]]
+        variables |= _by_site(variables, bounded)
+        coords |= {
+            "bounded_site": bounded,
+            "quantile": np.array(QUANTILES),
+            "subsample": ["quarter", "half", "all", "pooled"],
+        }
+    variables = {name: v for name, v in variables.items() if not name.startswith("_")}
+    used = {dim for dims, _ in variables.values() for dim in dims}
+    return xr.Dataset(
+        {name: (dims, np.asarray(v)) for name, (dims, v) in variables.items()},
+        {dim: v for dim, v in coords.items() if dim in used},
+        {"temperature": run.temperature, "num_particles": size},
+    )
+
+
+def _read(mcmc: MCMC, draws: Draws, one: Any, objective: np.ndarray | None) -> MeanFieldRun:
+    geometry = geometry_of(mcmc, one, unadapted=False)
+    if geometry is None or geometry.layout.objective is None:
+        raise ValueError(
+            "diagnostics of a measure need a model with mm.particles and mm.objective, and this "
+            "one has none; leave out diagnostics=True"
+        )
+    layout = geometry.layout
+    if missing := sorted({s.name for s in layout.sites} - set(draws)):
+        raise ValueError(
+            f"diagnostics=True needs all latent sites, and the run has no draws of {missing}: "
+            "leave out '~z.site' in its extra_fields"
+        )
+    coordinates = geometry.coordinates(draws)
+    evaluation, _ = geometry.problem.evaluate(
+        {name: jnp.asarray(x[0, -1]) for name, x in coordinates.items()}, KEY
+    )
+    temperature, step_size, adjusted = float(evaluation.temperature), 0.1, None
+    kernel, state = mcmc.sampler, mcmc.last_state
+    if isinstance(kernel, LangevinKernel):
+        settings = kernel.settings
+        step_size = float(np.ravel(state.step_size)[0])
+        if settings.temperature is not None:
+            temperature *= float(settings.temperature(np.ravel(state.i)[0]))
+        # A transition without supports is that of a mirror map.
+        adjusted = None if settings.keep_supports else settings.metropolize
+    names = {s.name for s in layout.block(particles=True)}
+    return MeanFieldRun(
+        geometry.problem,
+        dict(geometry.maps),
+        supports_of(mcmc, one),
+        temperature,
+        step_size,
+        adjusted,
+        {name: x for name, x in coordinates.items() if name in names},
+        {name: x for name, x in coordinates.items() if name not in names},
+        None if layout.stochastic else objective,
+    )
+
+
+def _along(run: MeanFieldRun) -> tuple[dict, dict]:
+    """F, the divergence from the base and their sum, at evenly spaced draws."""
+    chains, length, size = next(iter(run.particles.values())).shape[:3]
+    at = evenly(length, DRAWS)
+
+    def one(arguments: tuple[Block, Any]):
+        draw, known = arguments
+        evaluation, stated = run.problem.evaluate(draw, KEY)
+        value = stated.functional(Measure.uniform(stated.points)) if known is None else known
+        block = {name: draw[name] for name in run.particles}
+        z, log_det = free_coordinates(block, run.supports)
+        return value, evaluation.log_base + log_det, z
+
+    values = run.particles | run.globals_
+    flat = {n: jnp.asarray(x[:, at].reshape(-1, *x.shape[2:])) for n, x in values.items()}
+    known = None if run.objective is None else jnp.asarray(run.objective[:, at].reshape(-1))
+    mapped = jax.jit(lambda v: jax.lax.map(one, v))((flat, known))
+    value, log_base, z = jax.tree.map(np.asarray, mapped)
+    found = np.full((len(value), 3), np.nan)
+    if size >= LEAST:
+        rows = zip(value, z, log_base, strict=True)
+        found = np.array([free_energy(f, run.temperature, y, b) for f, y, b in rows])
+    columns = dict(zip(("free_energy", "free_energy_error", "divergence"), found.T, strict=True))
+    shaped = {
+        n: (ALONG, v.reshape(chains, -1)) for n, v in ({"objective": value} | columns).items()
+    }
+    return shaped, {"draw": at}
+
+
+def _by_site(variables: dict, bounded: list[str]) -> dict:
+    if not bounded:
+        return {}
+    named = {
+        "slack": ("", ("chain", "bounded_site", "quantile")),
+        "proximal_slack": ("_proximal", ("chain", "bounded_site", "quantile")),
+        "pile_up": ("_pile_up", ("chain", "bounded_site")),
+    }
+    return {
+        name: (dims, np.stack([variables[f"_{site}{suffix}"][1] for site in bounded], axis=1))
+        for name, (suffix, dims) in named.items()
+    }

@@ -1,0 +1,39 @@
+"""How near the particles are to the boundary, and how near they should be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..inference_data import dataset
+from .style import axes_or_new, colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def boundary_slack(idata: Any, *, site: str | None = None, ax: Axes | None = None) -> Axes:
+    """Quantiles of the distance of particles from the boundary, against those of the proximal
+    Gibbs density, a line a chain. On the diagonal all is well; above it is a pile-up: as many
+    particles are nearer to the boundary.
+
+    site: default, the first one with a boundary. Raises ValueError where the run was converted
+    without diagnostics=True, or has no boundary."""
+    found = dataset(idata, "mean_field")
+    if "slack" not in found:
+        raise ValueError("no particle site of this run has a boundary")
+    site = str(found["bounded_site"].values[0]) if site is None else site
+    ax, share = axes_or_new(ax), found["quantile"]
+    ours, theirs = (found[n].sel(bounded_site=site) for n in ("slack", "proximal_slack"))
+    for k, chain in enumerate(ours["chain"].values):
+        ax.plot(ours.isel(chain=k), share, color=colour(k), marker="o", ms=4, lw=1.2)
+        label = r"proximal Gibbs density $\hat\mu$" if k == 0 else None
+        ax.plot(theirs.sel(chain=chain), share, color="black", ls="--", lw=1.0, label=label)
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel=f"distance of '{site}' from its boundary",
+        ylabel="share of particles nearer",
+    )
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize="small")
+    return ax

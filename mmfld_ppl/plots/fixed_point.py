@@ -1,0 +1,52 @@
+"""How far each chain's measure is from its own fixed point."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..inference_data import dataset
+from .style import REFERENCE, colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def fixed_point(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
+    """Of each chain: the bound on what F + tau KL can still fall by, with two standard errors, and
+    the squared Stein discrepancy, with a mark below which 95% of exact samples stay.
+
+    Returns the axes "gap" and "stein". Raises ValueError where the run was converted without
+    diagnostics=True, or has sites beside its particles."""
+    from matplotlib import pyplot as plt
+
+    found = dataset(idata, "mean_field")
+    if "optimality_gap" not in found:
+        raise ValueError("the run has no optimality gap: its model has sites beside its particles")
+    if fig is None:
+        fig = plt.figure(figsize=(7.0, 3.0), layout="constrained")
+    left, right = fig.subplots(1, 2)
+    chains = found["chain"].values
+    at = np.arange(len(chains))
+    left.errorbar(
+        at,
+        found["optimality_gap"],
+        2 * found["optimality_gap_error"],
+        color=colour(0),
+        fmt="o",
+        ms=5,
+        capsize=3,
+    )
+    left.axhline(0, color="black", lw=0.8)
+    left.set(ylabel=r"bound on $L(\mu) - L(\mu^*)$")
+    right.plot(at, found["stein_statistic"], "o", color=colour(0), ms=5)
+    right.plot(at, found["stein_threshold"], "_", color=REFERENCE, ms=16, mew=2, label="95% level")
+    right.set(ylabel="squared Stein discrepancy")
+    right.legend(frameon=False, fontsize="small")
+    for ax in (left, right):
+        ax.set(xlabel="chain", xticks=at, xticklabels=chains)
+        ax.margins(x=0.15)
+        ax.spines[["top", "right"]].set_visible(False)
+    return {"gap": left, "stein": right}

@@ -1,0 +1,113 @@
+"""Pictures of a fitted mixture, from the groups that a run of it was given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from ..inference_data import dataset
+from .style import COLOURS, REFERENCE, axes_or_new
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Of the bands: the middle nine tenths of the draws of all chains.
+BAND = (0.05, 0.95)
+SAMPLE = ("chain", "draw")
+
+
+def density_band(idata: Any, *, ax: Axes | None = None, label: str = "mixture") -> Axes:
+    """Density of a datum on the grid: mean, and the band of nine tenths of the draws.
+
+    Raises ValueError where the run has no group density, or a grid of several coordinates."""
+    group = dataset(idata, "density")
+    points = _one_dimensional(group["points"])
+    ax = axes_or_new(ax)
+    _band(ax, points, group["density"], COLOURS[0], label)
+    ax.set(xlabel="datum", ylabel="density")
+    return _bare(ax)
+
+
+def certificate(idata: Any, *, site: str = "theta", ax: Axes | None = None) -> Axes:
+    """D(theta), the slope of the log-likelihood per observation towards a point mass at theta:
+    nowhere positive at the maximum likelihood estimator."""
+    group = dataset(idata, "gradient")
+    points = _one_dimensional(group[f"{site}_points"])
+    ax = axes_or_new(ax)
+    _band(ax, points, group["gradient"], COLOURS[0], None)
+    ax.axhline(0, color=REFERENCE, ls="--", lw=1.2)
+    ax.set(xlabel=rf"{site}", ylabel=r"$D$")
+    return _bare(ax)
+
+
+def mixing_distribution(
+    idata: Any,
+    *,
+    site: str = "theta",
+    mass: str | None = None,
+    ax: Axes | None = None,
+    label: str = "mixing measure",
+) -> Axes:
+    """The distribution function of a scalar theta: mean over draws, and their band.
+
+    mass: the site of the particles' masses, where they are not equal."""
+    posterior = dataset(idata, "posterior")
+    values, plate = posterior[site], posterior.attrs.get("particle_plate")
+    if plate not in values.dims or values.ndim != 3:
+        raise ValueError(f"site '{site}' is no number of each particle: it has dims {values.dims}")
+    theta = values.transpose(*SAMPLE, plate).values
+    weights = np.ones_like(theta)
+    if mass is not None:
+        weights = posterior[mass].transpose(*SAMPLE, plate).values
+    levels = np.quantile(theta, np.linspace(0, 1, 400))
+    flat = zip(*(np.reshape(v, (-1, theta.shape[-1])) for v in (theta, weights)), strict=True)
+    share = np.stack([_distribution_function(levels, *one) for one in flat])
+    ax = axes_or_new(ax)
+    _band(ax, levels, xr.DataArray(share[None], dims=(*SAMPLE, "level")), COLOURS[0], label)
+    ax.set(xlabel=site, ylabel="share of the mixing measure", ylim=(0, 1.02))
+    return _bare(ax)
+
+
+def shrinkage(
+    idata: Any, estimates: np.ndarray, *, site: str = "theta", ax: Axes | None = None
+) -> Axes:
+    """Posterior means of a scalar theta, with their bands, against an estimate from each
+    observation alone; on the dashed line the two agree."""
+    means = dataset(idata, "empirical_bayes")[site]
+    if means.ndim != 3:
+        raise ValueError(f"site '{site}' is no number: its posterior means have dims {means.dims}")
+    ax = axes_or_new(ax)
+    low, high = (means.quantile(q, SAMPLE).values for q in BAND)
+    ax.vlines(estimates, low, high, color=COLOURS[0], lw=1, alpha=0.5)
+    ax.plot(estimates, means.mean(SAMPLE), ".", ms=4, color=COLOURS[0])
+    ends = [float(np.min(estimates)), float(np.max(estimates))]
+    ax.plot(ends, ends, color=REFERENCE, ls="--", lw=1.2)
+    ax.set(xlabel=f"{site} from the observation alone", ylabel=f"posterior mean of {site}")
+    return _bare(ax)
+
+
+def _distribution_function(
+    levels: np.ndarray, points: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    order = np.argsort(points)
+    total = np.r_[0, np.cumsum(weights[order], dtype=float)]
+    return total[np.searchsorted(points[order], levels, side="right")] / total[-1]
+
+
+def _band(ax: Axes, x: np.ndarray, values: xr.DataArray, color: str, label: str | None) -> None:
+    low, high = (values.quantile(q, SAMPLE).values for q in BAND)
+    ax.fill_between(x, low, high, color=color, alpha=0.25, lw=0)
+    ax.plot(x, values.mean(SAMPLE), color=color, lw=1.4, label=label)
+
+
+def _one_dimensional(points: xr.DataArray) -> np.ndarray:
+    if points.ndim != 1:
+        raise ValueError(f"the grid must have one coordinate to be drawn, got dims {points.dims}")
+    return points.values
+
+
+def _bare(ax: Axes) -> Axes:
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

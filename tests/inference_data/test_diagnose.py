@@ -1,0 +1,194 @@
+"""Verdicts on exported runs, made up so that one thing at a time is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import arviz as az
+import numpy as np
+import pytest
+import xarray as xr
+
+from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
+from mmfld_ppl.inference_data.groups import from_groups
+
+CHAINS, DRAWS, ATOMS, TAU = 4, 200, 50, 0.1
+
+
+def made_up(metropolize: bool = True) -> dict[str, xr.Dataset]:
+    """A run in which nothing is wrong."""
+    rng = np.random.default_rng(0)
+    pair, along = (CHAINS, DRAWS), ("chain", "draw")
+    attrs = {
+        "particle_plate": "atom",
+        "num_particles": ATOMS,
+        "temperature": TAU,
+        "kernel_settings": json.dumps({"metropolize": metropolize}),
+        "phase": "sample",
+    }
+    coords = {"chain": range(CHAINS), "draw": range(DRAWS)}
+    x = rng.gamma(2.0, 1.0, (*pair, ATOMS))
+    objective = 0.3 + 0.01 * TAU * rng.standard_normal(pair)
+    stats = {
+        "objective": objective,
+        "acceptance_rate": np.full(pair, 0.6 if metropolize else 1.0),
+        "collective_ratio": np.full(pair, 0.3),
+        "diverging": np.zeros(pair, bool),
+    }
+    some = np.arange(0, DRAWS, 2)
+    measure = {
+        "optimality_gap": np.full(CHAINS, 0.0002),
+        "optimality_gap_error": np.full(CHAINS, 0.001),
+        "proximal_divergence": np.full(CHAINS, 0.002),
+        "proximal_divergence_error": np.full(CHAINS, 0.01),
+        "proximal_memory": np.full(CHAINS, 0.05),
+        "stein_statistic": np.full(CHAINS, 0.001),
+        "stein_threshold": np.full(CHAINS, 0.002),
+        "stein_p_value": np.array([0.3, 0.1, 0.6, 0.9]),
+        "first_variation_ratio": np.full(CHAINS, 1.001),
+        "first_variation_rounding": np.full(CHAINS, 1e-4),
+    }
+    if not metropolize:
+        measure["would_accept"] = np.full(CHAINS, 0.97)
+    sized = {
+        "size": [ATOMS / 4, ATOMS / 2, ATOMS, 20 * ATOMS],
+        "objective_by_size": [0.306, 0.303, 0.3015, 0.3],
+        "objective_by_size_error": [4e-4, 2e-4, 1e-4, 1e-4],
+    }
+    variables = {n: (("chain",), v) for n, v in measure.items()}
+    variables |= {n: (("chain", "subsample"), np.tile(v, (CHAINS, 1))) for n, v in sized.items()}
+    level = objective[:, some] + 0.02 * TAU * rng.standard_normal((CHAINS, 100))
+    variables |= {
+        "free_energy": (along, level),
+        "pile_up": (("chain", "bounded_site"), np.full((CHAINS, 1), 0.012)),
+    }
+    return {
+        "posterior": xr.Dataset({"x": ((*along, "atom"), x)}, coords, attrs),
+        "sample_stats": xr.Dataset({n: (along, v) for n, v in stats.items()}, coords),
+        "mean_field": xr.Dataset(
+            variables,
+            {"chain": range(CHAINS), "draw": some, "bounded_site": ["x"]},
+            {"temperature": TAU, "num_particles": ATOMS},
+        ),
+    }
+
+
+def verdicts(groups) -> dict[str, str]:
+    return {c.name: c.verdict for c in diagnose(from_groups(groups, {})).checks}
+
+
+@pytest.mark.parametrize("metropolize", [True, False])
+def test_nothing_is_wrong_with_a_good_run(metropolize) -> None:
+    found = diagnose(from_groups(made_up(metropolize), {}))
+    assert found.verdict == "ok", found
+    assert {c.verdict for c in found.checks} == {"ok"}
+    assert repr(found).startswith("Nothing is wrong with this run: ")
+    assert list(found.table.columns) == ["verdict", "value", "advice"]
+
+
+def set_chain(variable: str, value, group: str = "mean_field", chain: int = 1):
+    def plant(groups):
+        values = groups[group][variable].values
+        values[chain] = value
+
+    return plant
+
+
+def shifted(groups):
+    # One chain is elsewhere, by half of a particle's spread.
+    groups["posterior"]["x"].values[2] += 0.6
+
+
+def negligible(groups):
+    # R-hat sees it, and nobody else would.
+    groups["posterior"]["x"].values[2] += 0.03
+    groups["sample_stats"]["objective"].values[2] += 0.03 * TAU
+
+
+def sinking(groups):
+    groups["sample_stats"]["objective"].values[:] += TAU * np.linspace(2, 0, DRAWS)
+
+
+def still(groups):
+    groups["posterior"]["x"].values[3, :, :10] = 1.5
+
+
+def told_apart(groups):
+    groups["mean_field"]["stein_p_value"].values[1] = 1e-3
+    groups["mean_field"]["proximal_divergence"].values[1] = 0.03
+
+
+def unequal(groups):
+    groups["mean_field"]["objective_by_size"].values[:, 2] = 0.3 + 0.2 * TAU
+
+
+@pytest.mark.parametrize(
+    ("plant", "name", "verdict", "words"),
+    [
+        (set_chain("optimality_gap", 0.01), "fixed point", "warn", "In chain 1 the particles"),
+        (set_chain("optimality_gap", 0.1), "fixed point", "fail", "longer warm-up"),
+        (set_chain("optimality_gap", np.inf), "fixed point", "fail", "In chain 1"),
+        (set_chain("proximal_memory", 0.9), "fixed point", "warn", "far apart"),
+        (set_chain("stein_p_value", 1e-3), "Stein discrepancy", "ok", ""),
+        (set_chain("stein_p_value", np.nan), "Stein discrepancy", "not checked", "at most 64"),
+        (told_apart, "Stein discrepancy", "warn", "told apart"),
+        (set_chain("first_variation_ratio", 0.8), "first variation", "fail", "not the derivative"),
+        (set_chain("first_variation_ratio", np.nan), "first variation", "ok", ""),
+        (set_chain("pile_up", 0.1), "boundary", "warn", "piles up"),
+        (set_chain("pile_up", 0.5), "boundary", "fail", "piles up"),
+        (set_chain("collective_ratio", 2.0, "sample_stats"), "moves", "fail", "overshoot"),
+        (set_chain("acceptance_rate", 0.02, "sample_stats"), "moves", "warn", "too long"),
+        (set_chain("diverging", True, "sample_stats"), "moves", "fail", "not finite"),
+        (shifted, "chains agree", "warn", "not reached the same measure"),
+        (negligible, "chains agree", "ok", ""),
+        (sinking, "stationarity", "fail", "longer warm-up"),
+        (still, "stuck particles", "fail", "In chain 3 particles are stuck"),
+        (unequal, "particle number", "warn", "Take about"),
+    ],
+)
+def test_a_planted_fault_is_found_where_it_is(plant, name, verdict, words) -> None:
+    groups = made_up()
+    plant(groups)
+    found = diagnose(from_groups(groups, {}))
+    (check,) = [c for c in found.checks if c.name == name]
+    assert check.verdict == verdict, check
+    assert words in check.advice
+    assert found.verdict == {"not checked": "ok"}.get(verdict, verdict)
+
+
+def test_the_acceptance_that_an_unadjusted_run_would_have_had() -> None:
+    for rate, verdict in ((0.97, "ok"), (0.8, "warn"), (0.3, "fail")):
+        groups = made_up(metropolize=False)
+        groups["mean_field"]["would_accept"].values[0] = rate
+        assert verdicts(groups)["step size"] == verdict
+
+
+def test_one_chain_and_few_draws() -> None:
+    groups = {name: group.isel(chain=[0]) for name, group in made_up().items()}
+    assert verdicts(groups)["chains agree"] == "not checked"
+    groups["posterior"] = groups["posterior"].isel(draw=slice(5))
+    assert verdicts(groups)["stuck particles"] == "not checked"
+
+
+def test_without_the_group_of_the_measure() -> None:
+    groups = made_up()
+    del groups["mean_field"]
+    found = diagnose(from_groups(groups, {}))
+    (check,) = [c for c in found.checks if c.name == "fixed point"]
+    assert check.verdict == "not checked"
+    assert "diagnostics=True" in check.advice
+    assert found.verdict == "ok"
+
+
+def test_real_runs_of_every_kind(mixed_run, nuts_run, cloud_run) -> None:
+    for mcmc in (mixed_run, nuts_run, cloud_run):
+        assert repr(diagnose(to_inference_data(mcmc)))
+
+
+def test_a_file_is_diagnosed_like_the_run(cloud_run, tmp_path) -> None:
+    idata = to_inference_data(cloud_run, diagnostics=True)
+    path = tmp_path / "run.nc"
+    idata.to_netcdf(path, engine="h5netcdf")
+    read = az.from_netcdf(path, engine="h5netcdf")
+    assert repr(diagnose(read)) == repr(diagnose(idata))
+    xr.testing.assert_identical(dataset(read, "mean_field").load(), dataset(idata, "mean_field"))

@@ -1,0 +1,160 @@
+"""Diagnostics that need the model, against quadrature on the simplex."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from scipy import stats
+
+import mmfld_ppl as mm
+from examples.paper_exact import simplex_mean_matching, simplex_rule
+from mmfld_ppl.functionals import OfMean
+from mmfld_ppl.inference_data import dataset, to_inference_data
+from mmfld_ppl.inference_data.chain_measure import evenly, gap
+from mmfld_ppl.inference_data.mean_field import mean_field_statistics
+from mmfld_ppl.inference_data.proximal import FrozenModel
+from mmfld_ppl.latent import Problem, read_model
+from tests.helpers import run
+from tests.inference_data.models import ATOMS
+
+Q = np.array([0.7, 0.2, 0.1])
+
+
+def matching(size: int, tau: float) -> None:
+    with mm.particles("atom", size):
+        x = numpyro.sample("x", dist.Dirichlet(jnp.ones(3)))
+    F = OfMean(outer=lambda m: jnp.sum(jnp.square(m - jnp.asarray(Q, m.dtype))))
+    mm.objective("F", F, x, temperature=tau)
+
+
+def frozen(model, tau: float) -> FrozenModel:
+    layout, maps, supports = read_model(model, (), {}, jax.random.key(0), {}, False)
+    return FrozenModel(Problem(model, (), {}, layout), maps, supports, tau)
+
+
+class Exact:
+    """By quadrature, for a density p on the nodes: L, its minimum, and tau KL(p | p_hat)."""
+
+    def __init__(self, alpha, tau: float) -> None:
+        x, w = simplex_rule(0.0, 100)
+        w = w / w.sum() / 2
+        p = stats.dirichlet(alpha).pdf(x.T)
+        log_p, mass = np.log(p), w * p
+        m = mass @ x
+        energy = 2 * x @ (m - Q) / tau
+        log_z = np.log(w @ np.exp(-energy))
+        self.bound = tau * (mass @ (log_p + energy) + log_z)
+        # KL from the uniform law, of density 2.
+        self.free_energy = np.sum((m - Q) ** 2) + tau * (mass @ log_p - np.log(2))
+        star = simplex_mean_matching(Q, tau, 0.0)
+        log_star = star.points @ star.theta
+        log_star -= np.log(w @ np.exp(x @ star.theta))
+        best = np.sum((star.mean - Q) ** 2) + tau * (star.weights @ log_star - np.log(2))
+        self.gap = self.free_energy - best
+
+
+@pytest.mark.parametrize("tau", [0.3, 0.1, 0.02])
+@pytest.mark.parametrize("alpha", [(4.0, 2.0, 1.5), (2.0, 1.0, 1.0), (1.0, 1.0, 1.0)])
+def test_the_gap_tracks_the_true_one_within_a_factor_of_two(alpha, tau) -> None:
+    size, blocks = 500, 8
+    exact = Exact(alpha, tau)
+    assert exact.gap <= exact.bound
+    model = frozen(partial(matching, size, tau), tau)
+    x = {"x": jax.random.dirichlet(jax.random.key(1), jnp.array(alpha), (blocks, size))}
+    _, tangent = model.linearize(x)
+    walk = model.draw(tangent, x, 0.3, jax.random.key(2))
+    assert walk.memory < 0.15
+    found, divergence = gap(model, tangent, x, walk.blocks)
+    # The walkers remember a little, and the sample has a mean of its own.
+    error = 4 * tau * divergence.error + 0.1 * exact.bound
+    assert abs(tau * divergence.value - exact.bound) < error
+    assert found.value > 0.8 * exact.gap
+    # From nine temperatures away, mu_hat is elsewhere altogether and nothing in between is seen.
+    assert found.value < (2 if exact.gap < 5 * tau else 3.5) * exact.gap
+    print(f"gap {exact.gap:.4f}, estimate {found}; bound {exact.bound:.4f}, {divergence}")
+
+
+@pytest.fixture(scope="module")
+def good():
+    model = partial(matching, 300, 0.1)
+    mcmc = run(mm.MMFLD(model), warmup=300, draws=300, chains=2)
+    return to_inference_data(mcmc, diagnostics=True)
+
+
+def test_the_free_energy_of_a_run_is_that_of_the_minimiser(good) -> None:
+    tau = 0.1
+    star = simplex_mean_matching(Q, tau, 0.0)
+    x, w = simplex_rule(0.0, 100)
+    w = w / w.sum() / 2
+    log_star = star.points @ star.theta - np.log(w @ np.exp(x @ star.theta))
+    best = np.sum((star.mean - Q) ** 2) + tau * (star.weights @ log_star - np.log(2))
+    along = dataset(good, "mean_field")
+    assert along["free_energy"].dims == ("chain", "draw")
+    assert along.sizes["draw"] == 100
+    assert int(along["draw"][-1]) == 299
+    np.testing.assert_allclose(
+        along["free_energy"], along["objective"] + tau * along["divergence"], atol=1e-6
+    )
+    error = float(along["free_energy_error"].mean())
+    # Finite N raises F by about a temperature over N; the entropy is biased by less than its error.
+    assert abs(float(along["free_energy"].mean()) - best) < error + 2 * tau / 300
+    stats = dataset(good, "sample_stats")["objective"]
+    np.testing.assert_allclose(along["objective"], stats.sel(draw=along["draw"]), rtol=1e-5)
+
+
+def test_a_good_run_is_at_its_fixed_point(good) -> None:
+    found = dataset(good, "mean_field")
+    assert set(found.data_vars) == {
+        *("objective", "free_energy", "free_energy_error", "divergence"),
+        *("optimality_gap", "optimality_gap_error", "proximal_memory"),
+        *("proximal_divergence", "proximal_divergence_error"),
+        *("stein_statistic", "stein_threshold", "stein_p_value"),
+        *("first_variation_ratio", "first_variation_rounding"),
+        *("size", "objective_by_size", "objective_by_size_error"),
+        *("slack", "proximal_slack", "pile_up"),
+    }
+    assert np.all(np.abs(found["optimality_gap"]) < 4 * found["optimality_gap_error"])
+    assert np.all(found["optimality_gap_error"] < 0.1 * 0.05)
+    assert np.all(found["stein_p_value"] > 1e-3)
+    np.testing.assert_allclose(found["first_variation_ratio"], 1, atol=0.02)
+    assert found["slack"].dims == ("chain", "bounded_site", "quantile")
+    assert np.all(found["pile_up"] < 0.03)
+
+
+def test_a_model_with_globals_has_its_free_energy_only(mixed_run) -> None:
+    found = dataset(to_inference_data(mixed_run, diagnostics=True), "mean_field")
+    assert set(found.data_vars) == {"objective", "free_energy", "free_energy_error", "divergence"}
+    assert found.sizes == {"chain": 2, "draw": 20}
+    assert np.all(np.isfinite(found["free_energy"]))
+
+
+def test_another_kernel_and_a_site_without_boundary(cloud_run) -> None:
+    found = dataset(to_inference_data(cloud_run, diagnostics=True), "mean_field")
+    assert "slack" not in found
+    assert np.all(np.isfinite(found["optimality_gap"]))
+    assert found.attrs["num_particles"] == ATOMS
+
+
+def test_what_has_no_measure(mixed_run) -> None:
+    def ordinary():
+        numpyro.sample("b", dist.Beta(2.0, 3.0))
+
+    with pytest.raises(ValueError, match="need a model with mm.particles"):
+        to_inference_data(run(mm.MMFLD(ordinary)), diagnostics=True)
+    draws = mixed_run.get_samples(group_by_chain=True)
+    one = jax.tree.map(lambda v: v[0, 0], draws)
+    with pytest.raises(ValueError, match=r"no draws of \['x'\]"):
+        mean_field_statistics(mixed_run, {n: draws[n] for n in ("c", "g")}, one, None)
+
+
+def test_draws_are_spread_evenly_to_the_last() -> None:
+    assert evenly(10, 3).tolist() == [0, 4, 9]
+    assert evenly(3, 10).tolist() == [0, 1, 2]
+    assert evenly(7, 1).tolist() == [6]
+    assert evenly(7, 0).tolist() == [6]

@@ -1,0 +1,94 @@
+"""Pictures of the stored diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+
+from mmfld_ppl.inference_data.groups import from_groups
+from mmfld_ppl.plots.boundary import boundary_slack
+from mmfld_ppl.plots.fixed_point import fixed_point
+from mmfld_ppl.plots.free_energy import trace_free_energy
+from mmfld_ppl.plots.moves import trace_moves
+from mmfld_ppl.plots.particle_number import particle_number
+from tests.inference_data.test_diagnose import CHAINS, made_up
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def exported():
+    groups = made_up()
+    shares = np.array([0.01, 0.05, 0.5])
+    slack = np.tile(shares, (CHAINS, 1, 1))
+    groups["mean_field"] = groups["mean_field"].assign(
+        slack=(("chain", "bounded_site", "quantile"), slack),
+        proximal_slack=(("chain", "bounded_site", "quantile"), 2 * slack),
+    )
+    groups["mean_field"] = groups["mean_field"].assign_coords(
+        quantile=shares, subsample=["quarter", "half", "all", "pooled"]
+    )
+    return from_groups(groups, {})
+
+
+def bare():
+    groups = made_up()
+    groups["mean_field"] = groups["mean_field"][["free_energy"]]
+    groups["sample_stats"] = groups["sample_stats"][["objective"]]
+    return from_groups(groups, {})
+
+
+def test_a_line_a_chain_and_the_range_of_the_minimum(exported) -> None:
+    ax = trace_free_energy(exported)
+    assert len(ax.lines) == CHAINS
+    low, high = ax.patches[0].get_y(), ax.patches[0].get_y() + ax.patches[0].get_height()
+    energy = exported["mean_field"]["free_energy"]
+    assert high == pytest.approx(float(energy.mean()))
+    # The gap and two of its standard errors.
+    assert high - low == pytest.approx(0.0002 + 2 * 0.001)
+
+
+def test_panels_of_the_moves(exported) -> None:
+    axes = trace_moves(exported)
+    assert set(axes) == {"acceptance_rate", "collective_ratio"}
+    assert all(len(ax.lines) >= CHAINS for ax in axes.values())
+
+
+def test_slack_against_that_of_the_fixed_point(exported) -> None:
+    ax = boundary_slack(exported)
+    ours, theirs = ax.lines[0].get_xdata(), ax.lines[1].get_xdata()
+    np.testing.assert_allclose(theirs, 2 * np.asarray(ours))
+
+
+def test_the_objective_by_size(exported) -> None:
+    ax = particle_number(exported)
+    x, y = ax.lines[0].get_xydata().T
+    assert np.all(np.diff(x) < 0) and np.all(np.diff(y) < 0)
+    assert {t.get_text() for t in ax.texts} == {"quarter", "half", "all", "pooled"}
+
+
+def test_gap_and_discrepancy_of_each_chain(exported) -> None:
+    axes = fixed_point(exported)
+    assert set(axes) == {"gap", "stein"}
+    assert all([t.get_text() for t in ax.get_xticklabels()] == list("0123") for ax in axes.values())
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (trace_moves, "none of the statistics"),
+        (boundary_slack, "has a boundary"),
+        (particle_number, "no subsamples"),
+        (fixed_point, "no optimality gap"),
+    ],
+)
+def test_runs_that_lack_what_is_drawn(function, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        function(bare())
