@@ -10,7 +10,7 @@ import platform
 
 import jax
 
-NAMES = ("overhead",)
+NAMES = ("overhead", "barycenters", "density", "diagnostics", "path_space", "trajectories")
 
 
 def main() -> None:

@@ -2,8 +2,13 @@
 
 Every image becomes a measure, its ink at the centres of its pixels. The barycenter is the measure
 that is nearest to all of them in entropic transport cost, held by particles that stay in the
-square; four independent replicates tell how far to trust it. Prints what ArviZ and we diagnose, and
-saves the run (NetCDF) and a figure.
+square; four independent replicates tell how far to trust it. Prints what ArviZ and we diagnose and
+what each image pays, and saves the run (NetCDF) and a figure.
+
+--data FILE takes measures of your own in the plane: a table (.csv) with the columns `measure` (a
+number or a name), `weight`, `x1` and `x2`, one row an atom; or the same columns as arrays in an
+.npz file. Weights are divided by their sum, measure by measure; the plane is cut to the box of all
+atoms with a margin of a tenth, and scaled so that its longer side is one.
 """
 
 from __future__ import annotations
@@ -16,11 +21,13 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from numpyro.infer import MCMC
 from sklearn.datasets import load_digits
 
 import mmfld_ppl as mm
-from models.barycenter import barycenter
+from models.barycenter import barycenter, init_to_targets
+from models.barycenter_result import input_summary, with_transport
 
 
 def digit_measures(digit: int, count: int) -> list[mm.Measure]:
@@ -39,12 +46,39 @@ def digit_measures(digit: int, count: int) -> list[mm.Measure]:
     return measures
 
 
+def read_measures(path: pathlib.Path) -> tuple[list[mm.Measure], list[str]]:
+    """Measures of a file in the unit square, and their names."""
+    source = np.load(path) if path.suffix == ".npz" else pd.read_csv(path)
+    columns = ("measure", "weight", "x1", "x2")
+    if missing := [column for column in columns if column not in source]:
+        raise SystemExit(f"{path} has no columns {missing}; it needs {list(columns)}")
+    table = pd.DataFrame({column: np.asarray(source[column]) for column in columns})
+    numbers = table[["weight", "x1", "x2"]].to_numpy(float)
+    if not np.isfinite(numbers).all() or np.any(numbers[:, 0] < 0):
+        raise SystemExit(f"{path}: weights must be non-negative and all numbers finite")
+    low, high = numbers[:, 1:].min(axis=0), numbers[:, 1:].max(axis=0)
+    side = 1.2 * np.max(high - low)
+    if side == 0:
+        raise SystemExit(f"{path}: all atoms are at the same place")
+    table[["x1", "x2"]] = 0.5 + (numbers[:, 1:] - (low + high) / 2) / side
+    measures, names = [], []
+    for name, rows in table.groupby("measure", sort=False):
+        if not rows["weight"].sum() > 0:
+            raise SystemExit(f"{path}: measure {name} has no weight")
+        masses = rows["weight"].to_numpy(float)
+        atoms = jnp.asarray(rows[["x1", "x2"]].to_numpy(float))
+        measures.append(mm.Measure(atoms, jnp.asarray(masses / masses.sum())))
+        names.append(str(name))
+    return measures, names
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m examples.digits_barycenter",
         description=(__doc__ or "").splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
+    parser.add_argument("--data", type=pathlib.Path, help="measures of your own, .csv or .npz")
     parser.add_argument("--digit", type=int, default=3, choices=range(10), help="which digit")
     parser.add_argument("--count", type=int, default=10, help="how many images of it")
     parser.add_argument("--particles", type=int, default=200, help="atoms of the barycenter")
@@ -68,14 +102,18 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
-    targets = digit_measures(arguments.digit, arguments.count)
-    setting = {
+    if arguments.data:
+        targets, names = read_measures(arguments.data)
+        title = arguments.data.stem
+    else:
+        targets = digit_measures(arguments.digit, arguments.count)
+        names, title = [str(k) for k in range(len(targets))], str(arguments.digit)
+    transport = {"epsilon": arguments.epsilon, "debiased": arguments.debiased}
+    setting = transport | {
         "particles": arguments.particles,
-        "epsilon": arguments.epsilon,
         "temperature": arguments.temperature,
-        "debiased": arguments.debiased,
     }
-    kernel = mm.MMFLD(barycenter)
+    kernel = mm.MMFLD(barycenter, init_strategy=init_to_targets(targets))
     print(kernel.describe(targets, **setting))
     mcmc = MCMC(
         kernel,
@@ -95,11 +133,14 @@ def main() -> None:
     print(mm.summary(idata).round(4).to_string())
     print("\nThe chains:")
     print(mm.chain_summary(idata).round(4).to_string())
+    idata = with_transport(idata, targets, **transport, labels=names, couplings=True)
+    print("\nWhat the barycenter pays to each input, in squared distance:")
+    print(input_summary(idata).round(5).to_string())
 
     arguments.out.mkdir(parents=True, exist_ok=True)
-    stem = arguments.out / f"digits_barycenter_{arguments.digit}"
+    stem = arguments.out / f"digits_barycenter_{title}"
     idata.to_netcdf(stem.with_suffix(".nc"), engine="h5netcdf")
-    mm.plots.barycenter(idata, targets)
+    mm.plots.barycenter(idata, targets, labels=names)
     plt.gcf().savefig(stem.with_suffix(".png"), dpi=150)
     print(f"\nThe run is in {stem}.nc, the figure in {stem}.png")
 

@@ -17,6 +17,14 @@ os.environ["MPLBACKEND"] = "Agg"
 numpyro.set_host_device_count(2)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Most tests compile much and run little, so that XLA had better not optimise. Not so the slow
+    ones, and those with a mark `optimised`."""
+    runs_long = item.get_closest_marker("slow") or item.get_closest_marker("optimised")
+    jax.config.update("jax_disable_most_optimizations", not runs_long)
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Double precision for one test."""

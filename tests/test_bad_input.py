@@ -14,8 +14,8 @@ from numpyro.infer import DiscreteGibbs, Gibbs
 
 import mmfld_ppl as mm
 from mmfld_ppl.mirrors import EntropyOrthant, EntropySimplex, Euclidean, HalfLine
-from tests import models
-from tests.helpers import KEY, quick_compilation, refused, run, start  # noqa: F401
+from tests import small_models as models
+from tests.helpers import KEY, refused, run, start
 
 # Sites
 

@@ -11,8 +11,8 @@ import pytest
 from numpyro import handlers
 
 import mmfld_ppl as mm
-from tests import models
-from tests.helpers import quick_compilation, refused, start  # noqa: F401
+from tests import small_models as models
+from tests.helpers import refused, start
 
 F = mm.functionals.OfMean(outer=lambda m: m**2)
 

@@ -19,8 +19,8 @@ from numpyro.infer import (
 )
 
 import mmfld_ppl as mm
-from tests import models
-from tests.helpers import KEY, quick_compilation, start  # noqa: F401
+from tests import small_models as models
+from tests.helpers import KEY, start
 
 
 def mixed():

@@ -12,8 +12,8 @@ from numpyro.infer import MCMC, DiscreteGibbs, Gibbs
 
 import mmfld_ppl as mm
 from mmfld_ppl.mirrors import EntropyOrthant, EntropySimplex
-from tests import models
-from tests.helpers import KEY, quick_compilation, run, same, start  # noqa: F401
+from tests import small_models as models
+from tests.helpers import KEY, run, same, start
 
 LEGACY_KEY = jax.random.PRNGKey(3)
 

@@ -15,11 +15,10 @@ from numpyro.contrib.control_flow import scan
 from numpyro.infer.reparam import LocScaleReparam
 
 import mmfld_ppl as mm
-from tests import models
+from tests import small_models as models
 from tests.helpers import (  # noqa: F401
     KEY,
     check_energy,
-    quick_compilation,
     run,
     same,
     start,

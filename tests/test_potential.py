@@ -9,7 +9,7 @@ import pytest
 from numpyro.distributions import constraints
 
 import mmfld_ppl as mm
-from tests.helpers import KEY, quick_compilation, run, same, start, z_score  # noqa: F401
+from tests.helpers import run, same, start, z_score
 
 
 def gamma(x):

@@ -14,11 +14,10 @@ from numpyro.infer.inspect import get_model_relations
 from numpyro.infer.util import log_density
 
 import mmfld_ppl as mm
-from tests import models
+from tests import small_models as models
 from tests.helpers import (  # noqa: F401
     KEY,
     check_energy,
-    quick_compilation,
     run,
     same,
     start,

@@ -1,32 +1,40 @@
 """Functionals of a measure, and how they are linearised."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import kernels
 from .base import Autodiff, Functional, Linearization, Scaled, Sum, as_functional
+from .interaction import MMD, Interaction
 from .of_mean import OfMean
 from .over_data import EmpiricalRisk, MixtureLikelihood
 
 if TYPE_CHECKING:
     from .barycenter import SinkhornBarycenter
+    from .path_space import PathSpace
 
 __all__ = [
+    "MMD",
     "Autodiff",
     "EmpiricalRisk",
     "Functional",
+    "Interaction",
     "Linearization",
     "MixtureLikelihood",
     "OfMean",
+    "PathSpace",
     "Scaled",
     "SinkhornBarycenter",
     "Sum",
     "as_functional",
+    "kernels",
 ]
+
+#: OTT-JAX takes a second to import: only those who transport pay for it.
+_TRANSPORT = {"SinkhornBarycenter": "barycenter", "PathSpace": "path_space"}
 
 
 def __getattr__(name: str) -> Any:
-    # OTT-JAX takes a second to import: only those who transport pay for it.
-    if name == "SinkhornBarycenter":
-        from .barycenter import SinkhornBarycenter
-
-        return SinkhornBarycenter
+    if name in _TRANSPORT:
+        return getattr(import_module(f".{_TRANSPORT[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

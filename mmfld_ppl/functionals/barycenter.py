@@ -9,12 +9,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from ..measures import Measure
 from .base import Functional, Linearization
-from .transport import coupling, pairwise, solve, solve_self, squared_distance, transform
+from .checks import as_probability, is_known, require_probabilities, require_same_events
+from .distances import squared_distance
+from .transport import coupling, pairwise, solve, solve_self, transform
 
 
 class Potentials(NamedTuple):
@@ -109,9 +110,9 @@ class SinkhornBarycenter(Functional):
     ):
         if not targets:
             raise ValueError("a barycenter needs at least one target measure, got none")
-        measures = [_as_target(k, target) for k, target in enumerate(targets)]
+        measures = [as_probability(f"target {k}", target) for k, target in enumerate(targets)]
         for k, measure in enumerate(measures):
-            _check_events(measure.points, measures[0].points, f"target {k}", "target 0")
+            require_same_events(f"target {k}", measure.points, "target 0", measures[0].points)
         if weights is None:
             weights = jnp.full(len(measures), 1 / len(measures), measures[0].weights.dtype)
         if jnp.shape(weights) != (len(measures),):
@@ -119,8 +120,8 @@ class SinkhornBarycenter(Functional):
                 f"{len(measures)} targets need as many barycenter weights, got weights of shape "
                 f"{jnp.shape(weights)}"
             )
-        _check_probabilities(weights, "the barycenter weights")
-        if jnp.ndim(epsilon) or (_known(epsilon) and not np.asarray(epsilon) > 0):
+        require_probabilities("the barycenter weights", weights)
+        if jnp.ndim(epsilon) or (is_known(epsilon) and not np.asarray(epsilon) > 0):
             raise ValueError(f"epsilon must be one positive number, got {epsilon}")
         if not threshold > 0 or max_iterations < 1:
             raise ValueError(
@@ -128,7 +129,7 @@ class SinkhornBarycenter(Functional):
                 f"{threshold} and {max_iterations}"
             )
         size = max(measure.size for measure in measures)
-        filled = [_fill(measure, size) for measure in measures]
+        filled = [fill(measure, size) for measure in measures]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *filled)
         self.points, self.masses = stacked.points, stacked.weights
         self.weights = jnp.asarray(weights)
@@ -195,7 +196,8 @@ class SinkhornBarycenter(Functional):
         self, measure: Measure, carry: Potentials | None
     ) -> tuple[Potentials, Int[Array, " k"]]:
         """Potentials at `measure` and the iterations that they took."""
-        _check_events(measure.points, self.points, "the measure", "the targets", skip=(1, 2))
+        first = jax.tree.map(lambda leaf: leaf[0], self.points)
+        require_same_events("the measure", measure.points, "the targets", first)
         g, p = self.init_carry(measure) if carry is None else carry
         like, a = self._cast(measure.weights.dtype), _masses(measure)
         limits = like.epsilon, self.threshold, self.max_iterations
@@ -220,46 +222,7 @@ def _masses(measure: Measure) -> Float[Array, " n"]:
     return measure.weights / jnp.sum(measure.weights)
 
 
-def _as_target(k: int, target: Measure | tuple[PyTree, Array]) -> Measure:
-    if isinstance(target, Measure):
-        points, masses = target.points, target.weights
-    elif isinstance(target, tuple) and len(target) == 2:
-        points, masses = target
-    else:
-        raise TypeError(
-            f"target {k} must be a Measure or a (points, masses) pair, got "
-            f"{type(target).__name__}; Measure.uniform(points) gives equal masses"
-        )
-    for leaf in jax.tree.leaves(points):
-        if _known(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
-            raise ValueError(f"the points of target {k} are not all finite")
-    _check_probabilities(masses, f"the masses of target {k}")
-    return Measure(points, masses)
-
-
-def _check_probabilities(values: Array, name: str) -> None:
-    if not _known(values):
-        return
-    known = np.asarray(values)
-    least, total = np.min(known), np.sum(known, dtype=float)
-    if not (least >= 0 and abs(total - 1) < 1e-4):
-        raise ValueError(
-            f"{name} must be non-negative and sum to one, got minimum {least:g} and sum {total:g}: "
-            "divide them by their sum"
-        )
-
-
-def _check_events(
-    points: PyTree, others: PyTree, name: str, other: str, skip: tuple[int, int] = (1, 1)
-) -> None:
-    """Raise unless both hold points of the same structure and shapes, after leading axes."""
-    got = jax.tree.map(lambda leaf: jnp.shape(leaf)[skip[0] :], points)
-    expected = jax.tree.map(lambda leaf: jnp.shape(leaf)[skip[1] :], others)
-    if got != expected:
-        raise ValueError(f"{name} has points of shape {got}, {other} of shape {expected}")
-
-
-def _fill(measure: Measure, size: int) -> Measure:
+def fill(measure: Measure, size: int) -> Measure:
     """Copies of the first atom, without mass, up to `size`; rounding of the total taken out."""
     extra = size - measure.size
 
@@ -268,9 +231,3 @@ def _fill(measure: Measure, size: int) -> Measure:
 
     points = jax.tree.map(lengthen, measure.points)
     return Measure(points, jnp.pad(_masses(measure), (0, extra)))
-
-
-def _known(value: Any) -> bool:
-    """Whether a value can be looked at: in NumPy, as a trace stages even what JAX does to
-    constants."""
-    return not isinstance(value, Tracer)

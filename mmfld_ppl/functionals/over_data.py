@@ -13,10 +13,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..measures import Measure
 from .base import Functional, Linearization, scalar
+from .checks import is_known, require_finite
 from .of_mean import inner
 
 
@@ -89,47 +91,68 @@ class EmpiricalRisk(Functional):
 
 
 class MixtureLikelihood(Functional):
-    r"""F(mu) = -(1/n) sum_i log p_i,  p_i = E_mu[k(z_i | x)]: the mean negative log-likelihood.
+    r"""F(mu) = -sum_i s_i log p_i,  p_i = E_mu[k(z_i | x)]: the mean negative log-likelihood.
 
-    First variation at x:  -(1/n) sum_i k(z_i | x) / p_i.  Convex in mu; its minimiser over all
-    measures is the nonparametric maximum likelihood estimator. `n * F` gives the log-likelihood
-    its own scale. All in logarithms, so that a datum far from every atom does not underflow.
+    First variation at x:  -sum_i s_i k(z_i | x) / p_i.  Convex in mu; its minimiser over all
+    measures is the nonparametric maximum likelihood estimator. s_i is the share of datum i, 1/n
+    without `counts`; n * F gives the log-likelihood its own scale. All in logarithms, so that a
+    datum far from every atom does not underflow.
 
     log_density: log k(z | x), of one point x and one datum z (in this order), finite.
     data: an array, or a pytree of arrays, with the n data along the leading axis.
     batch_size: how many data a key draws. None: `linearize` uses all data, with or without a key.
+    counts: how often each datum occurs, so that s_i = counts_i / sum counts. Ties then cost
+      nothing, and a datum of count 0 is left out. None: once.
     Cost: O(N n) densities, O(N batch_size) with a key, in time and memory.
 
         >>> import jax.numpy as jnp
         >>> F = MixtureLikelihood(lambda x, z: -((z - x) ** 2) / 2, data=jnp.array([0.0, 3.0]))
         >>> print(F(Measure.uniform(jnp.array([1.0, 1.0]))))
         1.25
+
+    Raises ValueError for data that are not finite or do not share a leading axis, and for counts
+    that are negative, all zero, or not one a datum.
     """
 
     log_density: Callable[[Any, Any], Float[Array, ""]]
     data: PyTree[Float[Array, "n ..."]]
     batch_size: int | None = eqx.field(static=True, default=None)
+    counts: Float[Array | np.ndarray, " n"] | None = None
 
     def __check_init__(self):
         _check_data(self.data, self.batch_size)
+        if self.counts is not None:
+            _check_counts(self.counts, _size(self.data))
 
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
     ) -> Linearization:
-        rows = _draw(key, self.data, self.batch_size)
+        rows = _draw(key, self.data, self.batch_size, self.counts)
         logs = self._log_densities(measure.points, rows)
         log_p = jax.nn.logsumexp(logs, axis=0, b=measure.weights[:, None])
-        return Linearization(-jnp.mean(log_p), (log_p, rows), None)
+        shares = jnp.exp(self._log_shares(rows, log_p.dtype))
+        return Linearization(-jnp.sum(shares * log_p), (log_p, rows), None)
 
     def first_variation(
         self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
     ) -> Float[Array, " m"]:
         log_p, rows = tangent
-        return -jnp.mean(jnp.exp(self._log_densities(points, rows) - log_p), axis=1)
+        # The share stands inside of the exponential: a datum that was left out may be so far from
+        # every atom that its ratio overflows.
+        log_shares = self._log_shares(rows, log_p.dtype)
+        return -jnp.sum(jnp.exp(self._log_densities(points, rows) - log_p + log_shares), axis=1)
 
     @property
     def stochastic(self) -> bool:
         return self.batch_size is not None
+
+    def _log_shares(self, rows: Int[Array, " batch"] | None, dtype: Any) -> Float[Array, " batch"]:
+        """log s_i of the data in use. A minibatch has been drawn in proportion to the counts."""
+        if self.counts is None or rows is not None:
+            size = _size(self.data) if rows is None else len(rows)
+            return jnp.full(size, -np.log(size), dtype)
+        counts = jnp.asarray(self.counts, dtype)
+        return jnp.log(counts) - jnp.log(jnp.sum(counts))
 
     def _log_densities(
         self, points: PyTree, rows: Int[Array, " batch"] | None
@@ -139,24 +162,48 @@ class MixtureLikelihood(Functional):
         return jax.vmap(across_data, (0, None))(points, _take(self.data, rows))
 
 
+def _size(data: PyTree) -> int:
+    return jnp.shape(jax.tree.leaves(data)[0])[0]
+
+
 def _check_data(data: PyTree, batch_size: int | None) -> None:
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(data)]
     if not shapes or len({shape[:1] for shape in shapes}) != 1 or not shapes[0] or not shapes[0][0]:
         raise ValueError(f"data must share a leading axis of at least one row, got shapes {shapes}")
+    require_finite("data", data)
     if batch_size is not None and not 1 <= batch_size <= shapes[0][0]:
         raise ValueError(
             f"batch_size must be between 1 and the {shapes[0][0]} data, got {batch_size}"
         )
 
 
+def _check_counts(counts: Array | np.ndarray, size: int) -> None:
+    if jnp.shape(counts) != (size,):
+        raise ValueError(f"{size} data need as many counts, got shape {jnp.shape(counts)}")
+    if not is_known(counts):
+        return
+    known = np.asarray(counts)
+    if not (known.min() >= 0 and 0 < known.sum() < np.inf):
+        raise ValueError(
+            "counts say how often each datum occurs: they must be non-negative with a positive "
+            f"sum, got minimum {known.min():g} and sum {known.sum():g}"
+        )
+
+
 def _draw(
-    key: PRNGKeyArray | None, data: PyTree, batch_size: int | None
+    key: PRNGKeyArray | None,
+    data: PyTree,
+    batch_size: int | None,
+    counts: Float[Array | np.ndarray, " n"] | None = None,
 ) -> Int[Array, " batch"] | None:
     """Rows of a minibatch, or None for all data."""
     if key is None or batch_size is None:
         return None
-    return jax.random.randint(key, (batch_size,), 0, jnp.shape(jax.tree.leaves(data)[0])[0])
+    if counts is None:
+        return jax.random.randint(key, (batch_size,), 0, _size(data))
+    return jax.random.categorical(key, jnp.log(jnp.asarray(counts, float)), shape=(batch_size,))
 
 
 def _take(data: PyTree, rows: Int[Array, " batch"] | None) -> PyTree:
-    return data if rows is None else jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], data)
+    arrays = jax.tree.map(jnp.asarray, data)
+    return arrays if rows is None else jax.tree.map(lambda leaf: leaf[rows], arrays)

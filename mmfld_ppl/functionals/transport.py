@@ -24,12 +24,7 @@ from ott.problems.linear.linear_problem import LinearProblem
 from ott.solvers.linear.acceleration import Momentum
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
-from .base import add
-
-
-def squared_distance(x: PyTree, y: PyTree) -> Float[Array, ""]:
-    """|x - y|^2, not halved, summed over the leaves of a point."""
-    return add(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), x, y)))
+from .distances import squared_distance
 
 
 def pairwise(cost: Callable[[Any, Any], Array], x: PyTree, y: PyTree) -> Float[Array, "m n"]:

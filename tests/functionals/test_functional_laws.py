@@ -21,6 +21,8 @@ from mmfld_ppl.functionals import (
     OfMean,
     SinkhornBarycenter,
 )
+from mmfld_ppl.functionals.interaction import MMD, Interaction
+from mmfld_ppl.functionals.kernels import Energy, Gaussian, Laplace
 from mmfld_ppl.measures import Measure
 from tests.functionals.oracles import entropic_cost, squared_distances
 
@@ -99,6 +101,36 @@ def direct_mixture(x, w):
     return -np.mean(logsumexp(-3 * squared_distances(x, DATA), axis=0, b=w[:, None]))
 
 
+COUNTS = np.array([3.0, 1.0, 0.0, 2.5])
+
+
+def counted_mixture():
+    return MixtureLikelihood(
+        lambda x, z: -3 * jnp.sum((x - z) ** 2), DATA.astype(np.float32), counts=COUNTS
+    )
+
+
+def direct_counted(x, w):
+    logs = logsumexp(-3 * squared_distances(x, DATA), axis=0, b=w[:, None])
+    return -np.average(logs, weights=COUNTS)
+
+
+def direct_pairs(x, w):
+    k = np.exp(-squared_distances(x, x) / (2 * 0.5**2))
+    return w @ k @ w / 2 + w @ x[:, 1] ** 3
+
+
+def mmd(kernel, **options):
+    return MMD(TARGETS[0], kernel, **options)
+
+
+def direct_mmd(k, x, w):
+    """Half of the squared distance, from the signed measure on both sets of points."""
+    y, b = TARGETS[0]
+    points, signed = np.concatenate([x, y]), np.concatenate([w, -b])
+    return signed @ k(np.sqrt(squared_distances(points, points))) @ signed / 2
+
+
 def barycenter(debiased=False):
     # A threshold that either precision reaches, and differences can be taken of in the higher.
     threshold = 1e-12 if jax.config.read("jax_enable_x64") else 1e-4
@@ -130,6 +162,16 @@ TABLE = {
     ),
     "network": Row(network, direct_network, True),
     "mixture": Row(mixture, direct_mixture, True),
+    "counted mixture": Row(counted_mixture, direct_counted, True),
+    "interaction": Row(
+        lambda: Interaction(Gaussian(0.5), lambda x: x[1] ** 3, block_size=2), direct_pairs, True
+    ),
+    "MMD, energy": Row(lambda: mmd(Energy()), functools.partial(direct_mmd, lambda r: -r), True),
+    "MMD, Laplace": Row(
+        lambda: mmd(Laplace(0.5), block_size=4),
+        functools.partial(direct_mmd, lambda r: np.exp(-r / 0.5)),
+        True,
+    ),
     "barycenter": Row(barycenter, direct_barycenter, True),
     "debiased": Row(lambda: barycenter(debiased=True), direct_debiased, True),
 }

@@ -82,9 +82,66 @@ def test_data_far_from_every_atom_do_not_underflow():
     np.testing.assert_allclose(slope, [-2 * 2 * 29.0], rtol=1e-4)
 
 
+COUNTS = jnp.array([2.0, 0.0, 1.0, 3.0, 1.0])
+
+
+def test_counts_stand_for_ties():
+    ties = mixture(jnp.repeat(DATA, COUNTS.astype(int)))
+    counted = MixtureLikelihood(ties.log_density, DATA, counts=COUNTS)
+    expected, got = ties.linearize(MU), counted.linearize(MU)
+    np.testing.assert_allclose(got.value, expected.value, rtol=1e-6)
+    np.testing.assert_allclose(
+        counted.first_variation(got.tangent, POINTS),
+        ties.first_variation(expected.tangent, POINTS),
+        rtol=1e-6,
+    )
+
+
+def test_minibatches_of_counted_data_are_unbiased():
+    def of(batch_size):
+        return MixtureLikelihood(lambda x, z: -((x - z) ** 2), DATA, batch_size, COUNTS)
+
+    def draw(key):
+        value, tangent, _ = of(2).linearize(MU, key=key)
+        return jnp.append(of(2).first_variation(tangent, POINTS), value)
+
+    draws = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(2), 10_000))
+    value, tangent, _ = of(None).linearize(MU)
+    expected = jnp.append(of(None).first_variation(tangent, POINTS), value)
+    z = (draws.mean(0) - expected) / (draws.std(0) / 100)
+    assert np.all(np.abs(z) < 4.5)
+
+
+def test_a_datum_of_count_zero_may_be_anywhere():
+    """Its ratio k/p would overflow at the point next to it."""
+    far = MixtureLikelihood(
+        lambda x, z: -((x - z) ** 2), jnp.array([0.0, 30.0]), counts=jnp.array([1.0, 0.0])
+    )
+    _, tangent, _ = far.linearize(MU)
+    field = jax.grad(lambda x: far.first_variation(tangent, x).sum())(jnp.array([0.1, 30.0]))
+    assert np.all(np.isfinite(field))
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (np.ones(4), r"5 data need as many counts, got shape \(4,\)"),
+        (np.array([1, 1, -1, 1, 1]), "minimum -1"),
+        (np.zeros(5), "sum 0"),
+        (np.array([1, np.nan, 1, 1, 1]), "sum nan"),
+        (np.array([1, np.inf, 1, 1, 1]), "sum inf"),
+    ],
+)
+def test_misuse_of_counts_is_explained(counts, message):
+    with pytest.raises(ValueError, match=message):
+        MixtureLikelihood(lambda x, z: x * z, DATA, counts=counts)
+
+
 @pytest.mark.parametrize(
     ("data", "batch_size", "message"),
     [
+        (DATA.at[3].set(jnp.nan), None, "data must be finite, got nan in row 3"),
+        ((DATA, DATA.at[1].set(jnp.inf)), None, "got inf in row 1"),
         (DATA, 0, "between 1 and the 5 data, got 0"),
         (DATA, 6, "between 1 and the 5 data, got 6"),
         ((DATA, DATA[:2]), None, "share a leading axis"),

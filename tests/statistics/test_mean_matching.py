@@ -28,6 +28,8 @@ from .mean_field import (
     simplex,
 )
 
+pytestmark = pytest.mark.optimised
+
 
 def _model(size: int):
     def model(tau, beta):

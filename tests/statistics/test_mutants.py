@@ -16,6 +16,8 @@ from mmfld_ppl.dynamics.transition import add
 from .helpers import Comparison, assert_law, assert_rejected, compare_all
 from .mean_field import CELLS, compare_moments, exact, exact_moments, run_dynamics, simplex
 
+pytestmark = pytest.mark.optimised
+
 STEP = 0.3
 
 

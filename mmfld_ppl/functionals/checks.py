@@ -1,0 +1,70 @@
+"""What functionals ask of the data and measures that they are given, where these can be seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, PyTree
+
+from ..measures import Measure
+
+
+def is_known(value: Any) -> bool:
+    """Whether a value can be looked at. A look is taken in NumPy, as a trace stages even what JAX
+    does to constants."""
+    return not isinstance(value, Tracer)
+
+
+def require_finite(name: str, tree: PyTree) -> None:
+    """Raises ValueError for leaves with entries that are not finite, naming the first such row."""
+    for leaf in jax.tree.leaves(tree):
+        if not is_known(leaf) or not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            continue
+        finite = np.isfinite(np.asarray(leaf))
+        if not finite.all():
+            row = int(np.argwhere(~finite)[0][0])
+            raise ValueError(
+                f"{name} must be finite, got {np.asarray(leaf)[row]} in row {row} and "
+                f"{np.count_nonzero(~finite)} such entries in all: leave these rows out, or mend "
+                "them"
+            )
+
+
+def require_probabilities(name: str, masses: Array) -> None:
+    """Raises ValueError for masses that are negative or do not sum to one."""
+    if not is_known(masses):
+        return
+    known = np.asarray(masses)
+    least, total = np.min(known), np.sum(known, dtype=float)
+    if not (least >= 0 and abs(total - 1) < 1e-4):
+        raise ValueError(
+            f"{name} must be non-negative and sum to one, got minimum {least:g} and sum {total:g}: "
+            "divide them by their sum"
+        )
+
+
+def as_probability(name: str, target: Any) -> Measure:
+    """A `Measure`, or a pair of points and masses, of mass one on finite points."""
+    if isinstance(target, tuple) and len(target) == 2:
+        target = Measure(*target)
+    if not isinstance(target, Measure):
+        raise TypeError(
+            f"{name} must be a Measure or a (points, masses) pair, got {type(target).__name__}; "
+            "Measure.uniform(points) gives equal masses"
+        )
+    require_finite(f"the points of {name}", target.points)
+    require_probabilities(f"the masses of {name}", target.weights)
+    return target
+
+
+def require_same_events(name: str, points: PyTree, other: str, others: PyTree) -> None:
+    """Raises ValueError unless both hold points of one structure and one shape of an event."""
+    got, expected = (
+        jax.tree.map(lambda leaf: jnp.shape(leaf)[1:], tree) for tree in (points, others)
+    )
+    if got != expected:
+        raise ValueError(f"{name} has points of shape {got}, {other} of shape {expected}")

@@ -1,0 +1,87 @@
+"""Symmetric kernels k(x, y) of two points, for `Interaction` and `MMD`.
+
+A point is an array or a pytree of arrays; r is the Euclidean distance over all of its entries. All
+kernels are smooth, or have a gradient of zero, where two points meet.
+"""
+
+from __future__ import annotations
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from .checks import is_known
+from .distances import distance, squared_distance
+
+
+class Kernel(eqx.Module):
+    """A symmetric function of two points."""
+
+    @abc.abstractmethod
+    def __call__(self, x: PyTree, y: PyTree) -> Float[Array, ""]:
+        """k(x, y)."""
+
+
+class Gaussian(Kernel):
+    """exp(-r^2 / (2 s^2)).  Positive definite.
+
+    scale: s > 0.
+
+    >>> print(f"{Gaussian(2.0)(jnp.array([0.0, 0.0]), jnp.array([2.0, 0.0])):.4f}")
+    0.6065
+    """
+
+    scale: Float[Array, ""] | float
+
+    def __check_init__(self):
+        _require_positive("the scale of a Gaussian kernel", self.scale)
+
+    def __call__(self, x: PyTree, y: PyTree) -> Float[Array, ""]:
+        return jnp.exp(-squared_distance(x, y) / (2 * self.scale**2))
+
+
+class Laplace(Kernel):
+    """exp(-r / s).  Positive definite; it has a kink where points meet.
+
+    scale: s > 0."""
+
+    scale: Float[Array, ""] | float
+
+    def __check_init__(self):
+        _require_positive("the scale of a Laplace kernel", self.scale)
+
+    def __call__(self, x: PyTree, y: PyTree) -> Float[Array, ""]:
+        return jnp.exp(-distance(x, y) / self.scale)
+
+
+class Energy(Kernel):
+    """-r.  Positive definite among measures of equal mass, for which its MMD^2 is the energy
+    distance 2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo 2013). No scale to choose; a kink
+    where points meet."""
+
+    def __call__(self, x: PyTree, y: PyTree) -> Float[Array, ""]:
+        return -distance(x, y)
+
+
+class InverseMultiquadric(Kernel):
+    """(1 + r^2 / s^2)^-b.  Positive definite; its tails reach far.
+
+    scale: s > 0. power: b > 0."""
+
+    scale: Float[Array, ""] | float
+    power: Float[Array, ""] | float = 0.5
+
+    def __check_init__(self):
+        _require_positive("the scale of an inverse multiquadric kernel", self.scale)
+        _require_positive("the power of an inverse multiquadric kernel", self.power)
+
+    def __call__(self, x: PyTree, y: PyTree) -> Float[Array, ""]:
+        return (1 + squared_distance(x, y) / self.scale**2) ** -self.power
+
+
+def _require_positive(name: str, value: Array | float) -> None:
+    if np.shape(value) or (is_known(value) and not 0 < np.asarray(value) < np.inf):
+        raise ValueError(f"{name} must be one positive number, got {value}")

@@ -1,0 +1,62 @@
+"""Samples by few points."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from numpyro.handlers import seed
+
+import mmfld_ppl as mm
+from mmfld_ppl.functionals.interaction import MMD
+from mmfld_ppl.functionals.kernels import Energy, Gaussian, InverseMultiquadric, Laplace
+from models.barycenter import init_to_targets
+from models.quantisation import quantisation
+from tests.helpers import run
+
+SAMPLE = np.random.default_rng(0).dirichlet([6.0, 3.0, 2.0], 60).astype(np.float32)
+TARGET = mm.Measure.uniform(jnp.asarray(SAMPLE))
+SIMPLEX = dist.Dirichlet(jnp.ones(3))
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        Energy(),
+        *(
+            pytest.param(kernel, marks=pytest.mark.slow)
+            for kernel in (Gaussian(0.2), Laplace(0.2), InverseMultiquadric(0.2))
+        ),
+    ],
+    ids=lambda kernel: type(kernel).__name__,
+)
+def test_particles_stand_for_a_sample_better_than_draws_of_it(kernel):
+    size, tau = 12, 1e-4
+    mcmc = run(
+        mm.MMFLD(quantisation, init_strategy=init_to_targets([TARGET])),
+        TARGET,
+        kernel,
+        SIMPLEX,
+        warmup=400,
+        draws=50,
+        model_kwargs={"particles": size, "temperature": tau},
+    )
+    found = mcmc.get_extra_fields()["objective"].mean()
+    rng = np.random.default_rng(1)
+    value = jax.jit(lambda x: MMD(TARGET, kernel)(mm.Measure.uniform(x)))
+    random = np.mean([value(SAMPLE[rng.choice(60, size)]) for _ in range(200)])
+    assert found < random / 2
+
+
+def test_bad_targets_are_explained():
+    def stated(target, base=SIMPLEX):
+        return seed(quantisation, jax.random.key(0))(target, Energy(), base)
+
+    with pytest.raises(ValueError, match="60 points of the target are outside of the support"):
+        stated(mm.Measure.uniform(2 * SAMPLE))
+    with pytest.raises(ValueError, match=r"shape \(3,\), the base has events of shape \(\)"):
+        stated(TARGET, dist.Uniform())
+    with pytest.raises(ValueError, match="masses of the target .* sum 60"):
+        stated((SAMPLE, np.ones(60)))
+    with pytest.raises(TypeError, match="must be a Measure"):
+        stated(SAMPLE)
