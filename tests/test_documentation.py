@@ -17,10 +17,15 @@ def blocks(page: Path) -> list[str]:
     return BLOCK.findall(page.read_text())
 
 
-@pytest.mark.optimised
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name
-)
+def cases():
+    """The README's programs are of full size, those of the documentation are small."""
+    for page in PAGES:
+        if blocks(page):
+            marks = [pytest.mark.optimised] if page.name == "README.md" else []
+            yield pytest.param(page, id=page.name, marks=marks)
+
+
+@pytest.mark.parametrize("page", cases())
 def test_blocks_run(page: Path):
     names: dict = {"__name__": "documentation"}
     for block in blocks(page):

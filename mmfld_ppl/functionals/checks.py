@@ -49,16 +49,19 @@ def require_probabilities(name: str, masses: Array) -> None:
 
 def as_probability(name: str, target: Any) -> Measure:
     """A `Measure`, or a pair of points and masses, of mass one on finite points."""
-    if isinstance(target, tuple) and len(target) == 2:
-        target = Measure(*target)
-    if not isinstance(target, Measure):
+    if isinstance(target, Measure):
+        points, masses = target.points, target.weights
+    elif isinstance(target, tuple) and len(target) == 2:
+        points, masses = target
+    else:
         raise TypeError(
             f"{name} must be a Measure or a (points, masses) pair, got {type(target).__name__}; "
             "Measure.uniform(points) gives equal masses"
         )
-    require_finite(f"the points of {name}", target.points)
-    require_probabilities(f"the masses of {name}", target.weights)
-    return target
+    # Before they are arrays of JAX, which a trace stages.
+    require_finite(f"the points of {name}", points)
+    require_probabilities(f"the masses of {name}", masses)
+    return Measure(points, masses)
 
 
 def require_same_events(name: str, points: PyTree, other: str, others: PyTree) -> None:

@@ -187,7 +187,7 @@ Y, B = TARGETS[0]
         ([(Y, 2 * B)], {}, "masses of target 0 .* sum 2"),
         ([(Y, B), (Y, np.array([-0.1, 0.3, 0.2, 0.2, 0.2, 0.2]))], {}, "target 1 .* minimum -0.1"),
         ([(Y, np.full(6, np.nan))], {}, "sum nan"),
-        ([(np.where(Y == Y[0, 0], np.nan, Y), B)], {}, "target 0 are not all finite"),
+        ([(np.where(Y == Y[0, 0], np.nan, Y), B)], {}, "target 0 must be finite"),
         ([(Y, B), (Y[:, :1], B)], {}, r"target 1 .*\(1,\), target 0 .*\(2,\)"),
         ([(Y, np.full(5, 0.2))], {}, "share their leading axis"),
         ([(Y, B)], {"weights": np.array([0.5, 0.5])}, "1 targets need as many"),

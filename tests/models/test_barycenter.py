@@ -84,7 +84,7 @@ OUTSIDE = (np.array([[0.2, 0.3], [0.4, 1.5]]), np.array([0.5, 0.5]))
     ("targets", "options", "message"),
     [
         ([INSIDE, OUTSIDE], {}, r"1 of the 2 atoms of target 1 .*0.4 1.5.*base="),
-        ([INSIDE, (INSIDE[0] * np.nan, INSIDE[1])], {}, "target 1 are not all finite"),
+        ([INSIDE, (INSIDE[0] * np.nan, INSIDE[1])], {}, "target 1 must be finite"),
         ([INSIDE], {"base": nc.simplex}, "2 of the 2 atoms of target 0 are outside"),
         ([INSIDE], {"base": nc.positive_definite}, "events of 2 axes"),
         ([INSIDE], {"base": dist.Normal(jnp.zeros(2), 1)}, r"event shape \(2,\).*to_event"),
