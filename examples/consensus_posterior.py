@@ -6,7 +6,7 @@ the visits, with a positive effect that is cut into the steps from one answer to
 on the simplex. `consensus_posterior` combines the five posteriors, and is compared with the
 posterior of all data and with two ways of averaging draws.
 
---data FILE.csv takes data of your own: a column `count` (0, 1, ...), a column `level` (an ordered
+--data FILE takes data of your own: a column `count` (0, 1, ...), a column `level` (an ordered
 answer, 0, 1, ...), and any number of numeric covariates, one row an observation.
 """
 
@@ -33,6 +33,8 @@ from mmfld_ppl.inference_data import dataset
 from models.barycenter_result import input_summary
 from models.consensus import consensus_posterior
 from models.subposteriors import site_supports
+
+from .tables import KINDS, read_table
 
 Draws = dict[str, np.ndarray]
 
@@ -83,19 +85,14 @@ def randhie() -> tuple[pd.DataFrame, list[str]]:
 
 
 def read(path: pathlib.Path) -> tuple[pd.DataFrame, list[str]]:
-    table = pd.read_csv(path)
+    table = read_table(path, "count", "level")
     for column in ("count", "level"):
-        if column not in table:
-            raise SystemExit(f"{path} has no column '{column}', only {list(table)}")
         whole = np.asarray(table[column], float)
-        if not np.all(np.isfinite(whole) & (whole >= 0) & (whole == np.round(whole))):
+        if not np.all((whole >= 0) & (whole == np.round(whole))):
             raise SystemExit(f"{path}: column '{column}' must hold whole numbers 0, 1, ...")
     levels = int(table["level"].max()) + 1
     if levels < 3:
         raise SystemExit(f"{path}: column 'level' must have at least 3 levels, got {levels}")
-    numbers = table.select_dtypes("number")
-    if len(numbers.columns) < len(table.columns) or not np.isfinite(numbers).all(axis=None):
-        raise SystemExit(f"{path}: all columns must be numbers, with no gaps")
     return table, [str(k) for k in range(levels)]
 
 
@@ -179,7 +176,7 @@ def parse() -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
-        "--data", type=pathlib.Path, help="CSV with columns count, level and covariates"
+        "--data", type=pathlib.Path, help=f"{KINDS}: columns count, level, covariates"
     )
     parser.add_argument("--rows", type=int, default=6000, help="observations to use, 0 for all")
     parser.add_argument("--workers", type=int, default=5, help="parts of the data")

@@ -5,10 +5,10 @@ that is nearest to all of them in entropic transport cost, held by particles tha
 square; four independent replicates tell how far to trust it. Prints what ArviZ and we diagnose and
 what each image pays, and saves the run (NetCDF) and a figure.
 
---data FILE takes measures of your own in the plane: a table (.csv) with the columns `measure` (a
-number or a name), `weight`, `x1` and `x2`, one row an atom; or the same columns as arrays in an
-.npz file. Weights are divided by their sum, measure by measure; the plane is cut to the box of all
-atoms with a margin of a tenth, and scaled so that its longer side is one.
+--data FILE takes measures of your own in the plane: the columns `measure` (a number or a name),
+`weight`, `x1` and `x2`, one row an atom. Weights are divided by their sum, measure by measure; the
+plane is cut to the box of all atoms with a margin of a tenth, and scaled so that its longer side is
+one.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from numpyro.infer import MCMC
 from sklearn.datasets import load_digits
 
 import mmfld_ppl as mm
 from models.barycenter import barycenter, init_to_targets
 from models.barycenter_result import input_summary, with_transport
+
+from .tables import KINDS, read_table
 
 
 def digit_measures(digit: int, count: int) -> list[mm.Measure]:
@@ -48,14 +49,10 @@ def digit_measures(digit: int, count: int) -> list[mm.Measure]:
 
 def read_measures(path: pathlib.Path) -> tuple[list[mm.Measure], list[str]]:
     """Measures of a file in the unit square, and their names."""
-    source = np.load(path) if path.suffix == ".npz" else pd.read_csv(path)
-    columns = ("measure", "weight", "x1", "x2")
-    if missing := [column for column in columns if column not in source]:
-        raise SystemExit(f"{path} has no columns {missing}; it needs {list(columns)}")
-    table = pd.DataFrame({column: np.asarray(source[column]) for column in columns})
+    table = read_table(path, "measure", "weight", "x1", "x2", all_numbers=False)
     numbers = table[["weight", "x1", "x2"]].to_numpy(float)
-    if not np.isfinite(numbers).all() or np.any(numbers[:, 0] < 0):
-        raise SystemExit(f"{path}: weights must be non-negative and all numbers finite")
+    if np.any(numbers[:, 0] < 0):
+        raise SystemExit(f"{path}: weights must be non-negative")
     low, high = numbers[:, 1:].min(axis=0), numbers[:, 1:].max(axis=0)
     side = 1.2 * np.max(high - low)
     if side == 0:
@@ -78,7 +75,7 @@ def parse() -> argparse.Namespace:
         description=(__doc__ or "").splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--data", type=pathlib.Path, help="measures of your own, .csv or .npz")
+    parser.add_argument("--data", type=pathlib.Path, help=f"measures of your own, {KINDS}")
     parser.add_argument("--digit", type=int, default=3, choices=range(10), help="which digit")
     parser.add_argument("--count", type=int, default=10, help="how many images of it")
     parser.add_argument("--particles", type=int, default=200, help="atoms of the barycenter")

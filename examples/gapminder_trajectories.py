@@ -27,6 +27,8 @@ from mmfld_ppl.inference_data.groups import dataset
 from models.trajectory import starting_cells, trajectory
 from models.trajectory_result import with_trajectories
 
+from .tables import KINDS, read_table
+
 
 class Panel(NamedTuple):
     """Snapshots, in units of `scale` for each coordinate. tracked: whether cell i of each snapshot
@@ -53,19 +55,10 @@ def countries() -> Panel:
 
 
 def own_data(file: pathlib.Path) -> Panel:
-    """A CSV with a header and columns time, x1, ..., xd; or an .npz with `times` (n,) and `cells`
-    (n, d), one row a cell."""
-    if file.suffix == ".npz":
-        with np.load(file) as stored:
-            at, cells = stored["times"], stored["cells"]
-        names = [f"x{i + 1}" for i in range(cells.shape[1])]
-    else:
-        with file.open() as lines:
-            names = lines.readline().strip().split(",")[1:]
-        table = np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2)
-        at, cells = table[:, 0], table[:, 1:]
-    if not (np.isfinite(at).all() and np.isfinite(cells).all()):
-        raise SystemExit(f"{file} has entries that are not finite: leave those rows out")
+    """Columns `time`, and one for each coordinate; one row a cell."""
+    table = read_table(file, "time")
+    at, coordinates = table["time"].to_numpy(float), table.drop(columns="time")
+    names, cells = list(coordinates), coordinates.to_numpy(float)
     scale = cells.std(axis=0)
     times = np.unique(at)
     return Panel(times, [cells[at == s] / scale for s in times], names, scale, False)
@@ -217,7 +210,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--data",
         type=pathlib.Path,
-        help="your own cells: a CSV with columns time,x1,...,xd, or an .npz with times and cells",
+        help=f"your own cells, {KINDS}: a column `time`, and one for each coordinate",
     )
     parser.add_argument("--every", type=int, default=5, help="years between snapshots of countries")
     parser.add_argument("--thin", type=int, help="keep so many cells of each snapshot, at random")

@@ -19,6 +19,8 @@ from mmfld_ppl.inference_data import dataset
 from models.mixture import mixture
 from models.mixture_result import mixture_result
 
+from .tables import KINDS, read_table
+
 
 def parser(name: str, description: str, data: str, **defaults: Any) -> argparse.ArgumentParser:
     """Options that every mixture has. data: what a file of one's own holds."""
@@ -27,7 +29,7 @@ def parser(name: str, description: str, data: str, **defaults: Any) -> argparse.
         description=description.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    p.add_argument("--data", type=pathlib.Path, help=f"a CSV file with a header: {data}")
+    p.add_argument("--data", type=pathlib.Path, help=f"{KINDS}: {data}")
     p.add_argument("--particles", type=int, default=200, help="atoms of the mixing measure")
     p.add_argument("--temperature", type=float, default=1e-4, help="tau, per observation")
     p.add_argument("--warmup", type=int, default=1000, help="steps of adaptation")
@@ -51,13 +53,9 @@ def parse(p: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def columns(path: pathlib.Path, *names: str) -> list[np.ndarray]:
-    """Columns of a CSV file with a header, by name."""
-    table = np.genfromtxt(path, delimiter=",", names=True, dtype=float, deletechars="")
-    found = table.dtype.names or ()
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise SystemExit(f"{path} has the columns {list(found)}, and {missing} are needed")
-    return [np.atleast_1d(table[name]) for name in names]
+    """Columns of a file, by name."""
+    table = read_table(path, *names)
+    return [table[name].to_numpy(float) for name in names]
 
 
 def fit(

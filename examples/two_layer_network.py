@@ -5,7 +5,7 @@ leaves the unit ball. Four replicates of the whole network; their outputs are av
 Prints the accuracy on held-out data beside logistic regression and a multilayer perceptron of the
 same width, and saves the run (NetCDF) and a figure.
 
---data FILE takes a table of your own (.csv): a column `label` with two values, and numbers in a
+--data FILE takes data of your own: a column `label` with two values, and numbers in a
 few others. Inputs are standardised; a third of the rows is held out. In many dimensions low
 temperatures take long: they press neurons against the boundary, along which these move slowly.
 """
@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from numpyro.infer import MCMC
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -31,6 +30,8 @@ from sklearn.preprocessing import StandardScaler
 import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset
 from models.two_layer import output, two_layer
+
+from .tables import KINDS, read_table
 
 
 def xor(rng: np.random.Generator, count: int, flipped: float) -> tuple[np.ndarray, np.ndarray]:
@@ -47,9 +48,7 @@ def load(arguments: argparse.Namespace) -> list[np.ndarray]:
         # What is to be learned is the rule, not the noise.
         x_test, z_test = xor(rng, 10_000, 0.0)
         return [x, z, x_test, z_test]
-    table = pd.read_csv(arguments.data)
-    if "label" not in table:
-        raise SystemExit(f"{arguments.data} has no column 'label', only {list(table)}")
+    table = read_table(arguments.data, "label", all_numbers=False)
     x, classes = table.drop(columns="label").to_numpy(float), table["label"].to_numpy()
     values = np.unique(classes)
     if len(values) != 2:
@@ -116,7 +115,7 @@ def parse() -> argparse.Namespace:
         description=(__doc__ or "").splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--data", type=pathlib.Path, help="a table of your own, .csv")
+    parser.add_argument("--data", type=pathlib.Path, help=f"data of your own, {KINDS}")
     parser.add_argument("--count", type=int, default=400, help="points of XOR to train with")
     parser.add_argument("--noise", type=float, default=0.1, help="share of their labels flipped")
     parser.add_argument("--neurons", type=int, default=512, help="particles")

@@ -25,7 +25,7 @@ def cases():
             yield pytest.param(page, id=page.name, marks=marks)
 
 
-@pytest.mark.parametrize("page", cases())
+@pytest.mark.parametrize("page", list(cases()))
 def test_blocks_run(page: Path):
     names: dict = {"__name__": "documentation"}
     for block in blocks(page):
