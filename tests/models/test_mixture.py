@@ -192,7 +192,7 @@ GAMMA = dist.Gamma(1.0, 0.3)
 @pytest.fixture(scope="module")
 def poisson_run():
     setting = {"particles": 20, "masses": dist.Exponential(1.0)}
-    mcmc = run(mm.MMFLD(mixture), VISITS, dist.Poisson, GAMMA, draws=5, model_kwargs=setting)
+    mcmc = run(mm.MMFLD(mixture), VISITS, dist.Poisson, GAMMA, draws=15, model_kwargs=setting)
     return mm.to_inference_data(mcmc)
 
 
