@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 import mmfld_ppl as mm
 from mmfld_ppl.functionals import EmpiricalRisk
+from mmfld_ppl.functionals.checks import is_known
 
 
 def two_layer(
@@ -65,7 +66,7 @@ def output(
 
 
 def _check(inputs: Array, labels: Array) -> None:
-    if isinstance(inputs, jax.core.Tracer) or isinstance(labels, jax.core.Tracer):
+    if not (is_known(inputs) and is_known(labels)):
         return
     if np.ndim(inputs) != 2 or np.shape(labels) != np.shape(inputs)[:1]:
         raise ValueError(
