@@ -34,7 +34,8 @@ from models.barycenter_result import input_summary
 from models.consensus import consensus_posterior
 from models.subposteriors import site_supports
 
-from .tables import KINDS, read_table
+from . import command
+from .tables import read_table
 
 Draws = dict[str, np.ndarray]
 
@@ -170,24 +171,12 @@ def draw_marginals(methods: dict[str, np.ndarray], names: list[str], shown: list
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.consensus_posterior",
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument(
-        "--data", type=pathlib.Path, help=f"{KINDS}: columns count, level, covariates"
-    )
+    parser = command.parser("consensus_posterior", __doc__, "columns count, level, covariates")
     parser.add_argument("--rows", type=int, default=6000, help="observations to use, 0 for all")
     parser.add_argument("--workers", type=int, default=5, help="parts of the data")
     parser.add_argument("--draws", type=int, default=400, help="of each worker, after 300 steps")
     parser.add_argument("--particles", type=int, default=300, help="of the consensus")
     parser.add_argument("--epsilon", type=float, help="of the transport, in whitened units")
-    parser.add_argument("--seed", type=int, default=0, help="of the random keys and the parts")
-    parser.add_argument(
-        "--out", type=pathlib.Path, default="outputs", help="folder for the results"
-    )
-    parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rows, arguments.workers = 1000, 3

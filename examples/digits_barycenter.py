@@ -15,20 +15,18 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import time
 
-import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-from numpyro.infer import MCMC
 from sklearn.datasets import load_digits
 
 import mmfld_ppl as mm
 from models.barycenter import barycenter, init_to_targets
 from models.barycenter_result import input_summary, with_transport
 
-from .tables import KINDS, read_table
+from . import command
+from .tables import read_table
 
 
 def digit_measures(digit: int, count: int) -> list[mm.Measure]:
@@ -70,27 +68,16 @@ def read_measures(path: pathlib.Path) -> tuple[list[mm.Measure], list[str]]:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.digits_barycenter",
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = command.parser(
+        "digits_barycenter", __doc__, "columns measure, weight, x1, x2, one row an atom"
     )
-    parser.add_argument("--data", type=pathlib.Path, help=f"measures of your own, {KINDS}")
     parser.add_argument("--digit", type=int, default=3, choices=range(10), help="which digit")
     parser.add_argument("--count", type=int, default=10, help="how many images of it")
     parser.add_argument("--particles", type=int, default=200, help="atoms of the barycenter")
     parser.add_argument("--epsilon", type=float, default=0.01, help="blur of the transport")
     parser.add_argument("--temperature", type=float, default=0.002, help="spread of the measure")
     parser.add_argument("--debiased", action="store_true", help="take the transport's blur out")
-    parser.add_argument("--warmup", type=int, default=500, help="steps of adaptation")
-    parser.add_argument("--samples", type=int, default=5000, help="steps after it")
-    parser.add_argument("--thinning", type=int, default=25, help="keep one draw in this many")
-    parser.add_argument("--chains", type=int, default=4, help="independent replicates")
-    parser.add_argument("--seed", type=int, default=0, help="of the random keys")
-    parser.add_argument(
-        "--out", type=pathlib.Path, default="outputs", help="folder for the results"
-    )
-    parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")
+    command.add_run_options(parser, warmup=500, samples=5000, thinning=25)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.count, arguments.particles, arguments.warmup, arguments.samples = 3, 60, 100, 100
@@ -112,18 +99,7 @@ def main() -> None:
     }
     kernel = mm.MMFLD(barycenter, init_strategy=init_to_targets(targets))
     print(kernel.describe(targets, **setting))
-    mcmc = MCMC(
-        kernel,
-        num_warmup=arguments.warmup,
-        num_samples=arguments.samples,
-        thinning=arguments.thinning,
-        num_chains=arguments.chains,
-        chain_method="vectorized",
-    )
-    begin = time.perf_counter()
-    mcmc.run(jax.random.key(arguments.seed), targets, **setting)
-    jax.block_until_ready(mcmc.last_state)
-    print(f"\n{arguments.chains} chains in {time.perf_counter() - begin:.0f} s")
+    mcmc = command.replicates(kernel, arguments, targets, **setting)
 
     idata = mm.to_inference_data(mcmc)
     print("\nExpectations under the barycenter, across replicates:")
@@ -134,12 +110,8 @@ def main() -> None:
     print("\nWhat the barycenter pays to each input, in squared distance:")
     print(input_summary(idata).round(5).to_string())
 
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    stem = arguments.out / f"digits_barycenter_{title}"
-    idata.to_netcdf(stem.with_suffix(".nc"), engine="h5netcdf")
     mm.plots.barycenter(idata, targets, labels=names)
-    plt.gcf().savefig(stem.with_suffix(".png"), dpi=150)
-    print(f"\nThe run is in {stem}.nc, the figure in {stem}.png")
+    command.save(idata, plt.gcf(), arguments.out / f"digits_barycenter_{title}")
 
 
 if __name__ == "__main__":

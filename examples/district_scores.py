@@ -21,7 +21,8 @@ from mmfld_ppl.inference_data import dataset
 from mmfld_ppl.plots import certificate, mixing_distribution, shrinkage
 from models.npmle import entropic, maximum_likelihood
 
-from .mixtures import columns, fit, parse, parser, report, save
+from .command import save
+from .mixtures import columns, fit, parse, parser, report
 
 GRID = (np.arange(500) + 0.5) / 500
 
@@ -91,7 +92,7 @@ def main() -> None:
             f"{y[i]:7.0f} / {trials[i]:<7.0f} {y[i] / trials[i]:6.4f} {here.mean():16.4f} "
             f"{here.std():7.4f} {on_grid[i]:13.4f}"
         )
-    save(idata, draw(idata, y, trials, best), arguments.out / "district_scores")
+    save(idata, draw(idata, y, trials, best), arguments.out / "district_scores", dpi=110)
 
 
 if __name__ == "__main__":

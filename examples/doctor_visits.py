@@ -23,7 +23,8 @@ from mmfld_ppl.plots import certificate, mixing_distribution
 from models.mixture import distinct
 from models.npmle import GridMixture, entropic, maximum_likelihood
 
-from .mixtures import columns, fit, parse, parser, report, save
+from .command import save
+from .mixtures import columns, fit, parse, parser, report
 
 TEMPERATURES = (1e-1, 1e-2, 1e-3)
 
@@ -130,7 +131,7 @@ def main() -> None:
     for tau, exact, gap, error, bound in table:
         print(f"{tau:8.0e} {n * tau:7.2f} {exact:23.3f} {gap:11.3f} {error:9.3f} {bound:13.2f}")
     report(idata, n)
-    save(idata, draw(idata, data, best), arguments.out / "doctor_visits")
+    save(idata, draw(idata, data, best), arguments.out / "doctor_visits", dpi=110)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from mmfld_ppl.inference_data.groups import dataset
 from models.trajectory import starting_cells, trajectory
 from models.trajectory_result import with_trajectories
 
-from .tables import KINDS, read_table
+from . import command
+from .tables import read_table
 
 
 class Panel(NamedTuple):
@@ -202,15 +203,8 @@ def draw(idata: Any, panel: Panel, rows: list[dict[str, Any]]) -> Figure:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.gapminder_trajectories",
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument(
-        "--data",
-        type=pathlib.Path,
-        help=f"your own cells, {KINDS}: a column `time`, and one for each coordinate",
+    parser = command.parser(
+        "gapminder_trajectories", __doc__, "a column time, and one for each coordinate"
     )
     parser.add_argument("--every", type=int, default=5, help="years between snapshots of countries")
     parser.add_argument("--thin", type=int, help="keep so many cells of each snapshot, at random")
@@ -222,15 +216,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--bridges", action="store_true", help="Brownian bridges, not straight lines"
     )
-    parser.add_argument("--warmup", type=int, default=400, help="steps of adaptation")
-    parser.add_argument("--samples", type=int, default=400, help="steps after it")
-    parser.add_argument("--thinning", type=int, default=20, help="keep one draw in this many")
-    parser.add_argument("--chains", type=int, default=2, help="independent replicates")
-    parser.add_argument("--seed", type=int, default=0, help="of the random keys")
-    parser.add_argument(
-        "--out", type=pathlib.Path, default="outputs", help="folder for the results"
-    )
-    parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")
+    command.add_run_options(parser, warmup=400, samples=400, thinning=20, chains=2)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.particles, arguments.warmup, arguments.samples = 40, 60, 40
@@ -296,11 +282,8 @@ def main() -> None:
         for name, value in followed(panel, whole, chosen).items():
             print(f"  {name}: {value:.3f}")
 
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    stem = arguments.out / ("trajectories" if arguments.data else "gapminder_trajectories")
-    idata.to_netcdf(stem.with_suffix(".nc"), engine="h5netcdf")
-    draw(idata, panel, rows).savefig(stem.with_suffix(".png"), dpi=150)
-    print(f"\nThe run is in {stem}.nc, the figure in {stem}.png")
+    name = "trajectories" if arguments.data else "gapminder_trajectories"
+    command.save(idata, draw(idata, panel, rows), arguments.out / name)
 
 
 def _thinned(panel: Panel, used: np.ndarray, seen: list[np.ndarray]) -> list[np.ndarray]:

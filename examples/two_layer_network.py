@@ -13,15 +13,12 @@ temperatures take long: they press neurons against the boundary, along which the
 from __future__ import annotations
 
 import argparse
-import pathlib
-import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-from numpyro.infer import MCMC
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
@@ -31,7 +28,8 @@ import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset
 from models.two_layer import output, two_layer
 
-from .tables import KINDS, read_table
+from . import command
+from .tables import read_table
 
 
 def xor(rng: np.random.Generator, count: int, flipped: float) -> tuple[np.ndarray, np.ndarray]:
@@ -110,24 +108,13 @@ def draw(idata: Any, x: np.ndarray, z: np.ndarray, scale: float) -> Any:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.two_layer_network",
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--data", type=pathlib.Path, help=f"data of your own, {KINDS}")
+    parser = command.parser("two_layer_network", __doc__, "column label, and numbers")
     parser.add_argument("--count", type=int, default=400, help="points of XOR to train with")
     parser.add_argument("--noise", type=float, default=0.1, help="share of their labels flipped")
     parser.add_argument("--neurons", type=int, default=512, help="particles")
     parser.add_argument("--scale", type=float, default=30.0, help="how large outputs may be")
     parser.add_argument("--temperature", type=float, default=3e-3, help="nats of the loss")
-    parser.add_argument("--warmup", type=int, default=1500, help="steps of adaptation")
-    parser.add_argument("--samples", type=int, default=3000, help="steps after it")
-    parser.add_argument("--thinning", type=int, default=30, help="keep one draw in this many")
-    parser.add_argument("--chains", type=int, default=4, help="independent replicates")
-    parser.add_argument("--seed", type=int, default=0, help="of data and random keys")
-    parser.add_argument("--out", type=pathlib.Path, default="outputs", help="folder for results")
-    parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")
+    command.add_run_options(parser, warmup=1500, samples=3000, thinning=30)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.neurons, arguments.warmup, arguments.samples = 64, 100, 100
@@ -137,25 +124,15 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     x, z, x_test, z_test = load(arguments)
-    mcmc = MCMC(
+    mcmc = command.replicates(
         mm.MMFLD(two_layer),
-        num_warmup=arguments.warmup,
-        num_samples=arguments.samples,
-        thinning=arguments.thinning,
-        num_chains=arguments.chains,
-        chain_method="vectorized",
-    )
-    begin = time.perf_counter()
-    mcmc.run(
-        jax.random.key(arguments.seed),
+        arguments,
         jnp.asarray(x),
         jnp.asarray(z),
         neurons=arguments.neurons,
         scale=arguments.scale,
         temperature=arguments.temperature,
     )
-    jax.block_until_ready(mcmc.last_state)
-    print(f"{arguments.chains} networks in {time.perf_counter() - begin:.0f} s\n")
     idata = mm.to_inference_data(mcmc)
     print(mm.summary(idata, var_names=["objective"]).round(4).to_string(), "\n")
     print(mm.chain_summary(idata).round(4).to_string(), "\n")
@@ -165,12 +142,9 @@ def main() -> None:
     for name, peer in peers(x, z, arguments.neurons, arguments.seed).items():
         print(f"{name:<24} accuracy {peer.score(x_test, z_test):.3f}")
 
-    arguments.out.mkdir(parents=True, exist_ok=True)
     title = arguments.data.stem if arguments.data else "xor"
-    stem = arguments.out / f"two_layer_network_{title}"
-    idata.to_netcdf(stem.with_suffix(".nc"), engine="h5netcdf")
-    draw(idata, x, z, arguments.scale).savefig(stem.with_suffix(".png"), dpi=120)
-    print(f"\nThe run is in {stem}.nc, the figure in {stem}.png")
+    figure = draw(idata, x, z, arguments.scale)
+    command.save(idata, figure, arguments.out / f"two_layer_network_{title}", dpi=120)
 
 
 if __name__ == "__main__":

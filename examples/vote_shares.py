@@ -26,7 +26,8 @@ from mmfld_ppl.plots.simplex import to_plane
 from mmfld_ppl.plots.style import colour
 from models.npmle import entropic, maximum_likelihood
 
-from .mixtures import columns, fit, parse, parser, report, save
+from .command import save
+from .mixtures import columns, fit, parse, parser, report
 
 CANDIDATES = ("Coderre", "Bergeron", "Joly")
 CONCENTRATIONS = (40.0, 80.0, 160.0, 320.0)
@@ -146,7 +147,7 @@ def main() -> None:
     print(f"log-likelihood of the best mixing measure on a grid: {-len(z) * best.loss:.3f}")
     print(f"of the minimiser: {-len(z) * exact.loss:.3f}")
     report(idata, len(z))
-    save(idata, draw(idata, z, scores), arguments.out / "vote_shares")
+    save(idata, draw(idata, z, scores), arguments.out / "vote_shares", dpi=110)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,19 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..measures import Measure
-from .base import Functional, Linearization
-from .checks import as_probability, is_known, require_probabilities, require_same_events
+from .base import Functional, Linearization, cast
+from .checks import (
+    as_probability,
+    require_positive,
+    require_probabilities,
+    require_same_events,
+)
 from .distances import squared_distance
-from .transport import coupling, pairwise, solve, solve_self, transform
+from .stacking import masses, stack_measures
+from .transport import SinkhornReport, assess, coupling, pairwise, solve, solve_self, transform
 
 
 class Potentials(NamedTuple):
@@ -27,25 +32,6 @@ class Potentials(NamedTuple):
 
     targets: Float[Array, "k m"]
     itself: Float[Array, " n"] | None
-
-
-class SinkhornReport(NamedTuple):
-    """How well each transport problem was solved, and what it costs.
-
-    With debiasing the last entry of every field is the problem of the measure with itself.
-
-    iterations: Sinkhorn iterations that were needed from the carry.
-    marginal_error: L1 error of the target's marginal of the coupling; that of mu is exact.
-    converged: marginal_error is below the threshold.
-    value: OT_eps(mu, nu_k), entropy included.
-    transport_cost: <C, P>.
-    """
-
-    iterations: Int[Array, " k"]
-    marginal_error: Float[Array, " k"]
-    converged: Bool[Array, " k"]
-    value: Float[Array, " k"]
-    transport_cost: Float[Array, " k"]
 
 
 class SinkhornBarycenter(Functional):
@@ -121,16 +107,13 @@ class SinkhornBarycenter(Functional):
                 f"{jnp.shape(weights)}"
             )
         require_probabilities("the barycenter weights", weights)
-        if jnp.ndim(epsilon) or (is_known(epsilon) and not np.asarray(epsilon) > 0):
-            raise ValueError(f"epsilon must be one positive number, got {epsilon}")
+        require_positive("epsilon", epsilon)
         if not threshold > 0 or max_iterations < 1:
             raise ValueError(
                 "threshold must be positive and max_iterations at least 1, got "
                 f"{threshold} and {max_iterations}"
             )
-        size = max(measure.size for measure in measures)
-        filled = [fill(measure, size) for measure in measures]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *filled)
+        stacked = stack_measures(measures)
         self.points, self.masses = stacked.points, stacked.weights
         self.weights = jnp.asarray(weights)
         self.epsilon = jnp.asarray(epsilon)
@@ -152,13 +135,13 @@ class SinkhornBarycenter(Functional):
         self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
     ) -> Float[Array, " m"]:
         (g, p), measure = tangent
-        like = self._cast(g.dtype)
+        like = cast(self, g.dtype)
         f = jax.vmap(transform, (0, 0, 0, None))(like._costs(points), like.masses, g, like.epsilon)
         total = like.weights @ f
         if p is None:
             return total
         cost = pairwise(like.cost, points, measure.points)
-        return total - transform(cost, _masses(measure), p, like.epsilon)
+        return total - transform(cost, masses(measure), p, like.epsilon)
 
     def init_carry(self, measure: Measure) -> Potentials:
         dtype = measure.weights.dtype
@@ -166,27 +149,24 @@ class SinkhornBarycenter(Functional):
         return Potentials(jnp.zeros(self.masses.shape, dtype), itself)
 
     def report(self, measure: Measure, carry: Potentials | None = None) -> SinkhornReport:
-        """How the solves at `measure` go, started from `carry` (default: cold)."""
+        """How the solves at `measure` go, started from `carry` (default: cold). With debiasing the
+        last entry of every field is the problem of the measure with itself."""
         (g, p), iterations = self._solve(measure, carry)
-        like, a = self._cast(g.dtype), _masses(measure)
+        like, a = cast(self, g.dtype), masses(measure)
 
-        def one(cost: Array, b: Array, g: Array) -> tuple[Array, Array, Array]:
-            plan = coupling(cost, b, a, g, like.epsilon)
-            value = a @ transform(cost, b, g, like.epsilon) + b @ g
-            return jnp.sum(jnp.abs(plan.sum(1) - b)), value, jnp.sum(plan * cost)
-
-        fields = jax.vmap(one)(like._costs(measure.points), like.masses, g)
+        found = jax.vmap(assess, (0, 0, None, 0, None))(
+            like._costs(measure.points), like.masses, a, g, like.epsilon
+        )
         if p is not None:
             cost = pairwise(like.cost, measure.points, measure.points)
-            fields = jax.tree.map(jnp.append, fields, one(cost, a, p))
-        error, value, transport_cost = fields
-        return SinkhornReport(iterations, error, error < self.threshold, value, transport_cost)
+            found = jax.tree.map(jnp.append, found, assess(cost, a, a, p, like.epsilon))
+        return SinkhornReport.of(iterations, found, self.threshold)
 
     def couplings(self, measure: Measure, carry: Potentials | None = None) -> Float[Array, "k n m"]:
         """The optimal couplings of `measure` (rows) with each target (columns; those past the size
         of a smaller target are zero)."""
         (g, _), _ = self._solve(measure, carry)
-        like, a = self._cast(g.dtype), _masses(measure)
+        like, a = cast(self, g.dtype), masses(measure)
         plans = jax.vmap(coupling, (0, 0, None, 0, None))(
             like._costs(measure.points), like.masses, a, g, like.epsilon
         )
@@ -199,7 +179,7 @@ class SinkhornBarycenter(Functional):
         first = jax.tree.map(lambda leaf: leaf[0], self.points)
         require_same_events("the measure", measure.points, "the targets", first)
         g, p = self.init_carry(measure) if carry is None else carry
-        like, a = self._cast(measure.weights.dtype), _masses(measure)
+        like, a = cast(self, measure.weights.dtype), masses(measure)
         limits = like.epsilon, self.threshold, self.max_iterations
         g, iterations = jax.vmap(lambda cost, b, g: solve(cost, b, a, g, *limits))(
             like._costs(measure.points), like.masses, g
@@ -212,22 +192,3 @@ class SinkhornBarycenter(Functional):
 
     def _costs(self, points: PyTree[Float[Array, "n ..."]]) -> Float[Array, "k m n"]:
         return jax.vmap(lambda y: pairwise(self.cost, points, y))(self.points)
-
-    def _cast(self, dtype: Any) -> SinkhornBarycenter:
-        """In the precision of the measure, which that of the targets must not change."""
-        return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, self)
-
-
-def _masses(measure: Measure) -> Float[Array, " n"]:
-    return measure.weights / jnp.sum(measure.weights)
-
-
-def fill(measure: Measure, size: int) -> Measure:
-    """Copies of the first atom, without mass, up to `size`; rounding of the total taken out."""
-    extra = size - measure.size
-
-    def lengthen(leaf: Array) -> Array:
-        return jnp.concatenate([leaf, jnp.broadcast_to(leaf[:1], (extra, *leaf.shape[1:]))])
-
-    points = jax.tree.map(lengthen, measure.points)
-    return Measure(points, jnp.pad(_masses(measure), (0, extra)))

@@ -237,6 +237,11 @@ def scalar(function: Callable[..., Array], name: str) -> Callable[..., Float[Arr
     return checked
 
 
+def cast(tree: PyTree, dtype: Any) -> PyTree:
+    """Floating-point leaves in this precision: that of a measure, which data must not change."""
+    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
+
+
 def add(values: Iterable[Array]) -> Array:
     """The sum of at least one array."""
     return functools.reduce(operator.add, values)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ..measures import Measure
 
@@ -32,6 +32,13 @@ def require_finite(name: str, tree: PyTree) -> None:
                 f"{np.count_nonzero(~finite)} such entries in all: leave these rows out, or mend "
                 "them"
             )
+
+
+def require_positive(name: str, value: float | Array) -> Float[Array, ""]:
+    """The value as an array. Raises ValueError unless it is one finite number above zero."""
+    if jnp.ndim(value) or (is_known(value) and not 0 < np.asarray(value) < np.inf):
+        raise ValueError(f"{name} must be one positive number, got {value}")
+    return jnp.asarray(value, jnp.result_type(value, float))
 
 
 def require_probabilities(name: str, masses: Array) -> None:

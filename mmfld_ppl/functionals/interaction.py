@@ -10,7 +10,7 @@ import jax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
-from .base import Functional, Linearization, scalar
+from .base import Functional, Linearization, cast, scalar
 from .checks import as_probability, is_known, require_same_events
 
 #: k(x, y) of two points.
@@ -134,10 +134,7 @@ class MMD(Functional):
     def _target_like(self, measure: Measure) -> Measure:
         """In the precision of the measure, which that of the target must not change."""
         require_same_events("the measure", measure.points, "the target of MMD", self.target.points)
-        dtype = measure.weights.dtype
-        return jax.tree.map(
-            lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, self.target
-        )
+        return cast(self.target, measure.weights.dtype)
 
 
 def smooth(

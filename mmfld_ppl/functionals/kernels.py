@@ -10,10 +10,9 @@ import abc
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from .checks import is_known
+from .checks import require_positive
 from .distances import distance, squared_distance
 
 
@@ -37,7 +36,7 @@ class Gaussian(Kernel):
     scale: Float[Array, ""] | float
 
     def __check_init__(self):
-        _require_positive("the scale of a Gaussian kernel", self.scale)
+        require_positive("the scale of a Gaussian kernel", self.scale)
 
     def __call__(self, x: PyTree, y: PyTree) -> Float[Array, ""]:
         return jnp.exp(-squared_distance(x, y) / (2 * self.scale**2))
@@ -51,7 +50,7 @@ class Laplace(Kernel):
     scale: Float[Array, ""] | float
 
     def __check_init__(self):
-        _require_positive("the scale of a Laplace kernel", self.scale)
+        require_positive("the scale of a Laplace kernel", self.scale)
 
     def __call__(self, x: PyTree, y: PyTree) -> Float[Array, ""]:
         return jnp.exp(-distance(x, y) / self.scale)
@@ -75,13 +74,8 @@ class InverseMultiquadric(Kernel):
     power: Float[Array, ""] | float = 0.5
 
     def __check_init__(self):
-        _require_positive("the scale of an inverse multiquadric kernel", self.scale)
-        _require_positive("the power of an inverse multiquadric kernel", self.power)
+        require_positive("the scale of an inverse multiquadric kernel", self.scale)
+        require_positive("the power of an inverse multiquadric kernel", self.power)
 
     def __call__(self, x: PyTree, y: PyTree) -> Float[Array, ""]:
         return (1 + squared_distance(x, y) / self.scale**2) ** -self.power
-
-
-def _require_positive(name: str, value: Array | float) -> None:
-    if np.shape(value) or (is_known(value) and not 0 < np.asarray(value) < np.inf):
-        raise ValueError(f"{name} must be one positive number, got {value}")

@@ -13,12 +13,11 @@ from jax.nn import logsumexp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..measures import Measure
-from .barycenter import SinkhornReport
-from .base import Functional, Linearization
-from .checks import is_known, require_probabilities, require_same_events
+from .base import Functional, Linearization, cast
+from .checks import require_positive, require_probabilities, require_same_events
 from .distances import squared_distance
 from .snapshots import Snapshot, stack_snapshots
-from .transport import coupling, pairwise, solve, transform
+from .transport import SinkhornReport, assess, coupling, pairwise, solve, transform
 
 
 class PathTangent(NamedTuple):
@@ -136,9 +135,9 @@ class PathSpace(Functional):
             )
         require_probabilities("the weights of the snapshots", shares)
         self.weights = jnp.asarray(shares)
-        self.diffusivity = _positive(diffusivity, "diffusivity")
-        self.bandwidth = _positive(bandwidth, "bandwidth")
-        self.regularization = _positive(regularization, "regularization")
+        self.diffusivity = require_positive("diffusivity", diffusivity)
+        self.bandwidth = require_positive("bandwidth", bandwidth)
+        self.regularization = require_positive("regularization", regularization)
         if growth is not None and not callable(growth):
             raise TypeError(
                 f"growth must be a function (point, time) -> rate, got {type(growth).__name__}"
@@ -173,7 +172,7 @@ class PathSpace(Functional):
         carry: Float[Array, "t-1 m"] | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Linearization:
-        like = self._cast(measure.weights.dtype)
+        like = cast(self, measure.weights.dtype)
         x, w = like._family(measure)
         a, log_growth = like._grow(x, w)
         g, _ = like._solve(*jax.lax.stop_gradient((x, w, a)), carry)
@@ -190,7 +189,7 @@ class PathSpace(Functional):
         self, tangent: PathTangent, points: PyTree[Float[Array, "m ..."]]
     ) -> Float[Array, " m"]:
         x, w, a, log_growth, g, f, evidence = tangent
-        like = self._cast(g.dtype)
+        like = cast(self, g.dtype)
         p, epsilons, gaps = like.blocks(points), like._epsilons(), like.gaps
         earlier, later = _split(p)
         before, after = _split(x)
@@ -215,13 +214,8 @@ class PathSpace(Functional):
         like, a, b, g, iterations = self._solved(measure, carry)
         x, _ = like._family(measure)
 
-        def one(cost: Array, b: Array, a: Array, g: Array, eps: Array) -> tuple:
-            plan = coupling(cost, b, a, g, eps)
-            value = a @ transform(cost, b, g, eps) + b @ g
-            return jnp.sum(jnp.abs(plan.sum(1) - b)), value, jnp.sum(plan * cost)
-
-        error, value, cost = jax.vmap(one)(like._costs(x), b, a, g, like._epsilons())
-        return SinkhornReport(iterations, error, error < self.threshold, value, cost)
+        found = jax.vmap(assess)(like._costs(x), b, a, g, like._epsilons())
+        return SinkhornReport.of(iterations, found, self.threshold)
 
     def couplings(
         self, measure: Measure, carry: Float[Array, "t-1 m"] | None = None
@@ -235,7 +229,7 @@ class PathSpace(Functional):
     def _solved(
         self, measure: Measure, carry: Float[Array, "t-1 m"] | None
     ) -> tuple[PathSpace, Array, Array, Array, Array]:
-        like = self._cast(measure.weights.dtype)
+        like = cast(self, measure.weights.dtype)
         x, w = like._family(measure)
         a, _ = like._grow(x, w)
         return like, a, w[1:], *like._solve(x, w, a, carry)
@@ -280,10 +274,6 @@ class PathSpace(Functional):
     def _epsilons(self) -> Float[Array, " t-1"]:
         return self.diffusivity * self.gaps
 
-    def _cast(self, dtype: Any) -> PathSpace:
-        """In the precision of the measure, which that of the data must not change."""
-        return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, self)
-
 
 def _split(x: PyTree[Float[Array, "t ..."]]) -> tuple[PyTree, PyTree]:
     """All blocks but the last, all but the first."""
@@ -293,9 +283,3 @@ def _split(x: PyTree[Float[Array, "t ..."]]) -> tuple[PyTree, PyTree]:
 def _costs(x: PyTree[Float[Array, "t m ..."]], y: PyTree) -> Float[Array, "t n m"]:
     """|x - y|^2 / 2 within each block, the y along the rows."""
     return jax.vmap(lambda x, y: pairwise(squared_distance, x, y))(x, y) / 2
-
-
-def _positive(value: float | Array, name: str) -> Float[Array, ""]:
-    if jnp.ndim(value) or (is_known(value) and not 0 < np.asarray(value) < np.inf):
-        raise ValueError(f"{name} must be one positive number, got {value}")
-    return jnp.asarray(value, jnp.result_type(value, float))

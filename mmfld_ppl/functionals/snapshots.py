@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ..measures import Measure
-from .barycenter import fill
 from .checks import is_known, require_finite, require_probabilities, require_same_events
+from .stacking import stack_measures
 
 #: Cells with equal masses, or a measure of cells.
 Snapshot = Measure | Array | np.ndarray
@@ -37,8 +36,7 @@ def stack_snapshots(
     for measure, name in zip(measures, names, strict=True):
         require_same_events(name, measure.points, names[0], measures[0].points)
     counts = np.array([measure.size for measure in measures])
-    filled = [fill(measure, int(counts.max())) for measure in measures]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *filled), counts, at
+    return stack_measures(measures), counts, at
 
 
 def _check_times(times: Float[Array, " t"] | np.ndarray, count: int) -> None:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.nn import logsumexp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 from ott.geometry.epsilon_scheduler import Epsilon
 from ott.geometry.geometry import Geometry
 from ott.problems.linear.linear_problem import LinearProblem
@@ -65,6 +65,44 @@ def coupling(
     """P of g and its transform."""
     f = transform(cost, b, g, eps)
     return b[:, None] * a * jnp.exp((g[:, None] + f - cost) / eps)
+
+
+def assess(
+    cost: Float[Array, "m n"],
+    b: Float[Array, " m"],
+    a: Float[Array, " n"],
+    g: Float[Array, " m"],
+    eps: Float[Array, ""],
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Of g: the L1 error of the marginal on the rows, the value OT_eps, and <C, P>."""
+    plan = coupling(cost, b, a, g, eps)
+    value = a @ transform(cost, b, g, eps) + b @ g
+    return jnp.sum(jnp.abs(plan.sum(1) - b)), value, jnp.sum(plan * cost)
+
+
+class SinkhornReport(NamedTuple):
+    """How well each transport problem was solved, and what it costs.
+
+    iterations: Sinkhorn iterations that were needed from the carry.
+    marginal_error: L1 error of the target's marginal of the coupling; that of mu is exact.
+    converged: marginal_error is below the threshold.
+    value: OT_eps(mu, nu_k), entropy included.
+    transport_cost: <C, P>.
+    """
+
+    iterations: Int[Array, " k"]
+    marginal_error: Float[Array, " k"]
+    converged: Bool[Array, " k"]
+    value: Float[Array, " k"]
+    transport_cost: Float[Array, " k"]
+
+    @classmethod
+    def of(
+        cls, iterations: Int[Array, " k"], found: tuple[Array, Array, Array], threshold: float
+    ) -> SinkhornReport:
+        """From what `assess` finds of each problem."""
+        error, value, transport_cost = found
+        return cls(iterations, error, error < threshold, value, transport_cost)
 
 
 @functools.partial(jax.jit, static_argnames=("threshold", "max_iterations"))

@@ -100,12 +100,7 @@ class Geometry(NamedTuple):
 
 def supports_of(mcmc: MCMC, draw: PyTree) -> dict[str, Constraint]:
     """The supports of the sites' coordinates; of one particle, at particle sites."""
-    kernel, args, kwargs = mcmc.sampler, mcmc._args, mcmc._kwargs
-    if isinstance(kernel, LangevinKernel):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # The run has given its advice about the maps.
-            return kernel.read(args, kwargs, draw)[2]
-    return read_model(kernel.model, args, kwargs, jax.random.key(0), {}, strict=False)[2]
+    return _read(mcmc, draw)[2]
 
 
 def geometry_of(mcmc: MCMC, draw: PyTree, unadapted: bool) -> Geometry | None:
@@ -113,15 +108,11 @@ def geometry_of(mcmc: MCMC, draw: PyTree, unadapted: bool) -> Geometry | None:
 
     draw: one draw, as `get_samples` gives it. unadapted: whether the maps must be those before any
     adaptation, the same in every chain; those after it have the same slack, and are at hand."""
-    kernel, args, kwargs, state = mcmc.sampler, mcmc._args, mcmc._kwargs, mcmc.last_state
-    key = jax.random.key(0)
+    kernel, state = mcmc.sampler, mcmc.last_state
     if isinstance(kernel, LangevinKernel):
         if unadapted:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # The run has given its advice about the maps.
-                problem, maps, _ = kernel.read(args, kwargs, draw)
-            return Geometry(problem, maps)
-        problem = kernel.problem(state.layout.value, draw, args, kwargs)
+            return Geometry(*_read(mcmc, draw)[:2])
+        problem = kernel.problem(state.layout.value, draw, mcmc._args, mcmc._kwargs)
         blocks = [block.map.parts for block in state.adaptation.values()]
         if jnp.ndim(state.i):
             blocks = jax.tree.map(lambda leaf: leaf[0], blocks)
@@ -129,7 +120,20 @@ def geometry_of(mcmc: MCMC, draw: PyTree, unadapted: bool) -> Geometry | None:
     if kernel.model is None:
         return None
     try:
-        layout, maps, _ = read_model(kernel.model, args, kwargs, key, {}, strict=False)
+        return Geometry(*_read(mcmc, draw)[:2])
     except ValueError:
         return None
-    return Geometry(Problem(kernel.model, args, kwargs, layout), maps)
+
+
+def _read(mcmc: MCMC, draw: PyTree) -> tuple[Any, dict[str, MirrorMap], dict[str, Constraint]]:
+    """The problem of any kernel's model, the maps of its sites before any adaptation, and the
+    supports of their coordinates."""
+    kernel, args, kwargs = mcmc.sampler, mcmc._args, mcmc._kwargs
+    if isinstance(kernel, LangevinKernel):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # The run has given its advice about the maps.
+            return kernel.read(args, kwargs, draw)
+    layout, maps, supports = read_model(
+        kernel.model, args, kwargs, jax.random.key(0), {}, strict=False
+    )
+    return Problem(kernel.model, args, kwargs, layout), maps, supports

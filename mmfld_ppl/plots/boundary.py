@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..inference_data import dataset
-from .style import axes_or_new, colour
+from .style import axes_or_new, bare, colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +34,6 @@ def boundary_slack(idata: Any, *, site: str | None = None, ax: Axes | None = Non
         xlabel=f"distance of '{site}' from its boundary",
         ylabel="share of particles nearer",
     )
-    ax.spines[["top", "right"]].set_visible(False)
+    bare(ax)
     ax.legend(frameon=False, fontsize="small")
     return ax

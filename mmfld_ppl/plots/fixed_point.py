@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference_data import dataset
-from .style import REFERENCE, colour
+from .style import REFERENCE, bare, colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,5 +48,5 @@ def fixed_point(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
     for ax in (left, right):
         ax.set(xlabel="chain", xticks=at, xticklabels=chains)
         ax.margins(x=0.15)
-        ax.spines[["top", "right"]].set_visible(False)
+        bare(ax)
     return {"gap": left, "stein": right}

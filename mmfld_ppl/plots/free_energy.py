@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference_data import dataset
-from .style import axes_or_new, colour
+from .style import axes_or_new, chain_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-#: More chains than this have no entries in the legend.
-MOST_LABELS = 6
 
 
 def trace_free_energy(idata: Any, *, ax: Axes | None = None) -> Axes:
@@ -24,24 +21,13 @@ def trace_free_energy(idata: Any, *, ax: Axes | None = None) -> Axes:
     Raises ValueError where the run was converted without diagnostics=True."""
     found = dataset(idata, "mean_field")
     ax, energy = axes_or_new(ax), found["free_energy"]
-    few = energy.sizes["chain"] <= MOST_LABELS
-    for k, chain in enumerate(energy["chain"].values):
-        ax.plot(
-            energy["draw"],
-            energy.isel(chain=k),
-            color=colour(k),
-            lw=0.8,
-            alpha=0.85,
-            label=f"chain {chain}" if few else None,
-        )
+    chain_lines(ax, energy)
     if "optimality_gap" in found:
         bound = found["optimality_gap"] + 2 * found["optimality_gap_error"]
         mean, most = float(energy.mean()), float(bound.max())
         if np.isfinite(most) and most > 0:
             ax.axhspan(mean - most, mean, color="0.8", lw=0, zorder=0, label="range of the minimum")
     ax.set(xlabel="draw", ylabel=r"free energy $F + \tau\,$KL")
-    ax.margins(x=0.01)
-    ax.spines[["top", "right"]].set_visible(False)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small", ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
     return ax

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..inference_data import dataset
-from .style import COLOURS, REFERENCE, axes_or_new
+from .style import COLOURS, REFERENCE, axes_or_new, bare
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def density_band(idata: Any, *, ax: Axes | None = None, label: str = "mixture") 
     ax = axes_or_new(ax)
     _band(ax, points, group["density"], COLOURS[0], label)
     ax.set(xlabel="datum", ylabel="density")
-    return _bare(ax)
+    return bare(ax)
 
 
 def certificate(idata: Any, *, site: str = "theta", ax: Axes | None = None) -> Axes:
@@ -39,7 +39,7 @@ def certificate(idata: Any, *, site: str = "theta", ax: Axes | None = None) -> A
     _band(ax, points, group["gradient"], COLOURS[0], None)
     ax.axhline(0, color=REFERENCE, ls="--", lw=1.2)
     ax.set(xlabel=rf"{site}", ylabel=r"$D$")
-    return _bare(ax)
+    return bare(ax)
 
 
 def mixing_distribution(
@@ -67,7 +67,7 @@ def mixing_distribution(
     ax = axes_or_new(ax)
     _band(ax, levels, xr.DataArray(share[None], dims=(*SAMPLE, "level")), COLOURS[0], label)
     ax.set(xlabel=site, ylabel="share of the mixing measure", ylim=(0, 1.02))
-    return _bare(ax)
+    return bare(ax)
 
 
 def shrinkage(
@@ -85,7 +85,7 @@ def shrinkage(
     ends = [float(np.min(estimates)), float(np.max(estimates))]
     ax.plot(ends, ends, color=REFERENCE, ls="--", lw=1.2)
     ax.set(xlabel=f"{site} from the observation alone", ylabel=f"posterior mean of {site}")
-    return _bare(ax)
+    return bare(ax)
 
 
 def _distribution_function(
@@ -106,8 +106,3 @@ def _one_dimensional(points: xr.DataArray) -> np.ndarray:
     if points.ndim != 1:
         raise ValueError(f"the grid must have one coordinate to be drawn, got dims {points.dims}")
     return points.values
-
-
-def _bare(ax: Axes) -> Axes:
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax

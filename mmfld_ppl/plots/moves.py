@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference_data import dataset
-from .style import colour
+from .style import chain_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,12 +36,8 @@ def trace_moves(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
         fig = plt.figure(figsize=(6.0, 1.7 * len(names)), layout="constrained")
     found = dict(zip(names, np.ravel(fig.subplots(len(names), sharex=True)), strict=True))
     for name, ax in found.items():
-        values = stats[name]
-        for k in range(values.sizes["chain"]):
-            ax.plot(values["draw"], values.isel(chain=k), color=colour(k), lw=0.8, alpha=0.85)
+        chain_lines(ax, stats[name], labelled=False)
         ax.set_ylabel(LABELS[name])
-        ax.margins(x=0.01)
-        ax.spines[["top", "right"]].set_visible(False)
     if "collective_ratio" in found:
         found["collective_ratio"].axhline(1.0, color="black", ls="--", lw=1.0)
     found[names[-1]].set_xlabel("draw")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference_data import dataset
-from .style import REFERENCE, axes_or_new, colour
+from .style import REFERENCE, axes_or_new, bare, colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,5 +36,5 @@ def particle_number(idata: Any, *, ax: Axes | None = None) -> Axes:
         )
     ax.set(xlabel="1 / number of particles", ylabel="objective $F$")
     ax.margins(0.12)
-    ax.spines[["top", "right"]].set_visible(False)
+    bare(ax)
     return ax

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 #: Marks what a run is compared with.
 REFERENCE = "#D55E00"
+#: More chains than this have no entries in a legend.
+MOST_LABELS = 6
 #: Shades of measures: more ink, more mass.
 INK = "Greys"
 
@@ -33,6 +35,24 @@ def axes_or_new(ax: Axes | None) -> Axes:
     from matplotlib import pyplot as plt
 
     return plt.subplots(layout="constrained")[1]
+
+
+def bare(ax: Axes) -> Axes:
+    """Without the lines on the sides that carry no scale."""
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def chain_lines(ax: Axes, values: xr.DataArray, *, labelled: bool = True) -> None:
+    """A statistic over its draws, a line a chain; with an entry each in the legend, where they are
+    few and `labelled`."""
+    labelled &= values.sizes["chain"] <= MOST_LABELS
+    for k, chain in enumerate(values["chain"].values):
+        label = f"chain {chain}" if labelled else None
+        y = values.isel(chain=k)
+        ax.plot(values["draw"], y, color=colour(k), lw=0.8, alpha=0.85, label=label)
+    ax.margins(x=0.01)
+    bare(ax)
 
 
 def particles_of(idata: Any, site: str | None, size: int) -> xr.DataArray:

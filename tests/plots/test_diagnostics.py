@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 
 from mmfld_ppl.inference_data.groups import from_groups
 from mmfld_ppl.plots.boundary import boundary_slack
@@ -15,12 +12,6 @@ from mmfld_ppl.plots.free_energy import trace_free_energy
 from mmfld_ppl.plots.moves import trace_moves
 from mmfld_ppl.plots.particle_number import particle_number
 from tests.inference_data.test_diagnose import CHAINS, made_up
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

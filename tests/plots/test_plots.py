@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -16,12 +14,6 @@ from mmfld_ppl.plots.plane import grid_steps
 from mmfld_ppl.plots.simplex import to_plane, to_simplex
 
 CHAINS, DRAWS, ATOMS = 2, 5, 30
-
-
-@pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

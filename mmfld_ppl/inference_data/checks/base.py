@@ -58,6 +58,11 @@ class Run(NamedTuple):
         return self.mean_field[name].values if name in self.mean_field else None
 
 
+def judged(name: str, verdict: str, value: str, advice: str) -> Check:
+    """A check whose advice is given where it is needed."""
+    return Check(name, verdict, value, "" if verdict == OK else advice)
+
+
 def graded(size: float, limits: tuple[float, float]) -> str:
     """The verdict on a number: beyond the first limit a warning, beyond the second a failure."""
     # Written so that a number that is not one fails.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, listed
+from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, judged, listed
 
 #: KL(mu | mu_hat) in nats, beyond which a measure is doubtful, and wrong.
 GAP = (0.05, 0.3)
@@ -146,9 +146,7 @@ def boundary(run: Run) -> Check | None:
         "proximal Gibbs density"
     )
     verdict = graded(worst, PILE_UP)
-    if verdict == OK:
-        return Check("boundary", OK, value)
-    return Check(
+    return judged(
         "boundary",
         verdict,
         value,

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...diagnostics import run_complaints, stuck_particles
 from ..datasets import SAMPLE_DIMS
-from .base import FAIL, OK, SKIPPED, WARN, Check, Run, listed
+from .base import FAIL, OK, SKIPPED, WARN, Check, Run, judged, listed
 
 #: Acceptance that steps which were not adjusted would have had.
 WOULD_ACCEPT = (0.9, 0.6)
@@ -42,13 +42,11 @@ def unadjusted_step(run: Run) -> Check | None:
         return None
     least = float(accepted.min())
     verdict = OK if least >= WOULD_ACCEPT[0] else WARN if least >= WOULD_ACCEPT[1] else FAIL
-    return Check(
+    return judged(
         "step size",
         verdict,
         f"a Metropolis test would accept {least:.2f} of these unadjusted moves",
-        ""
-        if verdict == OK
-        else "The step is too long to be taken without adjustment: the law of the particles is "
+        "The step is too long to be taken without adjustment: the law of the particles is "
         "wider than it should be. Pass metropolize=True, or a step_size several times smaller; "
         "diagnostics.step_bias compares runs at h and h/2.",
     )

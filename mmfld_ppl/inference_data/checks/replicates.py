@@ -10,7 +10,7 @@ import xarray as xr
 
 from ..datasets import SAMPLE_DIMS
 from ..groups import replicate_statistics
-from .base import OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, gravest
+from .base import OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, gravest, judged
 
 #: Difference of F or L between halves or chains, in temperatures.
 SHIFT = (0.05, 0.5)
@@ -31,9 +31,7 @@ def stationarity(run: Run) -> Check:
     assert worst is not None
     label, size, unit, verdict = worst
     value = f"{label} moved by {size:.2g} {unit} from the first half to the second"
-    if verdict == OK:
-        return Check(name, OK, value)
-    return Check(
+    return judged(
         name,
         verdict,
         value,
@@ -76,9 +74,7 @@ def agreement(run: Run) -> Check:
         return Check(name, SKIPPED, "", "the run has no quantity to compare")
     label, size, r_hat, verdict = worst
     value = f"R-hat {r_hat:.3f} for {label}, averages of chains spread by {size}"
-    if verdict == OK:
-        return Check(name, OK, value)
-    return Check(
+    return judged(
         name,
         verdict,
         value,
