@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 import mmfld_ppl as mm
-from examples.paper_exact import simplex_mean_matching, simplex_rule
+from examples.paper.exact import simplex_mean_matching, simplex_rule
 from mmfld_ppl.functionals import OfMean
 from mmfld_ppl.inference_data import dataset, to_inference_data
 from mmfld_ppl.inference_data.chain_measure import evenly, gap

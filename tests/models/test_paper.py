@@ -9,7 +9,7 @@ import pytest
 from numpyro.infer.util import log_density
 
 import mmfld_ppl as mm
-from examples.paper_exact import simplex_mean_matching, spectraplex_matching
+from examples.paper.exact import simplex_mean_matching, spectraplex_matching
 from models import mean_matching
 from models.two_layer import activation, output, two_layer
 from tests.helpers import refused, run, z_score

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from examples.paper_exact import Solution, simplex_mean_matching
+from examples.paper.exact import Solution, simplex_mean_matching
 from mmfld_ppl import dynamics, functionals, mirrors
 
 from .helpers import Comparison, compare

@@ -11,7 +11,7 @@ import pytest
 from numpyro.infer import MCMC, NUTS
 
 import mmfld_ppl as mm
-from examples.paper_exact import (
+from examples.paper.exact import (
     disk_rule,
     finite_particle_bias,
     match_mean,

@@ -13,6 +13,7 @@ temperatures take long: they press neurons against the boundary, along which the
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -28,8 +29,8 @@ import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset
 from models.two_layer import output, two_layer
 
-from . import command
-from .tables import read_table
+from .. import command
+from ..tables import read_table
 
 
 def xor(rng: np.random.Generator, count: int, flipped: float) -> tuple[np.ndarray, np.ndarray]:
@@ -107,22 +108,22 @@ def draw(idata: Any, x: np.ndarray, z: np.ndarray, scale: float) -> Any:
     return figure
 
 
-def parse() -> argparse.Namespace:
-    parser = command.parser("two_layer_network", __doc__, "column label, and numbers")
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = command.parser("paper xor", __doc__, "column label, and numbers")
     parser.add_argument("--count", type=int, default=400, help="points of XOR to train with")
     parser.add_argument("--noise", type=float, default=0.1, help="share of their labels flipped")
     parser.add_argument("--neurons", type=int, default=512, help="particles")
     parser.add_argument("--scale", type=float, default=30.0, help="how large outputs may be")
     parser.add_argument("--temperature", type=float, default=3e-3, help="nats of the loss")
     command.add_run_options(parser, warmup=1500, samples=3000, thinning=30)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.neurons, arguments.warmup, arguments.samples = 64, 100, 100
     return arguments
 
 
-def main() -> None:
-    arguments = parse()
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(argv)
     x, z, x_test, z_test = load(arguments)
     mcmc = command.replicates(
         mm.MMFLD(two_layer),
@@ -144,8 +145,4 @@ def main() -> None:
 
     title = arguments.data.stem if arguments.data else "xor"
     figure = draw(idata, x, z, arguments.scale)
-    command.save(idata, figure, arguments.out / f"two_layer_network_{title}", dpi=120)
-
-
-if __name__ == "__main__":
-    main()
+    command.save(idata, figure, arguments.out / f"paper_network_{title}", dpi=120)

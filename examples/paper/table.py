@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -21,10 +21,11 @@ import numpyro.distributions as dist
 from numpyro.diagnostics import effective_sample_size
 
 import mmfld_ppl as mm
-from examples.paper_exact import Solution, simplex_mean_matching, spectraplex_matching
 from mmfld_ppl import distributions as convex
 from mmfld_ppl import dynamics, mirrors
 from mmfld_ppl.projections import projection
+
+from .exact import Solution, simplex_mean_matching, spectraplex_matching
 
 TARGET = np.array([0.7, 0.2, 0.1])
 DENSITY_MATRIX = np.array([[0.8, 0.2], [0.2, 0.2]])
@@ -223,9 +224,9 @@ def save(path: pathlib.Path, rows: list[Row]) -> None:
     print(f"\nsaved {path}")
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m examples.paper_table",
+        prog="python -m examples.paper table",
         description=(__doc__ or "").splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -238,14 +239,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the random keys")
     parser.add_argument("--out", type=pathlib.Path, default=None, help="a CSV file for the rows")
     parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.particles, arguments.time, arguments.least_steps = 100, 1.0, 200
     return arguments
 
 
-def main() -> None:
-    arguments = parse()
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse(argv)
     n = arguments.particles
     mild, strong = simplex_problem(0.05, 0.0), simplex_problem(0.1, 0.1)
     matrices = spectraplex_problem(0.1)
@@ -262,7 +263,3 @@ def main() -> None:
         everything += rows
     if arguments.out is not None:
         save(arguments.out, everything)
-
-
-if __name__ == "__main__":
-    main()
