@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
 from .dynamics import (
     Adaptation,
+    Culprit,
     Langevin,
     LangevinState,
     MeanFieldLangevin,
@@ -19,9 +20,10 @@ from .dynamics import (
     Transition,
     all_finite,
 )
+from .dynamics.transition import select
 from .latent import ModelField, product_of
 from .mirrors import MirrorMap
-from .state import KernelState, Static
+from .state import KernelState, Refusals, Static
 
 Schedule = Callable[[Array], Array]
 #: Of one unit, by the name of its site.
@@ -35,7 +37,7 @@ class Settings:
     step_size: a number or a schedule of the step's index. temperature: a schedule that multiplies
     the objective's temperature (that of the whole law in an ordinary model), or None.
     transition: (map, supports, shapes of one unit) -> how a unit moves. keep_supports: whether the
-    transition needs the supports."""
+    transition needs the supports. path_length: see `Langevin`."""
 
     step_size: float | Schedule
     temperature: Schedule | None
@@ -44,6 +46,7 @@ class Settings:
     init_strategy: Callable
     transition: Callable[[MirrorMap, PyTree, Shapes], Transition]
     keep_supports: bool = False
+    path_length: float | None = None
 
     @property
     def adapts(self) -> bool:
@@ -99,6 +102,7 @@ class Chain:
             objective=(),
             collective_ratio=jnp.zeros((), dtype) if particles else (),
             num_refused=jnp.zeros((), jnp.int32),
+            refusals=Refusals.none(),
             layout=Static(problem.layout),
             rng_key=key_run,
         )
@@ -139,7 +143,7 @@ class Chain:
         """Each block in turn."""
         rng_key, key_globals, key_particles = jax.random.split(state.rng_key, 3)
         both = bool(state.globals_) and bool(state.particles)
-        before, accepted, refused = state, {}, []
+        before, accepted, refused, culprits = state, {}, [], {}
         if state.globals_:
             block, particles = state.globals_, _positions(state.particles)
             dynamics = self._langevin(state, particles)
@@ -149,6 +153,7 @@ class Chain:
             state = state._replace(globals_=block)
             accepted["globals"] = info.accept_prob
             refused.append(info.nonfinite.astype(jnp.int32))
+            culprits["globals"] = info.culprit
         if state.particles:
             block = state.particles
             temperature = block.frozen.aux.temperature
@@ -159,6 +164,7 @@ class Chain:
             state = state._replace(particles=block, collective_ratio=info.collective_ratio)
             accepted["particles"] = info.accept_prob
             refused.append(info.nonfinite)
+            culprits["particles"] = info.culprit
         state = state._replace(
             i=state.i + 1,
             rng_key=rng_key,
@@ -167,8 +173,23 @@ class Chain:
             step_size=self._step_size(before, "particles" if state.particles else "globals"),
             diverging=sum(refused) > 0,
             num_refused=sum(refused),
+            refusals=self._refusals(before, refused, culprits),
         )
         return jax.tree.map(_like, self._report(state), before)
+
+    def _refusals(
+        self, state: KernelState, refused: list[Array], culprits: dict[str, Culprit]
+    ) -> Refusals:
+        refusals, sites = state.refusals, self.problem.layout.sites
+        for count, (block, culprit) in zip(refused, culprits.items(), strict=True):
+            # The leaves of a block are in the order of its sites' names.
+            of_block = self.problem.layout.block(particles=block == "particles")
+            names = sorted(site.name for site in of_block)
+            where = [i for name in names for i, site in enumerate(sites) if site.name == name]
+            site = jnp.array([*where, -1], jnp.int32)[culprit.leaf]
+            particle = culprit.unit if block == "particles" else jnp.full_like(culprit.unit, -1)
+            refusals = select(count > 0, refusals.at(state.i + 1, site, particle), refusals)
+        return refusals
 
     def adapt(self, state: KernelState) -> KernelState:
         """One update of every block's step size and metric, for the warm-up."""
@@ -206,6 +227,9 @@ class Chain:
             self._step_size(state, "globals"),
             1.0 if particles else scale,
             metropolize=self.settings.metropolize,
+            # Beside particles each step costs a functional of all of them, and one step of each
+            # block in turn is the better use of it.
+            path_length=None if particles else self.settings.path_length,
         )
 
     def _mean_field(

@@ -15,8 +15,9 @@ from numpyro.distributions import constraints as nc
 from numpyro.distributions.util import validate_sample
 from scipy.special import multigammaln
 
-from .constraints import ball, box, polytope, spectraplex
+from .constraints import ball, box, hermitian_spectraplex, polytope, spectraplex
 from .constraints.basic import as_float
+from .constraints.hermitian import to_real
 from .constraints.polytopes import matvec
 
 Shape = tuple[int, ...]
@@ -133,6 +134,52 @@ class UniformSpectraplex(dist.Distribution):
         off_diagonal = a**2 / (total * (total + 1) * (n + 1))
         variance = jnp.where(jnp.eye(n, dtype=bool), diagonal, off_diagonal)
         return jnp.broadcast_to(variance, self.batch_shape + self.event_shape)
+
+
+class UniformHermitianSpectraplex(dist.Distribution):
+    """The uniform (Hilbert-Schmidt) law on complex density matrices: n x n, Hermitian, positive
+    definite, of trace 1, held as M = Re X + Im X (see `constraints.hermitian`).
+
+    The density is (n^2 - 1)! / (pi^(n(n-1)/2) prod_{k=1}^{n} (k-1)!) with respect to Lebesgue
+    measure on the real and imaginary parts of the lower triangle without the last diagonal entry
+    (Zyczkowski and Sommers 2003). A draw is W / tr W with W = G G^H and G an n x n matrix of
+    independent complex Gaussians. For n = 2 it is the uniform law on the Bloch ball.
+
+    Args:
+        n: size of the matrices, at least 2.
+
+    Raises:
+        ValueError: n is not an integer of at least 2."""
+
+    support = hermitian_spectraplex
+    pytree_aux_fields = ()
+
+    def __init__(self, n: int, *, validate_args: bool | None = None) -> None:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 2:
+            raise ValueError(
+                f"UniformHermitianSpectraplex needs an integer n of at least 2, got {n!r}"
+            )
+        super().__init__((), (n, n), validate_args=validate_args)
+
+    def sample(self, key: Array, sample_shape: Shape = ()) -> Array:
+        n = self.event_shape[0]
+        parts = random.normal(key, (2, *sample_shape, *self.batch_shape, n, n))
+        G = parts[0] + 1j * parts[1]
+        W = jnp.matmul(G, jnp.conj(jnp.swapaxes(G, -1, -2)), precision="highest")
+        return to_real(W) / jnp.sum(jnp.square(parts), axis=(0, -2, -1))[..., None, None]
+
+    @validate_sample
+    def log_prob(self, value: Float[Array, "*batch n n"]) -> Float[Array, "*batch"]:
+        n = self.event_shape[0]
+        log_volume = n * (n - 1) / 2 * math.log(math.pi) - math.lgamma(n * n)
+        log_volume += sum(math.lgamma(k) for k in range(1, n + 1))
+        shape = jnp.broadcast_shapes(jnp.shape(value)[:-2], self.batch_shape)
+        return jnp.full(shape, -log_volume, jnp.result_type(value))
+
+    @property
+    def mean(self) -> Array:
+        n = self.event_shape[0]
+        return jnp.broadcast_to(jnp.eye(n) / n, self.batch_shape + self.event_shape)
 
 
 class UniformPolytope(dist.Distribution):

@@ -58,7 +58,7 @@ def projection(constraint: nc.Constraint, shape: Shape = ()) -> Projection:
             if len(shape) < constraint.event_dim:
                 raise ValueError(
                     f"{constraint} has events of {constraint.event_dim} axes, "
-                    f"got a value of shape {shape}"
+                    f"got a value of shape {shape}; pass the shape of a whole value"
                 )
             return _factories[ancestor](constraint, shape)
     supported = ", ".join(sorted(_name(x) for x in _factories))
@@ -136,7 +136,10 @@ def _interval(constraint, shape):
 
 @register_projection(type(nc.circular))
 def _circular(constraint, shape):
-    raise ValueError("a circle is not a convex set: circular has no Euclidean projection")
+    raise ValueError(
+        "a circle is not a convex set: circular has no Euclidean projection; MMFLD runs it in an "
+        "unconstrained chart"
+    )
 
 
 @register_projection(type(nc.simplex))

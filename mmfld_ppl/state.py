@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from .dynamics import AdaptationState
@@ -14,6 +15,30 @@ class Static(eqx.Module):
     """Something that is not an array, in a state."""
 
     value: Any = eqx.field(static=True)
+
+
+class Refusals(NamedTuple):
+    """Moves refused so far, in the warm-up too, because something was not finite.
+
+    steps: number of steps with such moves. step: the last of them, counted from 1; 0 before there
+    is one. site: index in the layout of the site that was not finite there, in value or slope; -1
+    where the density, the objective or the support is the reason. particle: index of the first
+    such particle, -1 at a global site and where the objective alone was not finite."""
+
+    steps: Int[Array, ""]
+    step: Int[Array, ""]
+    site: Int[Array, ""]
+    particle: Int[Array, ""]
+
+    @classmethod
+    def none(cls) -> Refusals:
+        """Before the first step."""
+        zero = jnp.zeros((), jnp.int32)
+        return cls(zero, zero, zero - 1, zero - 1)
+
+    def at(self, step: Array, site: Array, particle: Array) -> Refusals:
+        """With one more, at this step."""
+        return Refusals(self.steps + (step > self.step), step, site, particle)
 
 
 class KernelState(NamedTuple):
@@ -27,7 +52,8 @@ class KernelState(NamedTuple):
     or of an ordinary model.
     diverging: whether a move was refused because something in it is not finite. objective: F(mu).
     collective_ratio: r, see `dynamics.collective_ratio`. objective and collective_ratio are () in
-    an ordinary model. num_refused: moves refused for the reason above. layout: the sites."""
+    an ordinary model. num_refused: moves refused for the reason above. refusals: of all steps so
+    far. layout: the sites."""
 
     i: Int[Array, ""]
     z: PyTree
@@ -43,5 +69,6 @@ class KernelState(NamedTuple):
     objective: Any
     collective_ratio: Any
     num_refused: Int[Array, ""]
+    refusals: Refusals
     layout: Static
     rng_key: PRNGKeyArray

@@ -18,9 +18,13 @@ from tests.helpers import KEY, run, same, start
 LEGACY_KEY = jax.random.PRNGKey(3)
 
 
+# One step a move (path_length=None) where runs that were compiled differently are compared:
+# rounding is then amplified less.
 @pytest.fixture(scope="module")
 def coin_run():
-    return run(mm.MMFLD(models.coin), key=LEGACY_KEY, fields=("rng_key", "i", "z.p"))
+    return run(
+        mm.MMFLD(models.coin, path_length=None), key=LEGACY_KEY, fields=("rng_key", "i", "z.p")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def test_chain_methods_agree_on_particles(cloud_run):
 
 @pytest.mark.parametrize("method", ["sequential", "vectorized", "parallel"])
 def test_typed_keys_and_a_progress_bar_change_nothing(method, coin_run, progress_bar_allowed):
-    other = run(mm.MMFLD(models.coin), method=method, bar=True)
+    other = run(mm.MMFLD(models.coin, path_length=None), method=method, bar=True)
     assert other.progress_bar
     same(other.get_samples(True), coin_run.get_samples(True))
 
@@ -73,7 +77,7 @@ def test_fields(coin_run, cloud_run):
 
 
 def test_a_site_is_left_out_and_draws_are_thinned(coin_run):
-    thinned = run(mm.MMFLD(models.coin), fields=("~z.p",), thinning=2)
+    thinned = run(mm.MMFLD(models.coin, path_length=None), fields=("~z.p",), thinning=2)
     assert set(thinned.get_samples()) == {"odds"}
     same(thinned.get_samples(True)["odds"], coin_run.get_samples(True)["odds"][:, 1::2])
 
@@ -87,7 +91,7 @@ def test_summary(coin_run, capsys):
 
 
 def test_stopping_and_resuming_is_running_on(coin_run):
-    mcmc = run(mm.MMFLD(models.coin), draws=3)
+    mcmc = run(mm.MMFLD(models.coin, path_length=None), draws=3)
     first = mcmc.get_samples(True)["p"]
     mcmc.num_samples = 5
     mcmc.post_warmup_state = mcmc.last_state
@@ -97,7 +101,7 @@ def test_stopping_and_resuming_is_running_on(coin_run):
 
 def test_warmup_alone(coin_run):
     mcmc = MCMC(
-        mm.MMFLD(models.coin),
+        mm.MMFLD(models.coin, path_length=None),
         num_warmup=12,
         num_samples=8,
         num_chains=2,
@@ -146,7 +150,7 @@ def test_one_kernel_serves_other_shapes_and_methods():
 
 
 def test_jitted_model_arguments_are_not_stale():
-    kernel = mm.MMFLD(models.coin)
+    kernel = mm.MMFLD(models.coin, path_length=None)
     jitted = run(kernel, 1, chains=1, jit_model_args=True)
     jitted.run(KEY, 9)
     same(jitted.get_samples(), run(kernel, 9, chains=1).get_samples())
@@ -194,7 +198,7 @@ def test_types_are_a_fixed_point_of_the_step(model, bits):
 
 
 def test_init_inside_of_a_trace():
-    kernel = mm.MMFLD(models.coin)
+    kernel = mm.MMFLD(models.coin, path_length=None)
     state = jax.jit(lambda key, heads: start(kernel, heads, key=key))(KEY, 7)
     same(state.z, start(kernel, 7).z)
 

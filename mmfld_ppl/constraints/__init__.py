@@ -7,17 +7,20 @@ for every draw."""
 
 from .basic import ball, box, halfspace, spectraplex
 from .bijections import BallTransform, HalfspaceTransform, PolytopeTransform
+from .hermitian import HermitianSpectraplexTransform, hermitian_spectraplex
 from .matrix_bijection import SpectraplexTransform
 from .polytopes import polytope
 
 __all__ = [
     "BallTransform",
     "HalfspaceTransform",
+    "HermitianSpectraplexTransform",
     "PolytopeTransform",
     "SpectraplexTransform",
     "ball",
     "box",
     "halfspace",
+    "hermitian_spectraplex",
     "polytope",
     "spectraplex",
 ]

@@ -77,7 +77,10 @@ def _interior(packed: tuple[tuple[bytes, tuple[int, ...]], ...], eps: float) -> 
     direction = _recession(B)
     if direction is not None:
         with np.printoptions(precision=3, suppress=True, threshold=10):
-            raise ValueError(f"polytope is unbounded in direction {N @ direction}")
+            raise ValueError(
+                f"polytope is unbounded in direction {N @ direction}: add an inequality that ends "
+                "it there, however far out"
+            )
 
     z = _analytic_center(B, s / unit, z)
     R = np.linalg.qr(B / (s / unit - B @ z)[:, None], mode="r")

@@ -161,7 +161,9 @@ def _interiors(exact: tuple[np.ndarray, ...], eps: float) -> geometry.Interior:
             raise ValueError(f"at batch index {index}: {error}") from error
     dimensions = {x.basis.shape[1] for x in found}
     if len(dimensions) > 1:
-        raise ValueError(f"polytopes of one batch differ in dimension: {sorted(dimensions)}")
+        raise ValueError(
+            f"polytopes of one batch differ in dimension: {sorted(dimensions)}; make a site of each"
+        )
     stacked = (np.stack(arrays) for arrays in zip(*found, strict=True))
     return geometry.Interior(*(x.reshape(batch + x.shape[1:]) for x in stacked))
 

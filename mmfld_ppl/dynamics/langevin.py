@@ -10,7 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from .transition import Transition, all_finite, select, standard_normal
+from .culprit import Culprit, locate
+from .transition import Move, Transition, all_finite, select, standard_normal
+
+#: Leapfrog steps in one move, at most.
+MAX_LEAPS = 32
 
 
 class LangevinState(NamedTuple):
@@ -25,10 +29,12 @@ class LangevinState(NamedTuple):
 
 class LangevinInfo(NamedTuple):
     """accept_prob: probability of accepting the move; 1 when unadjusted. nonfinite: whether the
-    move ended where the potential, its slope or the point itself is not finite: it was refused."""
+    move ended where the potential, its slope or the point itself is not finite: it was refused.
+    culprit: where that was."""
 
     accept_prob: Float[Array, ""]
     nonfinite: Bool[Array, ""]
+    culprit: Culprit
 
 
 class Langevin(eqx.Module):
@@ -44,13 +50,17 @@ class Langevin(eqx.Module):
     anything is not finite is refused in either case, and reported.
 
     potential: (x, key) -> (V(x), aux); the key is for potentials that draw minibatches.
-    Cost: one value and gradient of V a step."""
+    A `Symmetric` transition makes this Riemannian Hamiltonian Monte Carlo where it is given a
+    path_length T: a move is then as many leapfrog steps as go into a length drawn uniformly from
+    (0, T), in the units of the metric, and at most MAX_LEAPS.
+    Cost: one value and gradient of V a leapfrog step."""
 
     potential: Callable[[PyTree, PRNGKeyArray], tuple[Float[Array, ""], Any]]
     transition: Transition
     step_size: Float[Array, ""] | float
     temperature: Float[Array, ""] | float = 1.0
     metropolize: bool = eqx.field(default=True, static=True)
+    path_length: float | None = eqx.field(default=None, static=True)
 
     def __check_init__(self):
         require_density(self.metropolize, self.transition)
@@ -63,11 +73,20 @@ class Langevin(eqx.Module):
 
     def step(self, key: PRNGKeyArray, state: LangevinState) -> tuple[LangevinState, LangevinInfo]:
         """One move."""
-        key_noise, key_accept, key_potential = jax.random.split(key, 3)
+        key_noise, key_accept, key_potential, key_length = jax.random.split(key, 4)
         x, h = state.position, jnp.asarray(self.step_size, state.energy.dtype)
         noise = standard_normal(key_noise, jax.eval_shape(self.transition.noise_like, x))
         move = self.transition.advance(x, self._tempered(state.slope), noise, h)
         proposed = self.init(move.position, key_potential)
+        if self.path_length is not None and self.transition.can_go_on:
+            length = self.path_length * jax.random.uniform(key_length, dtype=h.dtype)
+            leaps = jnp.minimum(jnp.ceil(length / jnp.sqrt(2 * h)), MAX_LEAPS).astype(jnp.int32)
+
+            def leap(_, at: tuple[Move, LangevinState]) -> tuple[Move, LangevinState]:
+                move = self.transition.advance_again(at[0], self._tempered(at[1].slope), h)
+                return move, self.init(move.position, key_potential)
+
+            move, proposed = jax.lax.fori_loop(1, leaps, leap, (move, proposed))
         finite = all_finite((proposed.position, proposed.energy, proposed.slope)) & (
             self.transition.inside(move.position) > 0
         )
@@ -79,7 +98,9 @@ class Langevin(eqx.Module):
             )
             accept_prob = acceptance(log_ratio, finite)
         accept = jax.random.uniform(key_accept, dtype=accept_prob.dtype) < accept_prob
-        return select(accept, proposed, state), LangevinInfo(accept_prob, ~finite)
+        ends = jax.tree.map(lambda leaf: leaf[None], (proposed.position, proposed.slope))
+        info = LangevinInfo(accept_prob, ~finite, locate(~finite[None], *ends))
+        return select(accept, proposed, state), info
 
     def _tempered(self, slope: PyTree) -> PyTree:
         return jax.tree.map(lambda g: g / jnp.asarray(self.temperature, g.dtype), slope)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
+from .culprit import Culprit, locate
 from .field import Felt, Field, Frozen
 from .langevin import acceptance, require_density
 from .transition import Transition, all_finite, select, standard_normal
@@ -27,11 +28,12 @@ class MeanFieldInfo(NamedTuple):
     """accept_prob: mean over the particles of the acceptance probability; 1 when unadjusted.
     collective_ratio: the ratio r of `collective_ratio`; below 1 when the step is stable.
     nonfinite: number of particles whose move was refused since it ended where something is not
-    finite."""
+    finite. culprit: where that was; of no unit where F alone was not finite."""
 
     accept_prob: Float[Array, ""]
     collective_ratio: Float[Array, ""]
     nonfinite: Int[Array, ""]
+    culprit: Culprit
 
 
 class MeanFieldLangevin(eqx.Module):
@@ -98,6 +100,11 @@ class MeanFieldLangevin(eqx.Module):
             jnp.mean(accept_prob),
             jnp.where(usable & ~jnp.isnan(ratio), ratio, jnp.inf),
             jnp.where(usable, jnp.sum(~finite), n),
+            locate(
+                jnp.where(usable, ~finite, ~jax.vmap(all_finite)(new.felt)),
+                move.position,
+                select(usable, proposed.slope, new.felt.slope),
+            ),
         )
         return select(usable, new, state), info
 

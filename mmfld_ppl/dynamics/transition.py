@@ -22,12 +22,14 @@ class Move(NamedTuple):
 
     position: the proposed point x'. log_forward: log density of having proposed it, in dual
     coordinates and relative to the volume there, up to a constant. dual, dual_position: the dual
-    points y and y' of both ends. The last three are empty for a transition without a density."""
+    points y and y' of both ends. momentum: at the far end of a symmetric step. All but the
+    position are empty where a transition has no use for them."""
 
     position: PyTree
     log_forward: Any = None
     dual: PyTree = None
     dual_position: PyTree = None
+    momentum: PyTree = None
 
 
 class Transition(eqx.Module):
@@ -36,6 +38,11 @@ class Transition(eqx.Module):
     @property
     def has_density(self) -> bool:
         """Whether `log_backward` is available, and with it a Metropolis ratio."""
+        return False
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether `advance_again` is available."""
         return False
 
     @abc.abstractmethod
@@ -54,6 +61,11 @@ class Transition(eqx.Module):
         """Log density of proposing the old point from `move.position`, whose slope is given, in
         the same units as `log_forward`."""
         raise NotImplementedError(f"{type(self).__name__} has no transition density")
+
+    def advance_again(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Move:
+        """The move with another step at its end, where the slope of V is given. `log_backward` of
+        the whole is as of one step."""
+        raise NotImplementedError(f"{type(self).__name__} makes moves of one step")
 
 
 class Mirror(Transition):

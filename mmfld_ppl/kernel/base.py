@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 from numpyro.distributions.constraints import Constraint
 from numpyro.infer.mcmc import MCMCKernel
@@ -19,6 +20,7 @@ from ..latent import Layout, Problem, Sites, read_model
 from ..latent.potential import PotentialProblem, flatten_named, read_potential
 from ..mirrors import MirrorMap
 from ..state import KernelState
+from .sharding import checked_mesh, place
 
 
 class LangevinKernel(MCMCKernel):
@@ -47,6 +49,7 @@ class LangevinKernel(MCMCKernel):
         mirror_maps: Mapping[str, MirrorMap] | None,
         strict: bool,
         settings: Settings,
+        mesh: Mesh | None = None,
     ) -> None:
         if (model is None) == (potential_fn is None):
             raise ValueError("pass exactly one of a model and potential_fn=")
@@ -67,7 +70,7 @@ class LangevinKernel(MCMCKernel):
         self._potential_fn: Any = potential_fn
         self._support = support
         self._mirror_maps, self._strict = dict(mirror_maps or {}), strict
-        self.settings = settings
+        self.settings, self.mesh = settings, checked_mesh(mesh)
 
     @property
     def model(self) -> Callable | None:
@@ -100,7 +103,7 @@ class LangevinKernel(MCMCKernel):
         complete = len(given) == len(problem.layout.sites)
         state, valid = first_valid(attempt, rng_key, given, single, retry=not complete)
         require_valid(chain, maps, state, valid, given)
-        return state
+        return state if self.mesh is None else place(state, self.mesh)
 
     def sample(self, state: KernelState, model_args, model_kwargs) -> KernelState:
         """One step, and in the warm-up one update of the adaptation."""
@@ -109,11 +112,11 @@ class LangevinKernel(MCMCKernel):
         if not is_prng_key(state.rng_key):
             move, adapt = jax.vmap(move), jax.vmap(adapt)
         state = move(state)
-        if not self.settings.adapts:
-            return state
-        # One decision for all chains, so that `cond` stays a branch and is not a `select`.
-        warming = jnp.any(next(iter(state.adaptation.values())).warming())
-        return jax.lax.cond(warming, adapt, lambda s: s, state)
+        if self.settings.adapts:
+            # One decision for all chains, so that `cond` stays a branch and is not a `select`.
+            warming = jnp.any(next(iter(state.adaptation.values())).warming())
+            state = jax.lax.cond(warming, adapt, lambda s: s, state)
+        return state if self.mesh is None else place(state, self.mesh)
 
     def refresh(self, state: KernelState, model_args, model_kwargs) -> KernelState:
         """The state at the same point under other model arguments, for `numpyro.infer.Gibbs`."""

@@ -8,24 +8,28 @@ import warnings
 from collections.abc import Callable, Mapping
 
 from jax.core import Tracer
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 from numpyro.distributions.constraints import Constraint
 from numpyro.infer.initialization import init_to_uniform
 
 from ..chain import Schedule, Settings, Shapes
-from ..dynamics import Adaptation, Mirror, check_diffusion
+from ..dynamics import Adaptation, Mirror, Symmetric, Transition, check_diffusion
 from ..latent import Layout
 from ..mirrors import MirrorMap
-from .base import LangevinKernel
+from .base import LangevinKernel, require_positive
+
+#: The default of adjusted dynamics.
+SYMMETRIC = "symmetric"
 
 
 class MMFLD(LangevinKernel):
     r"""Mirror mean-field Langevin dynamics, and mirror Langevin dynamics of ordinary models.
 
-    An ordinary model: the Metropolis-adjusted mirror Langevin algorithm on the joint density of
-    its latent sites; the posterior is the exact stationary law (Srinivasan, Wibisono and Wilson
-    2024). A model with `mm.particles` and `mm.objective`: dynamics whose stationary measure obeys
-    mu = mu_hat(mu) proportional to base * exp(-(1/tau) dF/dmu(mu)), up to O(1/N), the minimiser of
+    An ordinary model: adjusted mirror Langevin dynamics on the joint density of its latent sites,
+    several leapfrog steps a move; the posterior is the exact stationary law. A model with
+    `mm.particles` and `mm.objective`: dynamics whose stationary measure obeys mu = mu_hat(mu)
+    proportional to base * exp(-(1/tau) dF/dmu(mu)), up to O(1/N), the minimiser of
     F + tau KL(mu | base); each particle is accepted or refused on its own. A model with particles
     and other latent sites moves the two blocks in turn. `metropolize=False` is algorithm 1 of Gu
     and Kim 2025, with a bias of first order in the step.
@@ -38,13 +42,20 @@ class MMFLD(LangevinKernel):
     adapt_metric: whether the warm-up adapts a weight for each site, coordinate by coordinate
       where its map is separable. Default: when adjusted.
     metropolize: adjusted or not. Minibatches (subsampled plates) need False.
-    diffusion: "one-step", a number of sub-steps, or "exact" where the maps have a closed form;
-      adjusted dynamics take "one-step" only.
+    diffusion: how the noise is discretised. Default: when adjusted the symmetric step of
+      `dynamics.Symmetric`, under maps that have it; else "one-step". By name: "one-step" (adjusted,
+      the algorithm of Srinivasan, Wibisono and Wilson 2024), or for unadjusted dynamics a number of
+      sub-steps, or "exact" where the maps have a closed form.
+    path_length: how far a move of an ordinary model goes at the most, in the units of the metric:
+      about standard deviations, once adapted. None is one step a move, and so is every move of a
+      model with particles.
     mirror_maps: {site: map of one event}, in place of the default of its support.
     init_strategy: as in NumPyro's kernels. `init_params` are constrained values by site name.
     temperature: a schedule of the step's index that multiplies the objective's temperature, or
       tempers the whole law of an ordinary model.
     strict: raise where a support has no mirror map, instead of using an unconstrained chart.
+    mesh: devices to spread over, by axes named "particles" and "chains"; chains are then
+      vectorised.
     """
 
     def __init__(
@@ -58,14 +69,21 @@ class MMFLD(LangevinKernel):
         target_accept_prob: float = 0.6,
         adapt_metric: bool | None = None,
         metropolize: bool = True,
-        diffusion: str | int = "one-step",
+        diffusion: str | int | None = None,
+        path_length: float | None = 4.0,
         mirror_maps: Mapping[str, MirrorMap] | None = None,
         init_strategy: Callable = init_to_uniform,
         temperature: Schedule | None = None,
         strict: bool = False,
+        mesh: Mesh | None = None,
     ) -> None:
-        check_diffusion(diffusion)
-        if metropolize and diffusion != "one-step":
+        if diffusion is None:
+            diffusion = SYMMETRIC if metropolize else "one-step"
+        else:
+            check_diffusion(diffusion)
+        if path_length is not None:
+            require_positive("path_length", path_length)
+        if metropolize and diffusion not in (SYMMETRIC, "one-step"):
             raise ValueError(
                 f"metropolize=True takes diffusion='one-step', whose transition density is known, "
                 f"got {diffusion!r}; pass metropolize=False to use it"
@@ -90,9 +108,10 @@ class MMFLD(LangevinKernel):
             metropolize=metropolize,
             adaptation=Adaptation(target_accept_prob, adapt_step_size, adapt_metric),
             init_strategy=init_strategy,
-            transition=functools.partial(_mirror, diffusion),
+            transition=functools.partial(_transition, diffusion),
+            path_length=path_length,
         )
-        super().__init__(model, potential_fn, support, mirror_maps, strict, settings)
+        super().__init__(model, potential_fn, support, mirror_maps, strict, settings, mesh)
 
     def _check_geometry(
         self,
@@ -123,5 +142,9 @@ def _self_concordant(map: MirrorMap) -> bool:
     return isinstance(constant, Tracer) or math.isfinite(constant)
 
 
-def _mirror(diffusion: str | int, map: MirrorMap, supports: PyTree, shapes: Shapes) -> Mirror:
-    return Mirror(map, diffusion)
+def _transition(
+    diffusion: str | int, map: MirrorMap, supports: PyTree, shapes: Shapes
+) -> Transition:
+    if diffusion != SYMMETRIC:
+        return Mirror(map, diffusion)
+    return Symmetric(map) if map.has_symmetric_step else Mirror(map)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 from numpyro.distributions.constraints import Constraint
 from numpyro.infer.initialization import init_to_uniform
@@ -28,7 +29,8 @@ class ProjectedMFLD(LangevinKernel):
     infinite on the boundary itself; phi is the default mirror map of each site. Takes the same
     models as `MMFLD`, on the supports of `mmfld_ppl.projections`.
 
-    step_size: h, or a schedule of the step's index; there is no acceptance to adapt it to."""
+    step_size: h, or a schedule of the step's index; there is no acceptance to adapt it to. mesh: as
+    in `MMFLD`."""
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class ProjectedMFLD(LangevinKernel):
         inset: float = 1e-4,
         init_strategy: Callable = init_to_uniform,
         temperature: Schedule | None = None,
+        mesh: Mesh | None = None,
     ) -> None:
         if barrier < 0:
             raise ValueError(f"barrier must not be negative, got {barrier}")
@@ -56,7 +59,7 @@ class ProjectedMFLD(LangevinKernel):
             transition=functools.partial(_projected, barrier, inset),
             keep_supports=True,
         )
-        super().__init__(model, potential_fn, support, None, True, settings)
+        super().__init__(model, potential_fn, support, None, True, settings, mesh)
 
     def _check_geometry(
         self,

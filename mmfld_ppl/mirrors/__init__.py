@@ -7,10 +7,18 @@ The defaults are self-concordant barriers, under which a step has the same local
 
 from .ball import Ball
 from .base import MirrorMap, Moments, Observation, Weighted
+from .constants import (
+    MapConstants,
+    RelativeConstants,
+    map_constants,
+    relative_constants,
+    self_concordance_ratio,
+)
 from .correlation import CorrelationMatrix
 from .entropy import EntropyInterval, EntropyOrthant, EntropySimplex
 from .euclidean import Euclidean, ZeroSum
 from .half_line import HalfLine, LogBarrier
+from .hermitian import HermitianSpectraplex
 from .images import (
     AffineImage,
     Concatenation,
@@ -41,11 +49,13 @@ __all__ = [
     "Euclidean",
     "HalfLine",
     "HalfSpace",
+    "HermitianSpectraplex",
     "Independent",
     "Interval",
     "LinearImage",
     "LogBarrier",
     "LowerCholesky",
+    "MapConstants",
     "Metric",
     "MirrorMap",
     "Moments",
@@ -55,13 +65,17 @@ __all__ = [
     "PositiveDefinite",
     "PositiveOrderedVector",
     "Product",
+    "RelativeConstants",
     "Simplex",
     "Spectraplex",
     "VonNeumannPSD",
     "VonNeumannSpectraplex",
     "Weighted",
     "ZeroSum",
+    "map_constants",
     "mirror_map",
     "register",
     "registered",
+    "relative_constants",
+    "self_concordance_ratio",
 ]

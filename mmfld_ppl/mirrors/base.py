@@ -20,6 +20,7 @@ from jaxtyping import Array, DTypeLike, Float, PyTree
 from .linalg import inner
 from .metric import DenseMetric, Metric, ScaledMetric
 from .newton import newton_conjugate
+from .symmetric import newton_symmetric_step
 
 Event = PyTree[Float[Array, "..."]]
 Scalar = Float[Array, ""]
@@ -107,6 +108,13 @@ class MirrorMap(eqx.Module):
     #: Whether `diffuse` is available. A class with parts may make it a property.
     has_exact_diffusion: ClassVar[bool] = False
 
+    @property
+    def has_symmetric_step(self) -> bool:
+        """Whether `symmetric_step` is sure to be found: Newton's method finds it for a
+        self-concordant map."""
+        stated = self.self_concordance
+        return not isinstance(stated, float) or math.isfinite(stated)
+
     @abc.abstractmethod
     def potential(self, x: Event) -> Scalar:
         """phi(x), for x in the interior."""
@@ -146,6 +154,27 @@ class MirrorMap(eqx.Module):
     def diffusion_noise_like(self, x: Event) -> PyTree:
         """Zeros of the shape of the standard normal noise that `diffuse` takes."""
         raise NotImplementedError(f"{type(self).__name__} has no closed-form diffusion")
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        r"""The symplectic map (x, p) -> (x', p') of which half the symmetrised Bregman divergence
+        is the generating function:
+
+            S(x, x') = <grad phi(x') - grad phi(x), x' - x> / 2,   p = -dS/dx,   p' = dS/dx'.
+
+        To second order the geodesic of the metric from x with momentum p, and exactly reversible:
+        (x', -p') goes to (x, -p). x' is the minimiser of the strictly convex
+        phi(x') + |x' - x|^2_{G(x)} / 2 - <2p + grad phi(x), x'>, so that it exists and is inside
+        for any p. Default: Newton's method."""
+        return newton_symmetric_step(self, x, momentum)
+
+    def restore(self, x: Event) -> Event:
+        """The point on the affine set of the support from which rounding has moved x; x itself
+        where the support is solid. Without it the errors of many symmetric steps would add up."""
+        return x
+
+    def log_det_grad(self, x: Event) -> Event:
+        """Gradient of log det G, a dual vector."""
+        return jax.grad(lambda z: self.metric(z).log_det())(x)
 
     def observe(self, x: Event) -> Observation:
         """Coordinates and local variances for metric adaptation.
@@ -196,6 +225,10 @@ class Weighted(MirrorMap):
     def has_exact_diffusion(self) -> bool:
         return self.base.has_exact_diffusion
 
+    @property
+    def has_symmetric_step(self) -> bool:
+        return self.base.has_symmetric_step
+
     def potential(self, x: Event) -> Scalar:
         return self.weight * self.base.potential(x)
 
@@ -220,6 +253,14 @@ class Weighted(MirrorMap):
 
     def diffusion_noise_like(self, x: Event) -> PyTree:
         return self.base.diffusion_noise_like(x)
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        lighter = jax.tree.map(lambda p: p / self.weight, momentum)
+        position, momentum = self.base.symmetric_step(x, lighter)
+        return position, jax.tree.map(lambda p: self.weight * p, momentum)
+
+    def log_det_grad(self, x: Event) -> Event:
+        return self.base.log_det_grad(x)
 
     def observe(self, x: Event) -> Observation:
         return self.base.observe(x)

@@ -46,7 +46,7 @@ class CorrelationMetric(Metric):
     ambient: LogDetMetric
     gram: Matrix
 
-    def _shortest(self, v: Event) -> Event:
+    def shortest(self, v: Event) -> Event:
         diagonal = jnp.diagonal(self.ambient.solve(v))
         return v - jnp.diag(jsl.cho_solve((self.gram, True), diagonal))
 
@@ -54,7 +54,7 @@ class CorrelationMetric(Metric):
         return self.ambient.apply(u)
 
     def solve(self, v: Event) -> Event:
-        u = self.ambient.solve(self._shortest(v))
+        u = self.ambient.solve(self.shortest(v))
         return u - jnp.diag(jnp.diagonal(u))  # rounding must not move the diagonal
 
     def sqrt(self, noise: Event) -> Event:
@@ -64,4 +64,4 @@ class CorrelationMetric(Metric):
         return self.ambient.log_det() + log_det_from(self.gram)
 
     def inverse_norm_sq(self, v: Event) -> Scalar:
-        return self.ambient.inverse_norm_sq(self._shortest(v))
+        return self.ambient.inverse_norm_sq(self.shortest(v))

@@ -33,6 +33,9 @@ class Euclidean(MirrorMap):
     def metric(self, x: Event) -> Metric:
         return DiagonalMetric(jnp.ones_like(x))
 
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        return x + momentum, momentum
+
     def pull_slope(self, x: Event, slope: Event) -> Event:
         return slope
 
@@ -62,6 +65,9 @@ class ZeroSum(MirrorMap):
 
     def metric(self, x: Event) -> Metric:
         return ZeroSumMetric(jnp.zeros_like(x))
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        return x + centred(momentum), momentum
 
     def observe(self, x: Event) -> Observation:
         kept = 1.0

@@ -42,6 +42,10 @@ class LinearImage(MirrorMap):
     def has_exact_diffusion(self) -> bool:
         return self.base.has_exact_diffusion
 
+    @property
+    def has_symmetric_step(self) -> bool:
+        return self.base.has_symmetric_step
+
     def potential(self, x: Event) -> Scalar:
         return self.base.potential(self.inverse(x))
 
@@ -69,6 +73,15 @@ class LinearImage(MirrorMap):
 
     def diffusion_noise_like(self, x: Event) -> PyTree:
         return self.base.diffusion_noise_like(self.inverse(x))
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        u = self.inverse(x)
+        u, momentum = self.base.symmetric_step(u, jax.vjp(self.forward, u)[1](momentum)[0])
+        return self.forward(u), jax.vjp(self.inverse, x)[1](momentum)[0]
+
+    def log_det_grad(self, x: Event) -> Event:
+        u, pull = jax.vjp(self.inverse, x)
+        return pull(self.base.log_det_grad(u))[0]
 
     def observe(self, x: Event) -> Observation:
         return self.base.observe(self.inverse(x))

@@ -78,6 +78,9 @@ class Spectraplex(MirrorMap):
     def potential(self, x: Event) -> Scalar:
         return -log_det_from(jnp.linalg.cholesky(x))
 
+    def restore(self, x: Event) -> Event:
+        return x / jnp.trace(x)
+
     def slack(self, x: Event) -> Scalar:
         return least_eigenvalue(x)
 

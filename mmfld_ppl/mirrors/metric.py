@@ -41,6 +41,10 @@ class Metric(eqx.Module):
         """|v|^2 in G^-1, the minimum over the class of v."""
         return inner(v, self.solve(v))
 
+    def shortest(self, v: PyTree) -> PyTree:
+        """The member of the class of v that has the least norm in G^-1."""
+        return v
+
 
 class DenseMetric(Metric):
     """G = L L^T of a flattened event."""
@@ -126,14 +130,14 @@ class RestrictedMetric(Metric):
     normal: Float[Array, "..."]
     lifted: Float[Array, "..."]
 
-    def _shortest(self, v: PyTree) -> PyTree:
+    def shortest(self, v: PyTree) -> PyTree:
         return v - inner(self.lifted, v) / inner(self.lifted, self.normal) * self.normal
 
     def apply(self, u: PyTree) -> PyTree:
         return self.ambient.apply(u)
 
     def solve(self, v: PyTree) -> PyTree:
-        return self.ambient.solve(self._shortest(v))
+        return self.ambient.solve(self.shortest(v))
 
     def sqrt(self, noise: PyTree) -> PyTree:
         return self.ambient.sqrt(noise)
@@ -142,4 +146,4 @@ class RestrictedMetric(Metric):
         return self.ambient.log_det() + jnp.log(inner(self.lifted, self.normal))
 
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
-        return self.ambient.inverse_norm_sq(self._shortest(v))
+        return self.ambient.inverse_norm_sq(self.shortest(v))

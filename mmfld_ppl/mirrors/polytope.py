@@ -49,6 +49,14 @@ class Polytope(MirrorMap):
     def metric(self, x: Event) -> Metric:
         return PolytopeMetric.of(self.matrix / self._slacks(x)[:, None])
 
+    def log_det_grad(self, x: Event) -> Event:
+        # The share of each inequality in G, a squared length in its own metric.
+        slacks = self._slacks(x)
+        rows = self.matrix / slacks[:, None]
+        factor = jnp.linalg.qr(rows, mode="r")
+        leverage = jnp.sum(jnp.square(jsl.solve_triangular(factor, rows.T, trans=1)), axis=0)
+        return matmul(self.matrix.T, 2 * leverage / slacks)
+
     def noise_like(self, x: Event) -> PyTree:
         return jnp.zeros_like(x, shape=self.bound.shape)
 

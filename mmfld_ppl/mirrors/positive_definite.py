@@ -17,7 +17,7 @@ from .base import (
     interpolate_scale,
 )
 from .half_line import UNTAILED, barrier_root, tail_trust
-from .linalg import log_det_from
+from .linalg import congruence, inverse_lower, log_det_from, symmetric
 from .log_det import entry_variance, least_eigenvalue, negative_inverse
 from .metric import Metric
 from .spectral import SpectralMetric, eigen, from_eigen
@@ -58,6 +58,25 @@ class PositiveDefinite(MirrorMap):
         inverse_root = 1 / jnp.sqrt(values)
         barrier = inverse_root[:, None] * inverse_root
         return SpectralMetric(vectors, jnp.hypot(barrier, 1 / self.scale))
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        """Of -log det alone: any generating function gives a symplectic map, and with the
+        quadratic there is no closed form. Z = L^-1 X' L^-T solves Z - Z^-1 = 2 L^T P L."""
+        factor = jnp.linalg.cholesky(x)
+        t, vectors = eigen(congruence(factor.T, symmetric(momentum)))
+        root = jnp.hypot(jnp.ones_like(t), t)
+        z = jnp.where(t < 0, 1 / (root - t), root + t)
+        rise = t + jnp.square(t) / (1 + root)
+        pushed = from_eigen(0.5 * rise * (1 + z) / jnp.square(z), vectors)
+        moved = congruence(factor, from_eigen(z, vectors))
+        return moved, congruence(inverse_lower(factor).T, pushed)
+
+    def log_det_grad(self, x: Event) -> Event:
+        # Through the eigenvalues by hand: derivatives of eigenvectors fail where two are equal.
+        values, vectors = eigen(x)
+        barrier = 1 / (values[:, None] * values)
+        slopes = -barrier / values[:, None] / (barrier + 1 / jnp.square(self.scale))
+        return from_eigen(jnp.sum(slopes, 1) + jnp.diagonal(slopes), vectors)
 
     def observe(self, x: Event) -> Observation:
         # Where all eigenvalues are s the quadratic halves the inverse Hessian. The present s must

@@ -61,6 +61,10 @@ class Product(MirrorMap):
     def has_exact_diffusion(self) -> bool:
         return all(part.has_exact_diffusion for part in self.parts.values())
 
+    @property
+    def has_symmetric_step(self) -> bool:
+        return all(part.has_symmetric_step for part in self.parts.values())
+
     def potential(self, x: Event) -> Scalar:
         return total(part.potential(x[name]) for name, part in self.parts.items())
 
@@ -87,6 +91,16 @@ class Product(MirrorMap):
 
     def diffusion_noise_like(self, x: Event) -> PyTree:
         return {name: part.diffusion_noise_like(x[name]) for name, part in self.parts.items()}
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        moved = {
+            name: part.symmetric_step(x[name], momentum[name]) for name, part in self.parts.items()
+        }
+        positions, momenta = ({name: m[i] for name, m in moved.items()} for i in (0, 1))
+        return positions, momenta
+
+    def log_det_grad(self, x: Event) -> Event:
+        return {name: part.log_det_grad(x[name]) for name, part in self.parts.items()}
 
     def observe(self, x: Event) -> Observation:
         seen = {name: part.observe(x[name]) for name, part in self.parts.items()}
@@ -132,6 +146,10 @@ class Independent(MirrorMap):
     def has_exact_diffusion(self) -> bool:
         return self.base.has_exact_diffusion
 
+    @property
+    def has_symmetric_step(self) -> bool:
+        return self.base.has_symmetric_step
+
     def _each(self, method, *args):
         return over_axes(method, self.shape)(self.base, *args)
 
@@ -158,6 +176,12 @@ class Independent(MirrorMap):
 
     def diffusion_noise_like(self, x: Event) -> PyTree:
         return self._each(lambda base, x: base.diffusion_noise_like(x), x)
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        return self._each(lambda base, x, p: base.symmetric_step(x, p), x, momentum)
+
+    def log_det_grad(self, x: Event) -> Event:
+        return self._each(lambda base, x: base.log_det_grad(x), x)
 
     def observe(self, x: Event) -> Observation:
         return self._each(lambda base, x: base.observe(x), x)

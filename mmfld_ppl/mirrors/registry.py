@@ -116,7 +116,8 @@ def mirror_map(
     split = 0 if whole else len(shape) - constraint.event_dim
     if split < 0:
         raise ValueError(
-            f"{constraint} has events of {constraint.event_dim} axes, got a value of shape {shape}"
+            f"{constraint} has events of {constraint.event_dim} axes, got a value of shape "
+            f"{shape}; pass the shape of a whole value"
         )
     batch, event = shape[:split], shape[split:]
     if not batch:

@@ -45,6 +45,12 @@ class Simplex(MirrorMap):
         ambient = DiagonalMetric(jnp.sqrt(self.weights) / x)
         return RestrictedMetric(ambient, jnp.ones_like(x), jnp.square(x) / self.weights)
 
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        ratio, rise = _growth(x, momentum, self.weights)
+        moved = x * ratio
+        pushed = 0.5 * self.weights / x * rise * (1 + ratio) / jnp.square(ratio)
+        return moved / jnp.sum(moved), pushed
+
     def observe(self, x: Event) -> Observation:
         # Of -sum log x_i in the ambient space: the present weights must not enter, since they are
         # what adaptation replaces.
@@ -99,3 +105,38 @@ def barrier_weights(
     x = weights / (end.shift + below)
     # The error is now of the order of rounding; taking it out of the sum leaves none to drift.
     return jnp.where(end.excess <= tolerance, x / jnp.sum(x), jnp.nan)
+
+
+def _growth(
+    x: Float[Array, " d"], momentum: Float[Array, " d"], weights: Float[Array, " d"]
+) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """r_i = x'_i / x_i, and r_i - 1, where w_i/x_i (r_i - 1/r_i) = 2 (p_i + nu), with the nu that
+    makes sum_i x'_i = 1.
+
+    r = t + sqrt(1 + t^2) for t_i = x_i (p_i + nu) / w_i is increasing and convex in nu: Newton's
+    method from the nu of sum_i x_i t_i = 0, which is too large, falls to the root. NaN where it
+    does not get there."""
+    stretch = x / weights
+
+    def state(nu: Scalar) -> tuple[Array, Array, Array, Scalar]:
+        t = stretch * (momentum + nu)
+        root = jnp.hypot(jnp.ones_like(t), t)
+        ratio = jnp.where(t < 0, 1 / (root - t), root + t)
+        rise = t + jnp.square(t) / (1 + root)
+        excess = jnp.sum(x * rise)
+        return ratio, rise, excess, nu - excess / jnp.sum(x * stretch * ratio / root)
+
+    def unfinished(it: _Iterate) -> Bool[Array, ""]:
+        return (jnp.abs(it.excess) > tolerance) & (it.steps < 64)
+
+    def iterate(it: _Iterate) -> _Iterate:
+        _, _, excess, following = state(it.shift)
+        return _Iterate(following, excess, it.steps + 1)
+
+    tolerance = jnp.finfo(x.dtype).eps ** 0.5
+    start = -jnp.sum(x * stretch * momentum) / jnp.sum(x * stretch)
+    begin = _Iterate(start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))
+    end = jax.lax.while_loop(unfinished, iterate, begin)
+    ratio, rise, _, _ = state(end.shift)
+    converged = jnp.abs(end.excess) <= tolerance
+    return jnp.where(converged, ratio, jnp.nan), jnp.where(converged, rise, jnp.nan)

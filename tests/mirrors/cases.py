@@ -150,6 +150,13 @@ DEFAULTS = [
         (3, 3),
     ),
     default(
+        "hermitian_spectraplex",
+        lambda: convex.hermitian_spectraplex,
+        spaces.quantum_states,
+        spaces.perpendicular(np.eye(3).ravel()),
+        (3, 3),
+    ),
+    default(
         "corr_matrix",
         lambda: nc.corr_matrix,
         spaces.correlations,

@@ -62,6 +62,15 @@ def unit_trace(rng: Rng) -> np.ndarray:
     return x / np.trace(x, axis1=1, axis2=2)[:, None, None]
 
 
+def quantum_states(rng: Rng) -> np.ndarray:
+    """Re X + Im X of complex density matrices X."""
+    a = rng.normal(size=(COUNT, 3, 5)) + 1j * rng.normal(size=(COUNT, 3, 5))
+    a *= np.array([0.3, 1.0, 2.0])[:, None]
+    x = a @ np.conj(np.swapaxes(a, 1, 2))
+    x /= np.trace(x, axis1=1, axis2=2).real[:, None, None]
+    return x.real + x.imag
+
+
 def correlations(rng: Rng) -> np.ndarray:
     x = matrices(rng, 4)
     root = np.sqrt(np.einsum("kii->ki", x))

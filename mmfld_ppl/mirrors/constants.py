@@ -1,0 +1,101 @@
+"""Constants of a map, and of a potential beside it, at one point: what convergence theory asks of
+them. Maximise over points for those of a set, and let points approach its boundary to see which are
+finite at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from .base import Event, MirrorMap, Scalar
+from .linalg import inner
+from .metric import Metric
+
+
+class MapConstants(NamedTuple):
+    """concordance: the greatest |D^3 phi[u,u,u]| / (2 (D^2 phi[u,u])^(3/2)) seen, c_1 of assumption
+    7 of Gu and Kim 2025. convexity: the least D^2 phi[u,u] / |u|^2, c_2 of the same."""
+
+    concordance: Float[Array, ""]
+    convexity: Float[Array, ""]
+
+
+class RelativeConstants(NamedTuple):
+    """slope: |grad V| in the norm of G^-1. curvature: the greatest |D^2 V[u,u]| / D^2 phi[u,u]."""
+
+    slope: Float[Array, ""]
+    curvature: Float[Array, ""]
+
+
+def map_constants(
+    mirror: MirrorMap, x: Event, key: PRNGKeyArray, *, directions: int = 100
+) -> MapConstants:
+    """Those of the map at an interior point x.
+
+    The first is over random directions, even on the unit sphere of the metric, and the one straight
+    to the boundary; the second is exact, on the tangent space. Cost: a Hessian and `directions`
+    derivatives of it.
+
+        >>> import jax, jax.numpy as jnp
+        >>> from mmfld_ppl.mirrors import EntropyOrthant
+        >>> entropy = EntropyOrthant()
+        >>> found = map_constants(entropy, jnp.array(1e-4), jax.random.key(0))
+        >>> print(f"{found.concordance:.0f} {found.convexity:.0f}")
+        50 10000
+    """
+    metric = mirror.metric(x)
+    frame = _frame(mirror, metric, x)
+    size = jax.tree.leaves(frame)[0].shape[0]
+    random = jax.random.normal(key, (directions, size), ravel_pytree(x)[0].dtype)
+    tangents = jax.vmap(lambda w: jax.tree.map(lambda b: jnp.tensordot(w, b, 1), frame))(random)
+    outward = metric.solve(jax.grad(mirror.slack)(x))
+    ratios = jax.vmap(lambda u: self_concordance_ratio(mirror, x, u))(tangents)
+    along = self_concordance_ratio(mirror, x, outward)
+    # Where there is no boundary there is no way to it.
+    found = jnp.maximum(jnp.max(ratios), jnp.where(jnp.isfinite(along), along, 0))
+    flat = jax.vmap(lambda b: ravel_pytree(b)[0])(frame)
+    return MapConstants(found, 1 / jnp.linalg.eigvalsh(flat @ flat.T)[-1])
+
+
+def self_concordance_ratio(mirror: MirrorMap, x: Event, u: PyTree) -> Scalar:
+    """|D^3 phi(x)[u,u,u]| / (2 (D^2 phi(x)[u,u])^(3/2)) for a tangent vector u of any length."""
+    length = jnp.sqrt(inner(u, mirror.metric(x).apply(u)))
+    unit = jax.tree.map(lambda v: v / length, u)
+    _, third = jax.jvp(lambda z: inner(unit, mirror.metric(z).apply(unit)), (x,), (unit,))
+    return 0.5 * jnp.abs(third)
+
+
+def relative_constants(
+    mirror: MirrorMap, potential: Callable[[Event], Scalar], x: Event
+) -> RelativeConstants:
+    """Those of a potential V at an interior point x: how steep and how curved V is in units of the
+    metric there. V is relatively Lipschitz, or smooth, where they are bounded over the set.
+
+        >>> import jax.numpy as jnp
+        >>> from mmfld_ppl.mirrors import LogBarrier
+        >>> found = relative_constants(LogBarrier(), lambda x: -2 * jnp.log(x), jnp.array(1e-3))
+        >>> print(f"{found.slope:.2f} {found.curvature:.2f}")
+        2.00 2.00
+    """
+    metric = mirror.metric(x)
+    slope = jnp.sqrt(metric.inverse_norm_sq(jax.grad(potential)(x)))
+    frame = _frame(mirror, metric, x)
+
+    def bend(u: PyTree) -> PyTree:
+        return jax.jvp(jax.grad(potential), (x,), (u,))[1]
+
+    bent = jax.vmap(bend)(frame)
+    pairs = jax.vmap(lambda b: jax.vmap(lambda c: inner(b, c))(bent))(frame)
+    return RelativeConstants(slope, jnp.max(jnp.abs(jnp.linalg.eigvalsh(0.5 * (pairs + pairs.T)))))
+
+
+def _frame(mirror: MirrorMap, metric: Metric, x: Event) -> PyTree:
+    """Tangent vectors b_i, stacked, with sum_i b_i b_i^T = G^-1: images of the units of noise."""
+    zeros, unravel = ravel_pytree(mirror.noise_like(x))
+    units = jnp.eye(zeros.size, dtype=zeros.dtype)
+    return jax.vmap(lambda e: metric.solve(metric.sqrt(unravel(e))))(units)

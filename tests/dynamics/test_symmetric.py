@@ -1,0 +1,68 @@
+"""The symmetric step in the samplers: its order, and the law of moves of several steps."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmfld_ppl.dynamics import Langevin, Mirror
+from mmfld_ppl.dynamics.symmetric import Symmetric
+from mmfld_ppl.mirrors import Euclidean, HalfLine, Product, Simplex
+
+
+def log_ratio(transition, potential, x, noise, h):
+    slope = jax.grad(potential)
+    move = transition.advance(x, slope(x), noise, h)
+    backward = transition.log_backward(move, slope(move.position), h)
+    return potential(x) - potential(move.position) + backward - move.log_forward
+
+
+def test_log_ratio_is_of_order_three_halves(x64):
+    """That of the one-step diffusion is of order one half: its noise has the metric of one end."""
+    weights = jnp.array([2.0, 5.0, 0.7])
+    x, noise = jnp.array([0.3, 0.6, 0.1]), jnp.array([0.5, -1.0, 0.8])
+
+    def potential(x):
+        return -jnp.sum(weights * jnp.log(x))
+
+    for make, order in ((Symmetric, 1.5), (Mirror, 0.5)):
+        transition = make(Simplex(jnp.array([1.0, 2.0, 1.5])))
+        steps = 1e-4 * 4.0 ** -jnp.arange(4)
+        ratios = [abs(float(log_ratio(transition, potential, x, noise, h))) for h in steps]
+        np.testing.assert_allclose(-np.diff(np.log(ratios)) / np.log(4), order, atol=0.05)
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("path_length", [None, 3.0])
+def test_moves_of_several_steps_keep_the_law(path_length):
+    """Two leaves, of whose noises the length of the path must be independent: b of Gamma(3, 2),
+    and a of N(b, 1) given b."""
+    mirror = Product({"a": Euclidean(), "b": HalfLine.above(0.0, jnp.float32)})
+
+    def potential(x, key):
+        return 2 * x["b"] - 2 * jnp.log(x["b"]) + 0.5 * (x["a"] - x["b"]) ** 2, None
+
+    sampler = Langevin(potential, Symmetric(mirror), 0.3, path_length=path_length)
+
+    def chain(key):
+        key_a, key_b, key = jax.random.split(key, 3)
+        b = jax.random.gamma(key_b, 3.0) / 2  # Of the law itself.
+        state = sampler.init({"a": b + jax.random.normal(key_a), "b": b}, key)
+
+        def step(state, key):
+            state, info = sampler.step(key, state)
+            return state, (state.position, info.accept_prob)
+
+        return jax.lax.scan(step, state, jax.random.split(key, 300))[1]
+
+    draws, accepted = jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(0), 500))
+    a, b = np.asarray(draws["a"], float), np.asarray(draws["b"], float)
+    assert 0.5 < float(accepted.mean()) < 0.99
+    expected = {"a": (a, 1.5), "b": (b, 1.5), "ab": (a * b, 3.0), "b^2": (b**2, 3.0)}
+    expected |= {"a^2": (a**2, 4.0), "log b": (np.log(b), 0.2296372)}
+    for name, (values, exact) in expected.items():
+        means = values.mean(1)  # Chains are independent.
+        z = (means.mean() - exact) / (means.std(ddof=1) / len(means) ** 0.5)
+        assert abs(z) < 4.5, (name, z)

@@ -1,0 +1,139 @@
+"""Particles and chains over several devices, and over several processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from jax.sharding import PartitionSpec
+from numpyro.infer import MCMC
+
+import mmfld_ppl as mm
+
+TARGET = (0.6, 0.3, 0.1)
+SIZE = 40
+
+
+def model(size: int = SIZE) -> None:
+    """Both blocks, with the particle axis in front of an event."""
+    scale = numpyro.sample("scale", dist.Gamma(3.0, 2.0))
+    with mm.particles("atom", size):
+        x = numpyro.sample("x", dist.Dirichlet(jnp.ones(3)))
+    target = jnp.array(TARGET, x.dtype)
+    matching = mm.functionals.OfMean(outer=lambda m: scale * jnp.sum(jnp.square(m - target)))
+    mm.objective("F", matching, x, temperature=0.1)
+
+
+def run(mesh, chains: int = 1) -> MCMC:
+    kernel = mm.MMFLD(model, mesh=mesh)
+    mcmc = MCMC(
+        kernel,
+        num_warmup=2,
+        num_samples=4,
+        num_chains=chains,
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    # In double precision, so that another order of summation is not amplified to be seen.
+    with jax.enable_x64(True):
+        mcmc.run(jax.random.key(0))
+    return mcmc
+
+
+@pytest.fixture(scope="module")
+def whole() -> MCMC:
+    return run(None, chains=2)
+
+
+@pytest.mark.parametrize("axis", ["particles", "chains"])
+def test_results_are_those_of_one_device(whole: MCMC, axis: str) -> None:
+    spread = run(jax.make_mesh((2,), (axis,)), chains=2)
+    for name, expected in whole.get_samples().items():
+        np.testing.assert_allclose(spread.get_samples()[name], expected, rtol=1e-9, atol=1e-12)
+    spec = PartitionSpec("chains", None) if axis == "chains" else PartitionSpec(None, "particles")
+    block = spread.last_state.particles
+    for leaf in jax.tree.leaves((block.particles, block.felt.variation)):
+        assert leaf.sharding.is_equivalent_to(
+            jax.sharding.NamedSharding(spread.sampler.mesh, spec), leaf.ndim
+        )
+        assert {shard.data.size for shard in leaf.addressable_shards} == {leaf.size // 2}
+
+
+def test_a_step_sends_sums_and_no_particles() -> None:
+    """A functional of means needs sums over the particles from the other devices, no more."""
+    mesh = jax.make_mesh((2,), ("particles",))
+    kernel = mm.MMFLD(model, mesh=mesh)
+    state = kernel.init(jax.random.key(0), 0, None, (), {})
+    step = jax.jit(lambda state: kernel.sample(state, (), {}))
+    program = step.lower(step(state)).compile().as_text() or ""
+    sent = re.findall(r"= \(?\w+\[([\d,]*)\]\S* (?:all-gather|all-to-all)\S*\(", program)
+    assert all(SIZE not in map(int, filter(None, shape.split(","))) for shape in sent), sent
+    assert "all-reduce" in program
+
+
+def test_meshes_that_cannot_be_used_are_named() -> None:
+    with pytest.raises(TypeError, match=r"jax\.make_mesh"):
+        mm.MMFLD(model, mesh=2)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="'particles' or 'chains', got \\('data',\\)"):
+        mm.MMFLD(model, mesh=jax.make_mesh((2,), ("data",)))
+    kernel = mm.MMFLD(model, mesh=jax.make_mesh((2,), ("particles",)))
+    with pytest.raises(ValueError, match="plate 'atom' has size 7, .* 2 devices"):
+        kernel.init(jax.random.key(0), 0, None, (7,), {})
+    kernel = mm.MMFLD(model, mesh=jax.make_mesh((2,), ("chains",)))
+    with pytest.raises(ValueError, match="num_chains has size 3"):
+        kernel.init(jax.random.split(jax.random.key(0), 3), 0, None, (), {})
+
+
+PROGRAM = """
+import sys
+
+import jax
+import numpy as np
+
+processes, process, port = map(int, sys.argv[1:4])
+jax.config.update("jax_num_cpu_devices", 4 // processes)
+if processes > 1:
+    jax.distributed.initialize(f"127.0.0.1:{port}", processes, process)
+from jax.experimental.multihost_utils import process_allgather
+
+from tests.test_sharding import run
+
+mesh = jax.make_mesh((2, 2), ("chains", "particles"))
+draws = run(mesh, chains=2).get_samples()
+np.savez(sys.argv[4], **{k: process_allgather(v, tiled=True) for k, v in draws.items()})
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_one_device(whole: MCMC, tmp_path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.getcwd()}
+    paths = [tmp_path / f"{i}.npz" for i in range(2)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(PROGRAM), "2", str(i), port, str(path)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i, path in enumerate(paths)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], errors
+    for path in paths:
+        found = np.load(path)
+        for name, expected in whole.get_samples().items():
+            np.testing.assert_allclose(found[name], expected, rtol=1e-9, atol=1e-12)
