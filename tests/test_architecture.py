@@ -33,12 +33,22 @@ LAYERS = (
     "kernel",
     "diagnostics",
     "inference_data",
+    "runs",
     "plots",
 )
 
 # Layers that stand above these and still know nothing of them: diagnostics are functions of
 # arrays, plots read exported data.
-SAMPLING = ("dynamics", "primitives", "latent", "state", "chain", "initialize", "kernel")
+SAMPLING = (
+    "dynamics",
+    "primitives",
+    "latent",
+    "state",
+    "chain",
+    "initialize",
+    "kernel",
+    "runs",
+)
 BLIND = {"diagnostics": SAMPLING, "plots": SAMPLING}
 
 # The parts of the package that may import a library. Libraries that are not listed are free.
@@ -53,10 +63,13 @@ HOMES = {
         "kernel",
         "diagnostics",
         "inference_data",
+        "runs",
     ),
     "ott": ("functionals.transport",),
     "arviz": ("inference_data",),
     "matplotlib": ("plots",),
+    "mpltern": ("plots",),
+    "zarr": ("runs",),
 }
 
 # What stands outside the package and uses it; nothing in the package may use these in turn.

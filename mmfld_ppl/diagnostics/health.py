@@ -17,6 +17,7 @@ def run_complaints(
     collective_ratio: Float[np.ndarray, "chain draw"] | None,
     acceptance_rate: Float[np.ndarray, "chain draw"] | None,
     refused: Bool[np.ndarray, "chain draw"],
+    where: str = "",
 ) -> list[str]:
     """What is wrong, why, and what to do about it; empty when all is well.
 
@@ -24,7 +25,8 @@ def run_complaints(
       particles overshoot together, which no acceptance probability notices.
     acceptance_rate: of an adjusted kernel, None for an unadjusted one. A mean over 0.99 is no
       complaint where the collective ratio keeps the step small.
-    refused: whether a draw's step had moves that were refused because something was not finite."""
+    refused: whether a draw's step had moves that were refused because something was not finite.
+    where: in which step, site and particle that was, in words."""
     ratio = None if collective_ratio is None else np.mean(collective_ratio, axis=-1)
     found = []
     # Written so that a ratio that is not a number is a complaint.
@@ -40,10 +42,10 @@ def run_complaints(
     if np.any(refused):
         found.append(
             f"{int(refused.sum())} of {refused.size} draws had moves that were refused because the "
-            "point, the density, the objective or a slope was not finite there; the draws are "
-            "valid, but refusals of this kind bias an unadjusted kernel and slow an adjusted one. "
-            "Look for overflow in the model near the boundary of its supports, take a smaller "
-            "step_size, or run in double precision."
+            "point, the density, the objective or a slope was not finite there"
+            f"{where and f' ({where})'}; the draws are valid, but refusals of this kind bias an "
+            "unadjusted kernel and slow an adjusted one. Look for overflow in the model near the "
+            "boundary of its supports, take a smaller step_size, or run in double precision."
         )
     if acceptance_rate is None:
         return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +28,16 @@ BATCH_NUMBERS = 2_000_000
 Draws = dict[str, np.ndarray]
 
 
-class Geometry(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Geometry:
     """The maps of a model's latent sites.
 
-    problem: a `Problem` or a `PotentialProblem`."""
+    problem: a `Problem` or a `PotentialProblem`. programs: what was compiled, for the next chunk
+    of draws."""
 
     problem: Any
     maps: Mapping[str, MirrorMap]
+    programs: dict[Any, Callable] = dataclasses.field(default_factory=dict)
 
     @property
     def layout(self) -> Layout:
@@ -41,7 +45,7 @@ class Geometry(NamedTuple):
 
     def coordinates(self, draws: Draws) -> Draws:
         """Of each site, with the particle axis behind chain and draw."""
-        return self._of_draws(lambda site, t: t, draws)
+        return self._of_draws("coordinates", lambda site, t: t, draws)
 
     def slack(self, draws: Draws) -> dict[str, Float[np.ndarray, "chain draw"]]:
         """Of each site with a boundary: its least slack, over the particles and the other axes."""
@@ -49,7 +53,7 @@ class Geometry(NamedTuple):
         def least(site: Site, t: Array) -> Array:
             return jnp.min(self._each(site, self.maps[site.name].slack)(t))
 
-        found = self._of_draws(least, draws)
+        found = self._of_draws("slack", least, draws)
         return {name: slack for name, slack in found.items() if not np.all(slack == np.inf)}
 
     def dual(self, draws: Draws) -> dict[str, Float[np.ndarray, "chain draw ..."]]:
@@ -59,14 +63,14 @@ class Geometry(NamedTuple):
             y = self._each(site, self.maps[site.name].grad)(t)
             return y if site.particle_axis is None else jnp.moveaxis(y, 0, site.particle_axis)
 
-        return self._of_draws(dual, draws)
+        return self._of_draws("dual", dual, draws)
 
     @staticmethod
     def _each(site: Site, method: Callable) -> Callable:
         return method if site.particle_axis is None else jax.vmap(method)
 
-    def _of_draws(self, function: Callable[[Site, Array], Array], draws: Draws) -> dict:
-        """`function` of each site's coordinate, at every draw of every chain."""
+    def _of_draws(self, what: str, function: Callable[[Site, Array], Array], draws: Draws) -> dict:
+        """`function` of each site's coordinate, at every draw of every chain; what: its name."""
         values = {s.name: jnp.asarray(draws[s.name]) for s in self.layout.sites if s.name in draws}
         if not values:
             return {}
@@ -80,7 +84,8 @@ class Geometry(NamedTuple):
         flat = {name: v.reshape(chains * length, *v.shape[2:]) for name, v in values.items()}
         numbers = sum(math.prod(v.shape[1:]) for v in flat.values())
         batch = max(1, min(chains * length, BATCH_NUMBERS // max(numbers, 1)))
-        result = jax.jit(lambda v: jax.lax.map(one, v, batch_size=batch))(flat)
+        fresh = jax.jit(lambda v: jax.lax.map(one, v, batch_size=batch))
+        result = self.programs.setdefault((what, batch, tuple(flat)), fresh)(flat)
         return {
             name: np.asarray(v).reshape(chains, length, *v.shape[1:]) for name, v in result.items()
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -69,6 +70,11 @@ class Site(NamedTuple):
     def batch(self) -> Site:
         """The same site with its event axes summed over, as in a log density."""
         return self._replace(event_dim=0, event_names=())
+
+    def batch_size(self) -> int:
+        """The number of log densities of an observed site."""
+        shape = np.shape(self.value)
+        return math.prod(shape[: len(shape) - (self.event_dim or 0)])
 
 
 def complete(name: str, names: Sequence[str | None], event_names: Sequence[str] = ()) -> list[str]:

@@ -1,0 +1,120 @@
+"""What must be the same for a run to be continued."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+from numpyro.infer import MCMC
+
+from ..inference_data.attributes import kernel_settings, run_attributes
+from .program import ADDRESS
+
+Fingerprint = dict[str, Any]
+
+#: What each entry is called in an error.
+MEANING = {
+    "mmfld_ppl": "the version of mmfld_ppl",
+    "numpyro": "the version of numpyro",
+    "kernel": "the kernel",
+    "settings": "the settings of the kernel",
+    "sites": "what a draw consists of",
+    "arguments": "the arguments of the model",
+    "init_params": "init_params",
+    "key": "the key",
+    "chains": "num_chains",
+    "warmup": "num_warmup",
+    "collect_warmup": "collect_warmup",
+    "thinning": "thinning",
+    "remainder": "the remainder of num_samples by thinning",
+    "export": "the options of export=",
+    "program": "the model, its data or the kernel, as compiled",
+}
+#: Entries that are shown; the others are digests.
+SHOWN = ("mmfld_ppl", "numpyro", "kernel", "chains", "warmup", "thinning", "remainder")
+
+
+def fingerprint(
+    mcmc: MCMC, key: Array, init_params: PyTree, one: Mapping[str, Any], **more: Any
+) -> Fingerprint:
+    """Of a run with its model arguments set. one: the fields of one draw."""
+    attrs = run_attributes(mcmc)
+    fields, _ = jax.tree.flatten_with_path(dict(one))
+    return {
+        "mmfld_ppl": attrs["creation_library_version"],
+        "numpyro": attrs["inference_library_version"],
+        "kernel": attrs["kernel"],
+        "settings": json.dumps(kernel_settings(mcmc.sampler), sort_keys=True, default=str),
+        "sites": {jax.tree_util.keystr(k): [list(v.shape), str(v.dtype)] for k, v in fields},
+        "arguments": digest((mcmc._args, mcmc._kwargs)),
+        "init_params": digest(init_params),
+        "key": digest(key),
+        "chains": mcmc.num_chains,
+        "warmup": mcmc.num_warmup,
+        "thinning": mcmc.thinning,
+        "remainder": mcmc.num_samples % mcmc.thinning,
+        **more,
+    }
+
+
+def compiler() -> str:
+    """What makes the last bits of a run beside the program."""
+    device = jax.devices()[0]
+    return f"jax {jax.__version__} on {device.platform} ({device.device_kind})"
+
+
+def require_same(path: Path, stored: Fingerprint, now: Fingerprint) -> None:
+    """Raises ValueError with all that differs."""
+    found = []
+    for name, value in now.items():
+        if name in stored and stored[name] != value:
+            detail = f" (store: {stored[name]}, now: {value})" if name in SHOWN else ""
+            if name == "sites":
+                detail = f" ({_difference(stored[name], value)})"
+            found.append(f"{MEANING[name]}{detail}")
+    if found:
+        raise ValueError(
+            f"the run in {path} cannot be continued by this call, which differs in "
+            f"{'; '.join(found)}. The store was left as it is: call mm.run as it was called, or "
+            "pass another path"
+        )
+
+
+def warn_of_compiler(stored: str, now: str) -> None:
+    """Warns when the draws cannot be the same to the last bit."""
+    if stored != now:
+        warnings.warn(
+            f"the run was begun with {stored} and goes on with {now}: its draws are valid, but not "
+            "bit for bit those of an uninterrupted run",
+            stacklevel=3,
+        )
+
+
+def digest(tree: PyTree) -> str:
+    """Of arrays by value, of anything else by how it prints."""
+    leaves, structure = jax.tree.flatten(tree)
+    found = sha256(ADDRESS.sub("", str(structure)).encode())
+    for leaf in leaves:
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        if isinstance(leaf, (jax.Array, np.ndarray)):
+            array = np.asarray(leaf)
+            found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+        else:
+            found.update(ADDRESS.sub("", repr(leaf)).encode())
+    return found.hexdigest()
+
+
+def _difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    names = [n for n in {**stored, **now} if stored.get(n) != now.get(n)]
+    return ", ".join(
+        f"{n}: {stored.get(n, 'absent')} in the store, {now.get(n, 'absent')} now" for n in names
+    )

@@ -1,0 +1,118 @@
+"""What is settled before the first step of a run: and before anything is written."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, PyTree
+from numpyro.infer import MCMC
+from numpyro.util import is_prng_key
+
+from ..inference_data.export import Export
+from .fingerprint import compiler, digest, fingerprint, require_same, warn_of_compiler
+from .memory import chunk_rows, of_state, warn_of_disk
+from .plan import plan
+from .program import Collection, Program
+from .store import Store
+
+
+class Setup:
+    """A run that can be begun or continued.
+
+    mcmc: a copy, with the model's arguments and one chunk of draws at a time. state: the first
+    one; the continued one has its structure. rows: draws of a chunk.
+
+    Raises ValueError when the target holds another run."""
+
+    def __init__(
+        self,
+        mcmc: MCMC,
+        key: Array,
+        args: tuple,
+        kwargs: dict[str, Any],
+        target: Store,
+        chunk: int | None,
+        collect_warmup: bool,
+        extra_fields: Sequence[str],
+        init_params: PyTree,
+        export: Mapping[str, Any] | None,
+    ) -> None:
+        options, committed = dict(export or {}), target.committed
+        self.mcmc = copy.copy(mcmc)
+        self.mcmc._args, self.mcmc._kwargs, self.mcmc._cache = args, kwargs, {}
+        init_params = jax.tree.map(
+            lambda x: lax.convert_element_type(x, jnp.result_type(x)), init_params
+        )
+        several = mcmc.num_chains > 1 and is_prng_key(key)
+        self.state = mcmc.sampler.init(
+            jax.random.split(key, mcmc.num_chains) if several else key,
+            mcmc.num_warmup,
+            init_params,
+            model_args=args,
+            model_kwargs=kwargs,
+        )
+        self.mcmc._last_state = self.state
+        self.segments = plan(mcmc, collect_warmup)
+        self._collection = Collection.of(self.mcmc, extra_fields)
+        one = jax.eval_shape(self._collection.of_state, self.state)
+        estimate = of_state(mcmc, self.state, one)
+        self.rows: int = committed["rows"] if committed else chunk_rows(estimate, chunk)
+        same = fingerprint(
+            self.mcmc, key, init_params, one, collect_warmup=collect_warmup, export=digest(options)
+        )
+        if committed:
+            require_same(target.path, committed["fingerprint"], same)
+            if committed["steps"] > self.segments[-1].stop:
+                raise ValueError(
+                    f"the run in {target.path} has {committed['steps']} steps, and num_warmup and "
+                    f"num_samples ask for {self.segments[-1].stop}: pass a larger num_samples, or "
+                    "open it with mm.open_run"
+                )
+        unfinished = not committed or committed["steps"] < self.segments[-1].stop
+        if unfinished:
+            same["program"] = self._program.digest()
+        if committed and unfinished:
+            warn_of_compiler(committed["compiler"], compiler())
+            if committed["compiler"] == compiler():
+                require_same(target.path, committed["fingerprint"], same)
+        if not committed:
+            warn_of_disk(target.path, estimate)
+        self.record = {"fingerprint": same, "compiler": compiler(), "rows": self.rows}
+        self.export = Export(self.mcmc, self._one_draw(), **options)
+
+    def program(self) -> Program:
+        """The steps, compiled when they are first made."""
+        return self._program
+
+    def phase(self, step: int) -> str:
+        """For the progress bar."""
+        return "warmup" if step < self.mcmc.num_warmup else "sample"
+
+    @cached_property
+    def _program(self) -> Program:
+        return Program(self._collection, self.state, self.rows)
+
+    def _one_draw(self) -> PyTree:
+        draw = jax.jit(self._collection.of_state)(self.state)[self.mcmc._sample_field]
+        several = self.mcmc.num_chains > 1
+        return jax.device_get(jax.tree.map(lambda leaf: leaf[0], draw) if several else draw)
+
+
+def require_streamable(mcmc: MCMC) -> None:
+    """Raises ValueError for runs that cannot be cut into chunks."""
+    if mcmc.num_chains > 1 and mcmc.chain_method != "vectorized":
+        raise ValueError(
+            f"mm.run steps all chains together, and the MCMC has chain_method="
+            f"{mcmc.chain_method!r}: pass chain_method='vectorized'"
+        )
+    if mcmc.post_warmup_state is not None:
+        raise ValueError(
+            "mm.run makes the warm-up itself, and the MCMC has a post_warmup_state: pass a new "
+            "MCMC; to go on with a streamed run, pass resume=True"
+        )
