@@ -16,17 +16,27 @@ from . import (
     mirrors,
     plots,
 )
-from .inference_data import Diagnosis, chain_summary, diagnose, summary, to_inference_data
+from .inference_data import (
+    Diagnosis,
+    chain_summary,
+    diagnose,
+    particle_number_bias,
+    step_size_bias,
+    summary,
+    to_inference_data,
+)
 from .kernel import MMFLD, ProjectedMFLD
 from .measures import Measure
 from .primitives import objective, particles
+from .runs import MemoryEstimate, estimate_memory, open_run, run
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "MMFLD",
     "Diagnosis",
+    "MMFLD",
     "Measure",
+    "MemoryEstimate",
     "ProjectedMFLD",
     "chain_summary",
     "constraints",
@@ -34,11 +44,16 @@ __all__ = [
     "diagnostics",
     "distributions",
     "dynamics",
+    "estimate_memory",
     "functionals",
     "mirrors",
     "objective",
+    "open_run",
+    "particle_number_bias",
     "particles",
     "plots",
+    "run",
+    "step_size_bias",
     "summary",
     "to_inference_data",
 ]

@@ -19,12 +19,15 @@ from ..diagnostics import (
     stein_kernel,
     stein_test,
 )
+from ..diagnostics.stein import pair_mean
 from .proximal import Block, FrozenModel
 
 #: Points that densities are estimated from, and that a measure is linearised at.
 POINTS, POOLED = 5_000, 10_000
 #: Particles of a Stein test.
 TESTED = 300
+#: Draws along a run at which its particles are tested.
+STEIN_DRAWS = 20
 #: Of a particle, beyond which a Stein test would take too much memory, and find too little.
 MOST_COORDINATES = 64
 #: Shares of mu_hat in the mixtures at which F is linearised for the optimality gap.
@@ -61,7 +64,11 @@ def chain_statistics(
     if adjusted is False:
         put("would_accept", walk.acceptance)
 
-    test = _stein(model, tangent, wide, rng)
+    if sum(math.prod(x.shape[2:]) for x in draws.values()) <= MOST_COORDINATES:
+        test, along = _stein(model, tangent, wide, draws, rng)
+        put("stein_along", along, "stein_draw")
+    else:
+        test = SteinTest(np.nan, np.nan, np.nan)
     put("stein_statistic", test.statistic)
     put("stein_threshold", test.threshold)
     put("stein_p_value", test.p_value)
@@ -132,16 +139,22 @@ def gap(
     return bound, Estimate(at_mu.value / model.temperature, at_mu.error / model.temperature)
 
 
-def _stein(model: FrozenModel, tangent: Any, wide: Block, rng: np.random.Generator) -> SteinTest:
-    """Each particle once, at a random draw. NaN in many dimensions."""
+def _stein(
+    model: FrozenModel, tangent: Any, wide: Block, draws: Block, rng: np.random.Generator
+) -> tuple[SteinTest, list[float]]:
+    """Of each particle once, at a random draw; and the squared discrepancy at single draws of the
+    same particles, with a kernel of the same width."""
     count, size = next(iter(wide.values())).shape[:2]
-    if sum(math.prod(x.shape[2:]) for x in wide.values()) > MOST_COORDINATES:
-        return SteinTest(np.nan, np.nan, np.nan)
-    chosen = rng.integers(count, size=size)
-    block = {n: x[chosen, np.arange(size)] for n, x in wide.items()}
-    arrays = [np.asarray(v) for v in model.forces(tangent, block)]
-    keep = rng.permutation(size)[:TESTED]
-    return stein_test(stein_kernel(*(v[keep] for v in arrays)))
+    keep, chosen = rng.permutation(size)[:TESTED], rng.integers(count, size=min(size, TESTED))
+
+    def forces(block: Block) -> list[np.ndarray]:
+        return [np.asarray(v) for v in model.forces(tangent, block)]
+
+    mixed = forces({n: x[chosen, keep] for n, x in wide.items()})
+    at = early_and_late(next(iter(draws.values())).shape[0], STEIN_DRAWS)
+    single = (forces({n: jnp.asarray(x[t, keep]) for n, x in draws.items()}) for t in at)
+    along = [pair_mean(stein_kernel(*one, like=mixed[0])) for one in single]
+    return stein_test(stein_kernel(*mixed)), along
 
 
 def _by_size(
@@ -166,6 +179,14 @@ def _by_size(
         [*(m.value for m in means), pooled],
         [*(m.error for m in means), means[-1].error],
     )
+
+
+def early_and_late(length: int, most: int) -> np.ndarray:
+    """At most `most` indices below `length`, half of them evenly spaced and half by a constant
+    factor, so that the first ones are dense; the first and the last among them."""
+    late = evenly(length, most - most // 2)
+    early = np.geomspace(1, length, most // 2).round().astype(int) - 1
+    return np.unique(np.concatenate([early, late]))
 
 
 def evenly(length: int, most: int) -> np.ndarray:

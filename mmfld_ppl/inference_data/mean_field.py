@@ -13,7 +13,7 @@ from numpyro.infer import MCMC
 from ..diagnostics import free_energy
 from ..kernel import LangevinKernel
 from ..measures import Measure
-from .chain_measure import QUANTILES, chain_statistics, evenly
+from .chain_measure import QUANTILES, STEIN_DRAWS, chain_statistics, early_and_late, evenly
 from .geometry import Draws, geometry_of, supports_of
 from .proximal import KEY, Block, FrozenModel, free_coordinates
 
@@ -54,9 +54,10 @@ def mean_field_statistics(
     Of each chain, from evenly spaced draws pooled into one measure mu, where the model has no
     global sites: `optimality_gap`, an upper bound on L(mu) - L(mu*), and `proximal_divergence`,
     KL(mu | mu_hat) in nats, both with an `_error`; `proximal_memory`, see `FrozenModel.draw`;
-    `stein_statistic`, `stein_threshold`, `stein_p_value`; `first_variation_ratio`, with
-    `first_variation_rounding`; `slack` and `proximal_slack`, quantiles over the particles of the
-    run and of mu_hat, and `pile_up`, the share of particles below the 1% quantile of mu_hat;
+    `stein_statistic`, `stein_threshold`, `stein_p_value`, and `stein_along`, the squared
+    discrepancy of the particles of single draws, the early ones dense; `first_variation_ratio`,
+    with `first_variation_rounding`; `slack` and `proximal_slack`, quantiles over the particles of
+    the run and of mu_hat, and `pile_up`, the share of particles below the 1% quantile of mu_hat;
     `objective_by_size`, F of subsamples, of all particles, and of the pooled measure;
     `would_accept`, for unadjusted dynamics the acceptance probability of its steps.
 
@@ -67,7 +68,7 @@ def mean_field_statistics(
     chains = next(iter(run.particles.values())).shape[0]
     variables, coords = _along(run)
     coords["chain"] = np.arange(chains)
-    size = next(iter(run.particles.values())).shape[2]
+    length, size = next(iter(run.particles.values())).shape[1:3]
     if not run.globals_ and size >= LEAST:
         model = FrozenModel(run.problem, run.maps, run.supports, run.temperature)
         rows = []
@@ -83,6 +84,7 @@ def mean_field_statistics(
             "bounded_site": bounded,
             "quantile": np.array(QUANTILES),
             "subsample": ["quarter", "half", "all", "pooled"],
+            "stein_draw": early_and_late(length, STEIN_DRAWS),
         }
     variables = {name: v for name, v in variables.items() if not name.startswith("_")}
     used = {dim for dims, _ in variables.values() for dim in dims}

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
-#: Inputs in a row.
-COLUMNS = 10
+#: Inputs in a row, and the panels that a row has room for at the least: a few inputs stand in its
+#: middle.
+COLUMNS, LEAST = 10, 6
 
 
 def barycenter(
@@ -51,15 +52,17 @@ def barycenter(
     rows = math.ceil(len(measures) / COLUMNS)
     parts: Any = fig.subfigures(2, 1, height_ratios=(rows, 2.6))
     above, below = parts
-    grid = above.subplots(rows, min(len(measures), COLUMNS), squeeze=False).ravel()
-    panels = list(grid[: len(measures)])
+    columns = min(max(len(measures), LEAST), COLUMNS)
+    grid = above.subplots(rows, columns, squeeze=False).ravel()
+    first = (columns - len(measures)) // 2 if rows == 1 else 0
+    panels = list(grid[first : first + len(measures)])
     for k, (ax, measure) in enumerate(zip(panels, measures, strict=True)):
         draw_measure(ax, measure, extent)
         ax.set(xticks=[], yticks=[])
         ax.set_title(str(k) if labels is None else labels[k], fontsize="small")
-    for ax in grid[len(measures) :]:
+    for ax in {*grid} - {*panels}:
         ax.set_axis_off()
-    above.supylabel("inputs", fontsize="medium")
+    panels[0].set_ylabel("inputs")
     particles, density, objective = below.subplots(1, 3, width_ratios=(1, 1, 1.15))
     particle_cloud(idata, site=site, extent=extent, ax=particles)
     particles.set_title("particles, last draw", fontsize="medium")
@@ -67,5 +70,4 @@ def barycenter(
     density.set_title("density, all draws", fontsize="medium")
     density.set(ylabel="", yticklabels=[])
     trace_objective(idata, reference=reference, ax=objective)
-    objective.set_title("objective", fontsize="medium")
     return {"inputs": panels, "particles": particles, "density": density, "objective": objective}

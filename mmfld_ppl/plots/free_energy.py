@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference_data import dataset
-from .style import axes_or_new, chain_lines
+from .style import axes_or_new, chain_lines, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,5 @@ def trace_free_energy(idata: Any, *, ax: Axes | None = None) -> Axes:
         if np.isfinite(most) and most > 0:
             ax.axhspan(mean - most, mean, color="0.8", lw=0, zorder=0, label="range of the minimum")
     ax.set(xlabel="draw", ylabel=r"free energy $F + \tau\,$KL")
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize="small", ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    legend_above(ax)
     return ax

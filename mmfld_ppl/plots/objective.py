@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..inference_data import dataset
-from .style import axes_or_new, chain_lines
+from .style import axes_or_new, chain_lines, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,5 @@ def trace_objective(idata: Any, *, reference: float | None = None, ax: Axes | No
     if reference is not None:
         ax.axhline(reference, color="black", ls="--", lw=1.2, label="reference")
     ax.set(xlabel="draw", ylabel="objective $F$")
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize="small", ncols=2)
+    legend_above(ax)
     return ax

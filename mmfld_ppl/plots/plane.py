@@ -10,14 +10,16 @@ import xarray as xr
 from jaxtyping import Float
 
 from ..measures import Measure
-from .density import Extent, grid_density, scott_bandwidth
-from .style import INK, axes_or_new, colour, particles_of, pooled
+from .density import Extent, centres, grid_density, scott_bandwidth
+from .style import INK, axes_or_new, colour, entry_names, particles_of, pooled, stated_bound
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Points that enter a density estimate.
 MOST_POINTS = 500_000
+#: Of a density, across and up.
+CELLS = 160
 
 #: A given measure: points (m, 2) and weights (m,).
 Atoms = tuple[Float[np.ndarray, "m 2"], Float[np.ndarray, " m"]]
@@ -28,14 +30,16 @@ def particle_cloud(
     *,
     site: str | None = None,
     draw: int = -1,
+    coordinates: tuple[int, int] = (0, 1),
     extent: Extent | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """The particles of one draw, a colour a chain.
+    """The particles of one draw, a colour a chain; of a ball, with its boundary.
 
-    site: a particle site in the plane; default, the only one. extent: (left, right, bottom, top).
-    """
-    ax, values = axes_or_new(ax), particles_of(idata, site, 2)
+    site: a particle site of vectors; default, the only one in the plane. coordinates: the two that
+    are shown of more. extent: (left, right, bottom, top)."""
+    values = _in_plane(idata, site, coordinates)
+    ax = axes_or_new(ax)
     one = values.isel(draw=draw).values
     # Fewer points are drawn larger, and chains are not drawn one upon the other.
     size = float(np.clip(8000 / one[..., 0].size, 3, 16))
@@ -43,29 +47,31 @@ def particle_cloud(
     colours = np.repeat([colour(k) for k in range(len(one))], one.shape[1])
     x, y = one.reshape(-1, 2)[order].T
     ax.scatter(x, y, s=size, c=colours[order], alpha=0.7, lw=0)
-    return _in_plane(ax, values, extent or around(one.reshape(-1, 2)))
+    return _framed(ax, idata, values, extent or _around(idata, values, one.reshape(-1, 2)))
 
 
 def particle_density(
     idata: Any,
     *,
     site: str | None = None,
+    coordinates: tuple[int, int] = (0, 1),
     bandwidth: float | None = None,
     extent: Extent | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """A kernel density estimate of the measure, from all chains and draws: more ink, more mass.
+    """A kernel density estimate of the measure, from all chains and draws: more ink, more mass. In
+    a ball it is corrected at the boundary.
 
-    bandwidth: standard deviation of the Gaussian kernel, in the units of the points. Default:
-    Scott's rule. extent: (left, right, bottom, top)."""
-    ax, values = axes_or_new(ax), particles_of(idata, site, 2)
-    points = pooled(values, MOST_POINTS)
+    site, coordinates, extent: as for `particle_cloud`. bandwidth: standard deviation of the
+    Gaussian kernel, in the units of the points. Default: Scott's rule."""
+    values = _in_plane(idata, site, coordinates)
+    ax, points = axes_or_new(ax), pooled(values, MOST_POINTS)
     if bandwidth is None:
         bandwidth = scott_bandwidth(points)
-    extent = extent or around(points)
-    density = grid_density(points, extent, bandwidth)
+    extent = extent or _around(idata, values, points)
+    density = grid_density(points, extent, bandwidth, CELLS, _ball(idata, values, extent))
     ax.imshow(density.values, origin="lower", extent=extent, cmap=INK, interpolation="bilinear")
-    return _in_plane(ax, values, extent)
+    return _framed(ax, idata, values, extent)
 
 
 def draw_measure(ax: Axes, measure: Atoms, extent: Extent) -> Axes:
@@ -74,7 +80,9 @@ def draw_measure(ax: Axes, measure: Atoms, extent: Extent) -> Axes:
     points, weights = measure
     cell = grid_steps(points)
     if cell is None:
-        ax.scatter(*points.T, s=120 * weights / weights.max(), color="black", alpha=0.6, lw=0)
+        largest = float(np.clip(1200 / len(points), 4, 120))
+        sizes = largest * weights / weights.max()
+        ax.scatter(*points.T, s=sizes, color="black", alpha=0.6, lw=0)
     else:
         origin = points.min(axis=0)
         at = np.rint((points - origin) / cell).astype(int)
@@ -84,7 +92,7 @@ def draw_measure(ax: Axes, measure: Atoms, extent: Extent) -> Axes:
         (left, bottom), (width, height) = origin - cell / 2, cell
         box = (left, left + columns * width, bottom, bottom + rows * height)
         ax.imshow(image, origin="lower", extent=box, cmap=INK, vmin=0)
-    return _frame(ax, extent)
+    return frame(ax, extent)
 
 
 def covering(measures: Sequence[Atoms], others: Float[np.ndarray, "n 2"]) -> Extent:
@@ -141,12 +149,43 @@ def around(points: Float[np.ndarray, "m 2"], margin: float = 0.05) -> Extent:
     return float(left), float(right), float(bottom), float(top)
 
 
-def _in_plane(ax: Axes, values: xr.DataArray, extent: Extent) -> Axes:
-    first, second = (str(c) for c in values[values.dims[-1]].values)
-    ax.set(xlabel=f"{values.name}[{first}]", ylabel=f"{values.name}[{second}]")
-    return _frame(ax, extent)
+def _in_plane(idata: Any, site: str | None, coordinates: tuple[int, int]) -> xr.DataArray:
+    """Two coordinates of the particles."""
+    values = particles_of(idata, site, 2 if site is None else None)
+    size = values.shape[-1]
+    if len(coordinates) != 2 or not all(0 <= c < size for c in coordinates):
+        raise ValueError(f"coordinates must be two of 0 to {size - 1}, got {coordinates}")
+    return values.isel({values.dims[-1]: list(coordinates)}).assign_attrs(projected=size > 2)
 
 
-def _frame(ax: Axes, extent: Extent) -> Axes:
+def _framed(ax: Axes, idata: Any, values: xr.DataArray, extent: Extent) -> Axes:
+    first, second = entry_names(values)
+    ax.set(xlabel=first, ylabel=second)
+    radius = stated_bound(idata, str(values.name), "radius")
+    if radius is not None:
+        angles = np.linspace(0, 2 * np.pi, 181)
+        ax.plot(radius * np.cos(angles), radius * np.sin(angles), color="black", lw=0.8)
+    return frame(ax, extent)
+
+
+def _ball(idata: Any, values: xr.DataArray, extent: Extent) -> np.ndarray | None:
+    """The cells inside of the support, where that is a disk."""
+    radius = stated_bound(idata, str(values.name), "radius")
+    if radius is None or values.attrs.get("projected"):
+        return None
+    x, y = np.meshgrid(*centres(extent, CELLS))
+    return np.hypot(x, y) <= radius
+
+
+def _around(idata: Any, values: xr.DataArray, points: np.ndarray) -> Extent:
+    """A rectangle around points, and around the whole of a ball."""
+    radius = stated_bound(idata, str(values.name), "radius")
+    if radius is not None:
+        points = np.array([[-radius, -radius], [radius, radius]])
+    return around(points)
+
+
+def frame(ax: Axes, extent: Extent) -> Axes:
+    """The axes with these limits, and one scale on both."""
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
     return ax

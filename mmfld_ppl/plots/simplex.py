@@ -9,15 +9,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .density import centres, grid_density, scott_bandwidth
-from .style import INK, REFERENCE, axes_or_new, colour, particles_of, pooled
+from .style import INK, REFERENCE, colour, entry_names, legend_above, particles_of, pooled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from mpltern import TernaryAxes
 
-#: Corners of an equilateral triangle: the images of the unit vectors.
-CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
-EXTENT = (0.0, 1.0, 0.0, float(CORNERS[2, 1]))
+#: Images of the unit vectors in the data coordinates of mpltern: left, right and top.
+CORNERS = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, np.sqrt(3)]]) / np.sqrt(3)
+SIDE = 2 / np.sqrt(3)
+EXTENT = (-SIDE / 2, SIDE / 2, 0.0, 1.0)
 MOST_POINTS = 500_000
+CELLS = 240
 
 
 def simplex(
@@ -29,48 +32,75 @@ def simplex(
     marks: Mapping[str, Float[Array, "3"]] | None = None,
     bandwidth: float | None = None,
     ax: Axes | None = None,
-) -> Axes:
-    """The particles of one draw over the density of all draws, in the triangle of (x_0, x_1, x_2).
+) -> TernaryAxes:
+    """The particles of one draw over the density of all draws, in the triangle of (x_0, x_1, x_2):
+    left, right and top.
 
     site: a particle site of three coordinates that sum to one; default, the only one of three.
     labels: of the corners; default, the coordinates' own. marks: points to compare with, by label.
     bandwidth: standard deviation of the density's kernel, in units of the triangle's side.
       Default: Scott's rule. The estimate is corrected at the edges.
+    ax: ternary axes, from `plt.subplots(subplot_kw={"projection": "ternary"})` after `import
+      mpltern`. Their own methods take the coordinates in the order top, left, right.
 
-    Raises ValueError for points outside the simplex."""
+    Raises ValueError for points outside the simplex, or axes of another kind."""
+    from matplotlib.colors import PowerNorm
+
     values = particles_of(idata, site, 3)
     points = to_plane(pooled(values, MOST_POINTS))
-    if bandwidth is None:
-        bandwidth = scott_bandwidth(points)
-    ax = axes_or_new(ax)
-    cells = 240
-    grid = np.stack(np.meshgrid(*centres(EXTENT, cells)), axis=-1)
-    inside = np.all(to_simplex(grid) >= 0, axis=-1)
-    density = grid_density(points, EXTENT, bandwidth, cells, inside)
-    highest = np.nanmax(density.values)
-    # The darker half of the shades is left out, so that the particles stay visible.
-    shades = ax.contourf(*density, np.linspace(0, highest, 9), cmap=INK, vmin=0, vmax=2 * highest)
-    triangle = ax.fill(*CORNERS.T, fill=False, ec="black", lw=1.2, zorder=4)[0]
-    shades.set_clip_path(triangle)
-    _grid_lines(ax)
+    width = scott_bandwidth(points) if bandwidth is None else SIDE * bandwidth
+    triangle = ternary_axes(ax, labels or entry_names(values))
+    grid = np.stack(np.meshgrid(*centres(EXTENT, CELLS)), axis=-1)
+    # A cell more on each side, which the triangle's own edge cuts off.
+    inside = np.all(to_simplex(grid) >= -2 / CELLS, axis=-1)
+    density = grid_density(points, EXTENT, width, CELLS, inside)
+    highest = np.max(density.values[np.all(to_simplex(grid) >= 0, axis=-1)])
+    # Ink as the root of the density, so that a peak leaves something to be seen beside it; and the
+    # darker half of the shades is left out, so that the particles stay visible.
+    levels = highest * np.linspace(0, 1, 9) ** 2
+    options = {"cmap": INK, "norm": PowerNorm(0.5, 0, 4 * highest), "zorder": 0.5}
+    triangle.contourf(*density, levels, **options).set_clip_path(triangle.patch)
     one = values.isel(draw=draw).values
     size = float(np.clip(8000 / one[..., 0].size, 3, 16))
     for k, chain in enumerate(one):
-        ax.scatter(*to_plane(chain).T, s=size, color=colour(k), alpha=0.7, lw=0, zorder=3)
+        triangle.scatter(*in_order(chain), s=size, color=colour(k), alpha=0.7, lw=0, zorder=3)
     for label, point in (marks or {}).items():
-        at = to_plane(np.asarray(point)[None])[0]
-        ax.plot(*at, "*", ms=15, mfc=REFERENCE, mec="white", ls="", label=label, zorder=6)
-    if marks:
-        ax.legend(frameon=False, loc="upper right")
-    names = labels or [f"{values.name}[{c}]" for c in values[values.dims[-1]].values]
-    for corner, name, ha, va in zip(
-        CORNERS, names, ("right", "left", "center"), ("top", "top", "bottom"), strict=True
-    ):
-        x, y = corner + 0.02 * np.sign(corner - CORNERS.mean(axis=0)) * (corner != 0.5)
-        ax.text(x, y, name, ha=ha, va=va)
-    ax.set_aspect("equal")
-    ax.set_axis_off()
-    return ax
+        at = in_order(np.asarray(point)[None])
+        triangle.plot(*at, "*", ms=15, mfc=REFERENCE, mec="white", ls="", label=label, zorder=6)
+    legend_above(triangle)
+    return triangle
+
+
+def ternary_axes(ax: Axes | None, names: Sequence[str]) -> Any:
+    """The axes given, or those of a new figure, with names at the corners left, right and top."""
+    from matplotlib import pyplot as plt
+    from mpltern import TernaryAxes
+
+    triangle: Any = ax  # mpltern states no types
+    if ax is None:
+        triangle = plt.subplots(layout="constrained", subplot_kw={"projection": "ternary"})[1]
+    if not isinstance(triangle, TernaryAxes):
+        raise ValueError(
+            "the simplex is drawn in ternary axes: import mpltern, and make ax with "
+            f"plt.subplots(subplot_kw={{'projection': 'ternary'}}), got {type(ax).__name__}"
+        )
+    left, right, top = names
+    triangle.set_tlabel(top)
+    triangle.set_llabel(left)
+    triangle.set_rlabel(right)
+    for axis in (triangle.taxis, triangle.laxis, triangle.raxis):
+        axis.set_label_rotation_mode("horizontal")
+        # The corners have their names.
+        axis.set_ticks([0.2, 0.4, 0.6, 0.8])
+    triangle.grid(color="black", alpha=0.15, lw=0.6, zorder=2)
+    triangle.tick_params(labelsize="small")
+    return triangle
+
+
+def in_order(x: Float[np.ndarray, "n 3"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates as mpltern takes them: top, left, right."""
+    left, right, top = np.asarray(x, float).T
+    return top, left, right
 
 
 def to_plane(x: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 2"]:
@@ -83,16 +113,6 @@ def to_plane(x: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 2"]:
 
 def to_simplex(p: Float[np.ndarray, "*batch 2"]) -> Float[np.ndarray, "*batch 3"]:
     """Points of the plane to barycentric coordinates."""
-    last = p[..., 1] / CORNERS[2, 1]
-    second = p[..., 0] - last / 2
+    last = p[..., 1]
+    second = p[..., 0] / SIDE + (1 - last) / 2
     return np.stack([1 - second - last, second, last], axis=-1)
-
-
-def _grid_lines(ax: Axes) -> None:
-    """Where each coordinate is 0.2, 0.4, 0.6, 0.8."""
-    for level in (0.2, 0.4, 0.6, 0.8):
-        for axis in range(3):
-            ends = np.zeros((2, 3))
-            ends[:, axis] = level
-            ends[0, axis - 1] = ends[1, axis - 2] = 1 - level
-            ax.plot(*(ends @ CORNERS).T, color="black", alpha=0.15, lw=0.6, zorder=2)

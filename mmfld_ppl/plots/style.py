@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,36 +57,76 @@ def chain_lines(ax: Axes, values: xr.DataArray, *, labelled: bool = True) -> Non
     bare(ax)
 
 
-def particles_of(idata: Any, site: str | None, size: int) -> xr.DataArray:
-    """Particles in R^size, with dims chain, draw, plate, coordinate.
+def legend_above(ax: Axes) -> None:
+    """What is labelled, in rows above the axes, where it hides no line."""
+    handles, labels = ax.get_legend_handles_labels()
+    if labels:
+        ax.legend(
+            handles,
+            labels,
+            frameon=False,
+            fontsize="small",
+            ncols=min(4, len(labels)),
+            columnspacing=1.0,
+            handlelength=1.2,
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            borderaxespad=0.2,
+        )
 
-    site: default, the only site of the particle plate with one event axis of this size.
-    Raises ValueError where there is no such site, or more than one."""
+
+def particles_of(idata: Any, site: str | None, *shape: int | None) -> xr.DataArray:
+    """Particles whose events have this shape, with dims chain, draw, plate and those of the event.
+
+    site: default, the only site of the particle plate with such events. shape: None for an axis of
+    any length. Raises ValueError where there is no such site, or more than one."""
     posterior = dataset(idata, "posterior")
     plate = posterior.attrs.get("particle_plate")
     if plate is None:
         raise ValueError("the run has no particles: its model has no mm.particles plate")
-    fitting = [
-        str(name)
+    ordered = {
+        str(name): values.transpose("chain", "draw", plate, ...)
         for name, values in posterior.data_vars.items()
-        if plate in values.dims and values.ndim == 4 and values.shape[-1] == size
-    ]
+        if plate in values.dims
+    }
+    fitting = [name for name, values in ordered.items() if _fits(values.shape[3:], shape)]
+    wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
     if site is None and len(fitting) != 1:
         raise ValueError(
-            f"site= must say which particle site to draw: those of {size} coordinates are {fitting}"
+            f"site= must say which particle site to draw: those of shape {wanted} are {fitting}"
         )
     if site is not None and site not in fitting:
         raise ValueError(
-            f"site '{site}' is no particle site of {size} coordinates; those are {fitting}"
+            f"site '{site}' is no particle site of shape {wanted}; those are {fitting}"
         )
-    values = posterior[site or fitting[0]]
-    coordinate = next(d for d in values.dims[2:] if d != plate)
-    return values.transpose("chain", "draw", plate, coordinate)
+    return ordered[site or fitting[0]]
+
+
+def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    pairs = zip(found, shape, strict=False)
+    return len(found) == len(shape) and all(n in (None, m) for m, n in pairs)
+
+
+def stated_bound(idata: Any, site: str, name: str) -> float | None:
+    """A number that the site's support states, such as lower_bound or radius; None if it has no
+    such bound, or another one for each coordinate."""
+    supports = json.loads(dataset(idata, "posterior").attrs.get("supports", "{}"))
+    found = re.search(rf"\b{name}=([-+.e\d]+)", supports.get(site, ""))
+    return float(found.group(1)) if found else None
+
+
+def entry_names(values: xr.DataArray) -> list[str]:
+    """Of the coordinates of a vector site: x[0], x[1], ..."""
+    return [f"{values.name}[{c}]" for c in values[values.dims[-1]].values]
 
 
 def pooled(values: xr.DataArray, most: int) -> np.ndarray:
-    """Points of all chains and evenly spaced draws, about `most` of them, (n, coordinates)."""
-    chains, draws, size, _ = values.shape
-    keep = max(1, min(draws, most // (chains * size)))
-    at = np.unique(np.linspace(0, draws - 1, keep).round().astype(int))
-    return values.values[:, at].reshape(-1, values.shape[-1])
+    """Events of all chains and evenly spaced draws, about `most` of them, (n, ...)."""
+    chains, draws, size = values.shape[:3]
+    at = spaced(draws, max(1, most // (chains * size)))
+    return values.values[:, at].reshape(-1, *values.shape[3:])
+
+
+def spaced(draws: int, most: int) -> np.ndarray:
+    """Indices of at most so many draws, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, draws - 1, min(draws, most)).round().astype(int))

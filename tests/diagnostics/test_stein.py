@@ -12,6 +12,7 @@ from numpyro.distributions import constraints as nc
 
 from mmfld_ppl import constraints as mc
 from mmfld_ppl.diagnostics import stein_kernel, stein_test
+from mmfld_ppl.diagnostics.stein import pair_mean
 from mmfld_ppl.mirrors import mirror_map
 
 ALPHA = jnp.array([3.0, 1.5, 0.7])
@@ -115,3 +116,20 @@ def test_repeated_points_are_found() -> None:
     test = stein_test(stein_kernel(*forces("simplex")(x)))
     assert test.p_value < 0.01
     assert test.statistic > test.threshold
+
+
+def test_the_width_of_another_sample_makes_discrepancies_compare() -> None:
+    rng, at = np.random.default_rng(7), forces("plane")
+    x, drift, mobility = at(rng.standard_normal((80, 2)))
+    own = stein_kernel(x, drift, mobility)
+    np.testing.assert_allclose(stein_kernel(x, drift, mobility, like=x), own, rtol=1e-10)
+    # In other units it is the same, with the width in those.
+    units = np.array([10.0, 0.1])
+    scaled = (units * x, units * drift, units[:, None] * mobility * units)
+    np.testing.assert_allclose(stein_kernel(*scaled, like=units * x), own, rtol=1e-8)
+    # By its own width a sample is the more wrong the narrower it is, without end.
+    narrow, narrower = (at(s * rng.standard_normal((80, 2))) for s in (0.1, 0.05))
+    by_own = [pair_mean(stein_kernel(*one)) for one in (narrow, narrower)]
+    by_other = [pair_mean(stein_kernel(*one, like=x)) for one in (narrow, narrower)]
+    assert by_own[1] > 3 * by_own[0]
+    assert 0.7 < by_other[1] / by_other[0] < 1.5

@@ -59,6 +59,7 @@ def made_up(metropolize: bool = True) -> dict[str, xr.Dataset]:
     variables |= {n: (("chain", "subsample"), np.tile(v, (CHAINS, 1))) for n, v in sized.items()}
     level = objective[:, some] + 0.02 * TAU * rng.standard_normal((CHAINS, 100))
     variables |= {
+        "stein_along": (("chain", "stein_draw"), 1e-3 * rng.standard_normal((CHAINS, 5))),
         "free_energy": (along, level),
         "pile_up": (("chain", "bounded_site"), np.full((CHAINS, 1), 0.012)),
     }
@@ -67,7 +68,12 @@ def made_up(metropolize: bool = True) -> dict[str, xr.Dataset]:
         "sample_stats": xr.Dataset({n: (along, v) for n, v in stats.items()}, coords),
         "mean_field": xr.Dataset(
             variables,
-            {"chain": range(CHAINS), "draw": some, "bounded_site": ["x"]},
+            {
+                "chain": range(CHAINS),
+                "draw": some,
+                "bounded_site": ["x"],
+                "stein_draw": [0, 1, 10, 100, 199],
+            },
             {"temperature": TAU, "num_particles": ATOMS},
         ),
     }
@@ -161,6 +167,24 @@ def test_the_acceptance_that_an_unadjusted_run_would_have_had() -> None:
         groups = made_up(metropolize=False)
         groups["mean_field"]["would_accept"].values[0] = rate
         assert verdicts(groups)["step size"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("half_time", "verdict", "words"), [(5.0, "ok", ""), (40.0, "warn", "warm-up of 400 steps")]
+)
+def test_the_decay_of_a_warm_up(half_time, verdict, words) -> None:
+    groups = made_up()
+    groups["posterior"].attrs |= {"phase": "warmup", "thinning": 2}
+    fall = TAU * 20 * 0.5 ** (2 * np.arange(DRAWS) / half_time)
+    groups["sample_stats"]["objective"].values[:] += fall
+    found = {c.name: c for c in diagnose(from_groups(groups, {})).checks}
+    assert "stationarity" not in found
+    check = found["decay"]
+    assert check.verdict == verdict
+    halved = float(check.value.split(" steps")[0].rsplit(" ", 1)[1])
+    assert halved == pytest.approx(half_time, rel=0.05)
+    assert "F + tau KL began where it ended" in check.value
+    assert words in check.advice
 
 
 def test_one_chain_and_few_draws() -> None:

@@ -16,7 +16,7 @@ import mmfld_ppl as mm
 from examples.paper.exact import simplex_mean_matching, simplex_rule
 from mmfld_ppl.functionals import OfMean
 from mmfld_ppl.inference_data import dataset, to_inference_data
-from mmfld_ppl.inference_data.chain_measure import evenly, gap
+from mmfld_ppl.inference_data.chain_measure import early_and_late, evenly, gap
 from mmfld_ppl.inference_data.mean_field import mean_field_statistics
 from mmfld_ppl.inference_data.proximal import FrozenModel
 from mmfld_ppl.latent import Problem, read_model
@@ -114,7 +114,7 @@ def test_a_good_run_is_at_its_fixed_point(good) -> None:
         *("objective", "free_energy", "free_energy_error", "divergence"),
         *("optimality_gap", "optimality_gap_error", "proximal_memory"),
         *("proximal_divergence", "proximal_divergence_error"),
-        *("stein_statistic", "stein_threshold", "stein_p_value"),
+        *("stein_statistic", "stein_threshold", "stein_p_value", "stein_along"),
         *("first_variation_ratio", "first_variation_rounding"),
         *("size", "objective_by_size", "objective_by_size_error"),
         *("slack", "proximal_slack", "pile_up"),
@@ -122,6 +122,13 @@ def test_a_good_run_is_at_its_fixed_point(good) -> None:
     assert np.all(np.abs(found["optimality_gap"]) < 4 * found["optimality_gap_error"])
     assert np.all(found["optimality_gap_error"] < 0.1 * 0.05)
     assert np.all(found["stein_p_value"] > 1e-3)
+    along = found["stein_along"]
+    assert along.dims == ("chain", "stein_draw") and along["stein_draw"].values[
+        [0, -1]
+    ].tolist() == [0, 299]
+    # Two chains of about twenty draws: unbiased, and one in twenty is above the level.
+    assert abs(float(along.mean())) < float(found["stein_threshold"].mean()) / 4
+    assert float((along > found["stein_threshold"]).mean()) < 0.25
     np.testing.assert_allclose(found["first_variation_ratio"], 1, atol=0.02)
     assert found["slack"].dims == ("chain", "bounded_site", "quantile")
     assert np.all(found["pile_up"] < 0.03)
@@ -158,3 +165,5 @@ def test_draws_are_spread_evenly_to_the_last() -> None:
     assert evenly(3, 10).tolist() == [0, 1, 2]
     assert evenly(7, 1).tolist() == [6]
     assert evenly(7, 0).tolist() == [6]
+    assert early_and_late(100, 8).tolist() == [0, 4, 21, 33, 66, 99]
+    assert early_and_late(2, 20).tolist() == [0, 1]

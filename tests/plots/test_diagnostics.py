@@ -11,6 +11,7 @@ from mmfld_ppl.plots.fixed_point import fixed_point
 from mmfld_ppl.plots.free_energy import trace_free_energy
 from mmfld_ppl.plots.moves import trace_moves
 from mmfld_ppl.plots.particle_number import particle_number
+from mmfld_ppl.plots.stein import trace_stein
 from tests.inference_data.test_diagnose import CHAINS, made_up
 
 
@@ -58,6 +59,15 @@ def test_slack_against_that_of_the_fixed_point(exported) -> None:
     np.testing.assert_allclose(theirs, 2 * np.asarray(ours))
 
 
+def test_the_discrepancy_of_draws(exported) -> None:
+    ax = trace_stein(exported)
+    along = exported["mean_field"]["stein_along"]
+    for line, values in zip(ax.lines, along.values, strict=False):
+        np.testing.assert_array_equal(line.get_xdata(), along["stein_draw"])
+        np.testing.assert_array_equal(line.get_ydata(), values)
+    assert ax.lines[CHAINS].get_ydata()[0] == pytest.approx(0.002)
+
+
 def test_the_objective_by_size(exported) -> None:
     ax = particle_number(exported)
     x, y = ax.lines[0].get_xydata().T
@@ -78,6 +88,7 @@ def test_gap_and_discrepancy_of_each_chain(exported) -> None:
         (boundary_slack, "has a boundary"),
         (particle_number, "no subsamples"),
         (fixed_point, "no optimality gap"),
+        (trace_stein, "no Stein discrepancies"),
     ],
 )
 def test_runs_that_lack_what_is_drawn(function, words) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import mpltern  # noqa: F401  (registers the ternary projection)
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,9 +15,10 @@ from mmfld_ppl import Measure, plots
 from mmfld_ppl.inference_data.groups import from_groups
 from mmfld_ppl.plots.density import centres, grid_density
 from mmfld_ppl.plots.plane import grid_steps
-from mmfld_ppl.plots.simplex import to_plane, to_simplex
+from mmfld_ppl.plots.simplex import SIDE, to_plane, to_simplex
 
 CHAINS, DRAWS, ATOMS = 2, 5, 30
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,8 @@ def test_functions_draw_in_the_axes_that_they_are_given(exported) -> None:
         plots.particle_density,
         plots.simplex,
     ):
-        _, ax = plt.subplots()
+        kind = "ternary" if function is plots.simplex else None
+        _, ax = plt.subplots(subplot_kw={"projection": kind})
         assert function(exported, ax=ax) is ax
         assert ax.has_data()
         ax.figure.canvas.draw()
@@ -105,7 +111,11 @@ def test_marks_on_the_simplex(exported) -> None:
     ax = plots.simplex(exported, labels=["a", "b", "c"], marks={"q": np.array([0.2, 0.3, 0.5])})
     at = ax.get_legend_handles_labels()[0][0].get_xydata()[0]
     np.testing.assert_allclose(to_simplex(at), [0.2, 0.3, 0.5], atol=1e-12)
-    assert {"a", "b", "c"} <= {text.get_text() for text in ax.texts}
+    corners = (ax.get_llabel(), ax.get_rlabel(), ax.get_tlabel())
+    assert corners == ("a", "b", "c")
+    # mpltern's own methods put the point in the same place.
+    theirs = ax.plot([0.5], [0.2], [0.3], "o")[0].get_xydata()[0]
+    np.testing.assert_allclose(theirs, at, atol=1e-12)
 
 
 def test_the_triangle_and_the_simplex_are_one() -> None:
@@ -113,7 +123,7 @@ def test_the_triangle_and_the_simplex_are_one() -> None:
     np.testing.assert_allclose(to_simplex(to_plane(x)), x, atol=1e-12)
     corners = to_plane(np.eye(3))
     sides = np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=1)
-    np.testing.assert_allclose(sides, 1)
+    np.testing.assert_allclose(sides, SIDE)
     with pytest.raises(ValueError, match="sum to one"):
         to_plane(np.array([0.5, 0.5, 0.5]))
 
@@ -151,6 +161,24 @@ def test_grids_are_found(points, steps) -> None:
     assert found is None if steps is None else np.allclose(found, steps)
 
 
+def test_the_simplex_takes_ternary_axes_only(exported) -> None:
+    with pytest.raises(ValueError, match="import mpltern"):
+        plots.simplex(exported, ax=plt.subplots()[1])
+
+
+def test_legends_stand_beside_the_lines(exported) -> None:
+    ax = plots.trace_objective(exported, reference=0.5)
+    ax.figure.canvas.draw()
+    assert not ax.get_legend().get_window_extent().overlaps(ax.patch.get_window_extent())
+
+
+def test_every_function_has_its_picture() -> None:
+    page = (DOCS / "pictures.md").read_text()
+    assert not [name for name in plots.__all__ if f"`mm.plots.{name}(" not in page]
+    images = re.findall(r"\]\((images/.*?)\)", page)
+    assert images and not [image for image in images if not (DOCS / image).is_file()]
+
+
 def without_particles():
     x = xr.Dataset({"x": (("chain", "draw"), np.ones((2, 3)))})
     return from_groups({"posterior": x, "sample_stats": x}, {})
@@ -161,8 +189,8 @@ def without_particles():
     [
         (
             plots.particle_cloud,
-            {"site": "x"},
-            r"no particle site of 2 coordinates; those are \['z'\]",
+            {"site": "y"},
+            r"no particle site of shape \(any\); those are \['z', 'x'\]",
         ),
         (plots.simplex, {"site": "z"}, r"those are \['x'\]"),
         (plots.barycenter, {"inputs": []}, "needs inputs"),

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from .base import FAIL, OK, SKIPPED, WARN, Check, Run
 from .measure import boundary, first_variation, fixed_point, particle_number, stein
 from .moves import moves, stuck, unadjusted_step
-from .replicates import accuracy, agreement, stationarity
+from .replicates import accuracy, agreement, decay, stationarity
 
 #: In the order of a report.
 CHECKS: tuple[Callable[[Run], Check | None], ...] = (
     moves,
     unadjusted_step,
     stuck,
+    decay,
     stationarity,
     agreement,
     accuracy,

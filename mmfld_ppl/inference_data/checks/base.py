@@ -49,6 +49,11 @@ class Run(NamedTuple):
         return self.attrs.get("particle_plate")
 
     @property
+    def warmup(self) -> bool:
+        """Whether these draws are of a warm-up, on its way."""
+        return self.attrs.get("phase") == "warmup"
+
+    @property
     def adjusted(self) -> bool | None:
         """None for another kernel than ours."""
         return json.loads(self.attrs.get("kernel_settings", "{}")).get("metropolize")

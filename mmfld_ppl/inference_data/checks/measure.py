@@ -129,8 +129,8 @@ def particle_number(run: Run) -> Check | None:
         verdict,
         value,
         f"Finite N raises F and shifts the law by a multiple of 1/N. Take about "
-        f"{_round_up(size * excess / EXCESS[0] * 2)} particles; diagnostics.fit_particle_number "
-        "extrapolates results of several runs.",
+        f"{_round_up(size * excess / EXCESS[0] * 2)} particles; "
+        "mm.particle_number_bias(mcmc, key) says what their number has done to each result.",
     )
 
 

@@ -48,7 +48,7 @@ def unadjusted_step(run: Run) -> Check | None:
         f"a Metropolis test would accept {least:.2f} of these unadjusted moves",
         "The step is too long to be taken without adjustment: the law of the particles is "
         "wider than it should be. Pass metropolize=True, or a step_size several times smaller; "
-        "diagnostics.step_bias compares runs at h and h/2.",
+        "mm.step_size_bias(mcmc, key) says what the step has done to each result.",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ...diagnostics import fit_decay
 from ..datasets import SAMPLE_DIMS
 from ..groups import replicate_statistics
 from .base import OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, gravest, judged
@@ -22,7 +23,36 @@ R_HAT = 1.01
 LEAST_DRAWS = 20
 
 
-def stationarity(run: Run) -> Check:
+def decay(run: Run) -> Check | None:
+    """Of a warm-up only: how fast it fell, and whether it was long enough."""
+    if not run.warmup:
+        return None
+    name, levels = "decay", _levels(run)
+    if not levels or run.posterior.sizes["draw"] < LEAST_DRAWS:
+        return Check(name, SKIPPED, "", f"takes F or lp at {LEAST_DRAWS} draws or more")
+    thinning, (_, _, unit) = int(run.attrs.get("thinning", 1)), next(iter(levels.values()))
+    length, parts, needed = run.posterior.sizes["draw"] * thinning, [], 0.0
+    for label, (values, scale, _) in levels.items():
+        mean = values.mean("chain")
+        fit = fit_decay(mean["draw"].values * thinning, mean.values)
+        if not fit.visible:
+            parts.append(f"{label} began where it ended")
+            continue
+        parts.append(f"{label} halved its distance from the end in {fit.half_time:.2g} steps")
+        near = abs(float(mean[0]) - fit.limit) / (SHIFT[0] * scale)
+        needed = max(needed, fit.half_time * np.log2(max(near, 2.0)))
+    return judged(
+        name,
+        OK if needed <= length / 2 else WARN,
+        "; ".join(parts),
+        f"The warm-up of {length} steps is short for that: at this rate it takes {needed:.0f} to "
+        f"come within {SHIFT[0]} {unit}. Take twice as many (num_warmup).",
+    )
+
+
+def stationarity(run: Run) -> Check | None:
+    if run.warmup:
+        return None
     name, series = "stationarity", _levels(run)
     draws = run.posterior.sizes["draw"]
     if not series or draws < LEAST_DRAWS:

@@ -1,0 +1,58 @@
+"""Paths of a population over the snapshots that they were inferred from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..inference_data import dataset
+from .style import axes_or_new, bare
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TIME = "viridis"
+
+
+def trajectories(
+    idata: Any,
+    *,
+    units: Sequence[float] | None = None,
+    most: int = 100,
+    ax: Axes | None = None,
+) -> Axes:
+    """Paths, in grey, and the cells of the snapshots, coloured by time. Cells of one coordinate
+    are drawn over time; of more, the first two are drawn.
+
+    Reads the groups `paths` and `snapshots`: `x` (chain, draw, path, time, coordinate), of which
+    the last draw is shown, and `x` (observed_cell, coordinate) with `observed_time`.
+
+    units: what one unit of each coordinate stands for; the axes show the products. Default: 1.
+    most: paths of all chains together."""
+    paths, cells = dataset(idata, "paths")["x"], dataset(idata, "snapshots")
+    names = [str(c) for c in paths["coordinate"].values]
+    scale = np.ones(len(names)) if units is None else np.asarray(units, float)
+    if scale.shape != (len(names),):
+        raise ValueError(f"{len(names)} coordinates need as many units, got {scale.shape}")
+    last = scale * paths.isel(draw=-1).values
+    # Paths of the chains in turn, so that a few of them are of all chains.
+    lines = np.swapaxes(last, 0, 1).reshape(-1, *last.shape[2:])[:most]
+    points, at = scale * cells["x"].values, cells["observed_time"].values
+    time = paths["time"].values
+    ax = axes_or_new(ax)
+    for line in lines:
+        xy = (time, line[:, 0]) if len(names) == 1 else (line[:, 0], line[:, 1])
+        ax.plot(*xy, color="0.7", lw=0.6, zorder=1)
+    if len(names) == 1:
+        ax.scatter(at, points[:, 0], c=at, s=9, cmap=TIME, lw=0, zorder=2)
+        ax.set(xlabel="time", ylabel=names[0])
+        return bare(ax)
+    shown = ax.scatter(points[:, 0], points[:, 1], c=at, s=9, cmap=TIME, lw=0, zorder=2)
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ticks = np.unique(at)
+    if len(ticks) > 8:
+        ticks = ticks[np.unique(np.linspace(0, len(ticks) - 1, 6).round().astype(int))]
+    ax.figure.colorbar(shown, ax=ax, ticks=ticks, format="%g", label="time")
+    return bare(ax)

@@ -1,0 +1,178 @@
+"""Pictures of particles of every kind of site, and of paths."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib import pyplot as plt
+from PIL import Image
+
+from mmfld_ppl.inference_data.groups import from_groups
+from mmfld_ppl.plots.ellipses import ellipses, outline
+from mmfld_ppl.plots.evolution import animate, particles_over_time
+from mmfld_ppl.plots.line import line_density, reflected_density
+from mmfld_ppl.plots.plane import particle_cloud
+from mmfld_ppl.plots.simplex import to_plane
+from mmfld_ppl.plots.trajectories import trajectories
+
+CHAINS, DRAWS, ATOMS = 2, 6, 40
+SUPPORTS = {
+    "g": "Positive(lower_bound=0.0)",
+    "u": "Interval(lower_bound=-1.5, upper_bound=3e+0)",
+    "z": "ball(radius=2.0)",
+}
+
+
+@pytest.fixture(scope="module")
+def exported():
+    rng = np.random.default_rng(0)
+    shape = (CHAINS, DRAWS, ATOMS)
+    root = rng.standard_normal((*shape, 3, 4))
+    sites = {
+        "g": rng.exponential(1.0, shape),
+        "u": rng.uniform(-1.5, 3.0, shape),
+        "z": rng.uniform(-1, 1, (*shape, 2)),
+        "w": rng.standard_normal((*shape, 5)),
+        "x": rng.dirichlet([3, 2, 1], shape),
+        "s": root @ np.swapaxes(root, -1, -2),
+    }
+    posterior = {
+        name: (("chain", "draw", "atom", *(f"{name}_dim_{k}" for k in range(v.ndim - 3))), v)
+        for name, v in sites.items()
+    }
+    coords = {"chain": range(CHAINS), "draw": 10 * np.arange(DRAWS), "atom": range(ATOMS)}
+    coords |= {
+        f"{name}_dim_{k}": range(v.shape[3 + k])
+        for name, v in sites.items()
+        for k in range(v.ndim - 3)
+    }
+    attrs = {"particle_plate": "atom", "supports": json.dumps(SUPPORTS)}
+    time = np.array([0.0, 0.5, 2.0])
+    paths = rng.standard_normal((CHAINS, DRAWS, 7, len(time), 2))
+    cells = {
+        "x": (("observed_cell", "coordinate"), rng.standard_normal((9, 2))),
+        "observed_time": ("observed_cell", np.repeat(time, 3)),
+    }
+    groups = {
+        "posterior": xr.Dataset(posterior, coords, attrs),
+        "paths": xr.Dataset(
+            {"x": (("chain", "draw", "path", "time", "coordinate"), paths)},
+            {"time": time, "coordinate": ["height", "weight"]},
+        ),
+        "snapshots": xr.Dataset(cells),
+    }
+    return from_groups(groups, {})
+
+
+def test_every_function_draws_in_the_axes_that_it_is_given(exported) -> None:
+    for function, options in (
+        (line_density, {"site": "g"}),
+        (ellipses, {}),
+        (particles_over_time, {"site": "z"}),
+        (particles_over_time, {"site": "u"}),
+        (particle_cloud, {"site": "w", "coordinates": (3, 1)}),
+        (trajectories, {}),
+    ):
+        _, ax = plt.subplots()
+        assert function(exported, ax=ax, **options) is ax
+        assert ax.has_data() and ax.get_xlabel() and ax.get_ylabel()
+        ax.figure.canvas.draw()
+
+
+def test_a_reflected_density_has_all_of_its_mass_and_no_dip_at_an_end() -> None:
+    rng = np.random.default_rng(1)
+    x, density = reflected_density(rng.random(400_000), 0.0, 1.0, 0.05)
+    assert density.mean() == pytest.approx(1, abs=1e-9)
+    np.testing.assert_allclose(density, 1.0, atol=0.03)
+    points = rng.exponential(1.0, 400_000)
+    x, density = reflected_density(points, 0.0, 20.0, 0.05)
+    assert density.sum() * (x[1] - x[0]) == pytest.approx(1, abs=1e-6)
+    # A plain kernel would have half of it at 0.
+    assert density[0] == pytest.approx(1.0, abs=0.06)
+
+
+def test_the_view_ends_where_the_support_does(exported) -> None:
+    ax = line_density(exported, site="u")
+    for k in range(CHAINS):
+        x, y = ax.lines[2 * k].get_xydata().T
+        assert x[0] > -1.5 and x[-1] < 3.0 and x[-1] - x[0] == pytest.approx(4.5, rel=0.01)
+        assert y.mean() * 4.5 == pytest.approx(1, abs=1e-6)
+        rug = np.sort(ax.lines[2 * k + 1].get_xdata())
+        np.testing.assert_array_equal(rug, np.sort(exported["posterior"]["u"].values[k, -1]))
+    x = line_density(exported, site="g").lines[0].get_xdata()
+    assert 0 < x[0] < 0.1
+
+
+def test_an_ellipse_is_the_level_of_its_inverse(exported) -> None:
+    matrix = np.array([[2.0, 0.7], [0.7, 0.5]])
+    v = outline(matrix)
+    np.testing.assert_allclose(np.einsum("am,ab,bm->m", v, np.linalg.inv(matrix), v), 1)
+    singular = outline(np.array([[1.0, 1.0], [1.0, 1.0]]))
+    np.testing.assert_allclose(singular[0], singular[1], atol=1e-7)
+    ax = ellipses(exported, most=5, coordinates=(2, 0))
+    assert len(ax.lines) == CHAINS * 5 + 1
+    block = exported["posterior"]["s"].values[0, -1, 0][np.ix_([2, 0], [2, 0])]
+    np.testing.assert_allclose(ax.lines[0].get_xydata().T, outline(block))
+    assert ax.get_ylabel() == "along 0"
+
+
+def test_a_ball_has_its_boundary_and_vectors_two_of_their_coordinates(exported) -> None:
+    ax = particle_cloud(exported, site="z")
+    np.testing.assert_allclose(np.linalg.norm(ax.lines[0].get_xydata(), axis=1), 2)
+    assert ax.get_xlim()[1] > 2
+    ax = particle_cloud(exported, site="w", coordinates=(3, 1))
+    drawn = np.sort(np.asarray(ax.collections[0].get_offsets())[:, 0])
+    expected = exported["posterior"]["w"].values[:, -1, :, 3]
+    np.testing.assert_allclose(drawn, np.sort(expected.ravel()))
+    assert ax.get_ylabel() == "w[1]"
+
+
+def test_particles_of_several_draws_have_the_colours_of_time(exported) -> None:
+    ax = particles_over_time(exported, site="x", draws=3)
+    points = np.asarray(ax.collections[0].get_offsets())
+    colours = ax.collections[0].get_facecolors()
+    assert len(points) == 3 * CHAINS * ATOMS
+    legend = ax.get_legend()
+    assert [t.get_text() for t in legend.get_texts()] == ["0", "20", "50"]
+    last = legend.get_lines()[-1].get_color()
+    ours = points[np.all(np.isclose(colours[:, :3], last[:3]), axis=1)]
+    expected = to_plane(exported["posterior"]["x"].values[:, -1].reshape(-1, 3))
+    np.testing.assert_allclose(np.sort(ours, axis=0), np.sort(expected, axis=0))
+
+
+@pytest.mark.parametrize("site", ["z", "x", "g"])
+def test_an_animation_of_every_draw(exported, site, tmp_path) -> None:
+    file = tmp_path / "run.gif"
+    animate(exported, site=site, frames=2).save(file, writer="pillow", dpi=30)
+    with Image.open(file) as image:
+        assert image.n_frames == 2
+
+
+def test_paths_over_snapshots_in_their_units(exported) -> None:
+    ax = trajectories(exported, units=[1.0, 10.0], most=5)
+    paths = exported["paths"]["x"].values
+    assert len(ax.lines) == 5
+    np.testing.assert_allclose(ax.lines[1].get_xydata(), paths[1, -1, 0] * [1, 10])
+    cells = exported["snapshots"]["x"].values * [1, 10]
+    np.testing.assert_allclose(np.asarray(ax.collections[0].get_offsets()), cells)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("height", "weight")
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "words"),
+    [
+        (line_density, {"site": "z"}, r"shape \(\); those are \['g', 'u'\]"),
+        (line_density, {}, "site= must say"),
+        (ellipses, {"coordinates": (0, 3)}, r"coordinates \(0, 3\)"),
+        (particle_cloud, {"site": "w", "coordinates": (0, 5)}, "two of 0 to 4"),
+        (particles_over_time, {"site": "s"}, "numbers, of points in the plane"),
+        (animate, {}, "site= must be one particle site"),
+        (trajectories, {"units": [1.0]}, "2 coordinates need as many units"),
+    ],
+)
+def test_what_cannot_be_drawn(exported, function, options, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        function(exported, **options)
