@@ -5,9 +5,11 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 import mmfld_ppl as mm
+from mmfld_ppl.constraints.hermitian import to_real
+from mmfld_ppl.distributions import UniformHermitianSpectraplex
 
 
 def simplex_matching(
@@ -35,21 +37,27 @@ def simplex_matching(
 
 
 def spectraplex_matching(
-    target: Float[Array, "n n"],
+    target: Float[Array, "n n"] | Complex[Array, "n n"],
     *,
     particles: int = 1000,
     temperature: float | Array = 0.1,
     gamma: float | Array = 2.0,
 ) -> None:
-    r"""A measure on real density matrices whose mean is near `target` (second experiment).
+    r"""A measure on density matrices whose mean is near `target` (second experiment).
 
         min over mu of  |E_mu X - S|_F^2 / 2 + E_mu |X|_F^2 / (2 gamma) + tau KL(mu | uniform)
 
-    target: S, positive semidefinite with trace one. gamma > 0: the larger, the purer the matrices.
+    target: S, positive semidefinite with trace one; symmetric for real density matrices, complex
+    Hermitian for complex ones. gamma > 0: the larger, the purer the matrices.
 
-    Sites: `x`, the particles, shape (particles, n, n)."""
+    Sites: `x`, the particles, shape (particles, n, n); of complex matrices X the real arrays
+    Re X + Im X, see `constraints.hermitian`."""
+    n = jnp.shape(target)[0]
+    base = mm.distributions.UniformSpectraplex(n)
+    if jnp.iscomplexobj(target):
+        base, target = UniformHermitianSpectraplex(n), to_real(target)
     with mm.particles("atom", particles):
-        x = numpyro.sample("x", mm.distributions.UniformSpectraplex(jnp.shape(target)[0]))
+        x = numpyro.sample("x", base)
     loss = mm.functionals.OfMean(
         outer=lambda mean: jnp.sum((mean - target) ** 2) / 2,
         potential=lambda x: jnp.sum(x**2) / (2 * gamma),

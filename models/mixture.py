@@ -218,7 +218,7 @@ def _check_shape(law: dist.Distribution, datum: PyTree) -> None:
     if not isinstance(datum, Mapping | tuple | list) and np.shape(datum) != law.event_shape:
         raise ValueError(
             f"a datum has shape {np.shape(datum)}, and {type(law).__name__} gives events of shape "
-            f"{law.event_shape}"
+            f"{law.event_shape}: a row of the data must be one value of the kernel"
         )
 
 

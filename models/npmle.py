@@ -53,7 +53,10 @@ def maximum_likelihood(
         gap = found.loss - shares @ (log_q - top)
         if gap < tolerance:
             return found
-    raise RuntimeError(f"the duality gap is {gap:.1e}, not {tolerance:.0e}")
+    raise RuntimeError(
+        f"the maximum likelihood estimator was not found: the duality gap is {gap:.1e}, not "
+        f"{tolerance:.0e}; take a coarser grid, or another tolerance="
+    )
 
 
 def _centred(a: np.ndarray, shares: np.ndarray, t: float, log_q: np.ndarray) -> np.ndarray:
@@ -155,7 +158,10 @@ def _tempered(k, log_b, shares, tau, log_q, masses, tolerance) -> np.ndarray:
         if size == 0 and np.abs(gradient / shares).max() < 1e-6:
             return log_q
         log_q = log_q + size * step
-    raise RuntimeError(f"not solved at temperature {tau:.3g}")
+    raise RuntimeError(
+        f"the entropic estimator was not found at temperature {tau:.3g}: take a higher one, or a "
+        "coarser grid"
+    )
 
 
 def _solution(w: Vector, log_k: np.ndarray, shares: np.ndarray) -> GridMixture:

@@ -49,7 +49,7 @@ def _require_inside(target: mm.Measure, base: dist.Distribution) -> None:
     if target.points.shape[1:] != base.event_shape:
         raise ValueError(
             f"the target has points of shape {target.points.shape[1:]}, the base has events of "
-            f"shape {base.event_shape}"
+            f"shape {base.event_shape}: take a base whose events are like the points of the target"
         )
     with jax.ensure_compile_time_eval():
         outside = np.flatnonzero(~np.asarray(jax.vmap(base.support)(target.points)))

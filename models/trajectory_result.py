@@ -58,7 +58,9 @@ def with_trajectories(
         )
     posterior = dataset(idata, "posterior")
     if "x" not in posterior:
-        raise ValueError(f"the run has no site 'x', only {list(posterior.data_vars)}")
+        raise ValueError(
+            f"the run has no site 'x', only {list(posterior.data_vars)}: pass a run of `trajectory`"
+        )
     if posterior["x"].shape[2] % path.num_times:
         raise ValueError(
             f"the run has {posterior['x'].shape[2]} particles, not a multiple of the "

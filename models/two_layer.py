@@ -1,4 +1,9 @@
-"""The paper's third experiment: a two-layer network whose neurons live in a ball."""
+"""The paper's third experiment: two-layer networks whose neurons live in a ball.
+
+Start them at draws of the base, with `init_strategy=init_to_sample`. NumPyro's default draws the
+coordinates of an unbounded chart, and in many dimensions nearly all of these lie on the rim of the
+ball, where neurons move slowly.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 import mmfld_ppl as mm
 from mmfld_ppl.functionals import EmpiricalRisk
@@ -51,9 +56,51 @@ def two_layer(
     mm.objective("risk", risk, neuron, temperature=temperature)
 
 
+def two_layer_classes(
+    inputs: Float[Array, "n d"],
+    labels: Int[Array, " n"],
+    *,
+    classes: int,
+    neurons: int = 512,
+    radius: float | Array = 1.0,
+    scale: float | Array = 100.0,
+    temperature: float | Array = 1e-2,
+    batch_size: int | None = None,
+) -> None:
+    r"""`two_layer` for several classes, by multinomial logistic regression on the network.
+
+        min over mu of  -(1/n) sum_i log softmax(f_mu(x_i))_{c_i} + tau KL(mu | uniform on the ball)
+        f_mu(x) = scale * E_mu[a relu(<w, x> + b)],   a neuron being (a, b, w), a of K entries.
+
+    labels: c_i, whole numbers from 0 to K - 1. classes: K. The rest as in `two_layer`.
+
+    Sites: `neuron`, shape (neurons, K + 1 + d).
+    Raises ValueError for labels out of range, and inputs that are not finite."""
+    _check_shapes(inputs, labels)
+    if is_known(labels) and not set(np.unique(np.asarray(labels)).tolist()) <= set(range(classes)):
+        raise ValueError(f"labels must be whole numbers from 0 to {classes - 1}")
+    dimension = classes + 1 + jnp.shape(inputs)[1]
+    with mm.particles("unit", neurons):
+        neuron = numpyro.sample("neuron", mm.distributions.UniformBall(dimension, radius))
+    risk = EmpiricalRisk(
+        loss=lambda mean, datum: -jax.nn.log_softmax(scale * mean)[datum[1].astype(int)],
+        feature=lambda neuron, datum: activations(neuron, datum[0], classes),
+        data=(inputs, labels),
+        batch_size=batch_size,
+    )
+    mm.objective("risk", risk, neuron, temperature=temperature)
+
+
 def activation(neuron: Float[Array, " d+2"], x: Float[Array, " d"]) -> Float[Array, ""]:
     """a relu(<w, x> + b) of one neuron (a, b, w)."""
     return neuron[0] * jax.nn.relu(neuron[2:] @ x + neuron[1])
+
+
+def activations(
+    neuron: Float[Array, " k+1+d"], x: Float[Array, " d"], classes: int
+) -> Float[Array, " k"]:
+    """a relu(<w, x> + b) of one neuron (a, b, w) with an entry of a for each class."""
+    return neuron[:classes] * jax.nn.relu(neuron[classes + 1 :] @ x + neuron[classes])
 
 
 def output(
@@ -65,14 +112,30 @@ def output(
     return scale * hidden @ neurons[:, 0] / neurons.shape[0]
 
 
-def _check(inputs: Array, labels: Array) -> None:
-    if not (is_known(inputs) and is_known(labels)):
-        return
-    if np.ndim(inputs) != 2 or np.shape(labels) != np.shape(inputs)[:1]:
+def outputs(
+    neurons: Float[Array, "k m"],
+    inputs: Float[Array, "n d"],
+    classes: int,
+    scale: float | Array = 100.0,
+) -> Float[Array, "n classes"]:
+    """f at each input, of the network of these neurons; the largest entry is the class."""
+    weights, bias = neurons[:, classes + 1 :], neurons[:, classes]
+    hidden = jax.nn.relu(jnp.asarray(inputs) @ weights.T + bias)
+    return scale * hidden @ neurons[:, :classes] / neurons.shape[0]
+
+
+def _check_shapes(inputs: Array, labels: Array) -> None:
+    if jnp.ndim(inputs) != 2 or jnp.shape(labels) != jnp.shape(inputs)[:1]:
         raise ValueError(
-            f"inputs of shape (n, d) need n labels, got shapes {np.shape(inputs)} and "
-            f"{np.shape(labels)}"
+            f"inputs of shape (n, d) need n labels, got shapes {jnp.shape(inputs)} and "
+            f"{jnp.shape(labels)}"
         )
+
+
+def _check(inputs: Array, labels: Array) -> None:
+    _check_shapes(inputs, labels)
+    if not is_known(labels):
+        return
     others = sorted(set(np.unique(np.asarray(labels)).tolist()) - {-1.0, 1.0})
     if others:
         raise ValueError(f"labels must be -1 or 1, got {others[:5]}: map your classes to these two")

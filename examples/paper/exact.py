@@ -72,6 +72,53 @@ def disk_rule(radius: float, order: int = 80) -> Rule:
     return Rule(points.reshape(-1, 2), np.repeat(w, 2 * order))
 
 
+#: Minus as many nats of divergence are as good as infinite.
+UNBOUNDED = -200.0
+
+
+def tilt(
+    features: np.ndarray, log_weights: np.ndarray, target: np.ndarray, ridge: float
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """theta that minimises  Lambda(theta) + ridge |theta|^2 / 2 - <theta, target>,  Lambda the
+    log of sum_i exp(log_weights[i] + <theta, features[i]>). Also Lambda, and the tilted weights.
+
+    Newton's method with step halving. Where there is no minimum, since the target is outside of
+    what the features reach, it ends at a theta whose value is below UNBOUNDED."""
+
+    def tilted(theta):
+        logs = log_weights + features @ theta
+        top = logs.max()
+        weights = np.exp(logs - top)
+        total = weights.sum()
+        mass = top + np.log(total)
+        return weights / total, mass, mass + ridge / 2 * theta @ theta - theta @ target
+
+    theta = np.zeros(features.shape[1])
+    weights, mass, value = tilted(theta)
+    for _ in range(100):
+        mean = weights @ features
+        gradient = mean + ridge * theta - target
+        if np.abs(gradient).max() < 1e-13:
+            break
+        centred = features - mean
+        curvature = (weights[:, None] * centred).T @ centred + ridge * np.eye(theta.size)
+        # Features that are linearly dependent leave directions without curvature or slope.
+        direction = -np.linalg.lstsq(curvature, gradient, rcond=1e-13)[0]
+        decrease = gradient @ direction
+        if value < UNBOUNDED:
+            break
+        step, trial = 1.0, tilted(theta + direction)
+        # Near the root the decrease is below rounding: a full step is right there.
+        while np.abs(decrease) > 1e-13 and not trial[2] <= value + 1e-4 * step * decrease:
+            step /= 2
+            if step < 1e-8:
+                return theta, mass, weights
+            trial = tilted(theta + step * direction)
+        theta = theta + step * direction
+        weights, mass, value = trial
+    return theta, mass, weights
+
+
 def match_mean(rule: Rule, target: np.ndarray, tau: float, potential=None) -> Solution:
     """The minimiser of |E_mu x - target|^2 + E_mu U(x) + tau KL(mu | rule).
 
@@ -79,35 +126,11 @@ def match_mean(rule: Rule, target: np.ndarray, tau: float, potential=None) -> So
     Raises RuntimeError where Newton's method does not converge."""
     x = rule.points
     base = np.log(rule.weights) - (0 if potential is None else potential(x) / tau)
-
-    def tilted(theta):
-        log_weights = base + x @ theta
-        top = log_weights.max()
-        weights = np.exp(log_weights - top)
-        total = weights.sum()
-        return Solution(x, weights / total, theta), top + np.log(total)
-
-    def objective(theta):
-        solution, log_mass = tilted(theta)
-        return solution, log_mass + tau / 4 * theta @ theta - theta @ target
-
-    theta, gradient = np.zeros(x.shape[1]), np.full(x.shape[1], np.inf)
-    solution, value = objective(theta)
-    for _ in range(200):
-        gradient = solution.mean + tau / 2 * theta - target
-        if np.abs(gradient).max() < 1e-13:
-            return solution
-        direction = -np.linalg.solve(solution.covariance + tau / 2 * np.eye(theta.size), gradient)
-        step = 1.0
-        # Near the root the decrease is below rounding: a full Newton step is right there.
-        while np.abs(gradient).max() > 1e-7:
-            _, trial = objective(theta + step * direction)
-            if trial <= value + 1e-4 * step * gradient @ direction:
-                break
-            step /= 2
-        theta = theta + step * direction
-        solution, value = objective(theta)
-    raise RuntimeError(f"no convergence at tau={tau}: gradient {np.abs(gradient).max():.1e}")
+    theta, _, weights = tilt(x, base, target, tau / 2)
+    error = np.abs(weights @ x + tau / 2 * theta - target).max()
+    if error > 1e-10:
+        raise RuntimeError(f"no convergence at tau={tau}: gradient {error:.1e}")
+    return Solution(x, weights, theta)
 
 
 def simplex_mean_matching(target, tau: float, beta: float) -> Solution:

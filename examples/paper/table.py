@@ -12,49 +12,41 @@ import argparse
 import csv
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from jaxtyping import Array
 from numpyro.diagnostics import effective_sample_size
 
 import mmfld_ppl as mm
 from mmfld_ppl import distributions as convex
 from mmfld_ppl import dynamics, mirrors
-from mmfld_ppl.projections import projection
 
 from .exact import Solution, simplex_mean_matching, spectraplex_matching
+from .runs import Length, Method, Problem, default_map, projected, runner
 
 TARGET = np.array([0.7, 0.2, 0.1])
 DENSITY_MATRIX = np.array([[0.8, 0.2], [0.2, 0.2]])
 GAMMA = 2.0
-EDGE = 1e-3
 
 
-class Problem(NamedTuple):
-    """An experiment: minimise functional + temperature * KL(mu | base).
-
-    coordinates: of an array of points, as the table has them. slack: their distance from the
-    boundary."""
+class Experiment(NamedTuple):
+    """problem: without parameters; its statistics are coordinates, then their squares."""
 
     name: str
-    functional: mm.functionals.Functional
-    base: dist.Distribution
+    problem: Problem
     temperature: float
     exact: Solution
-    coordinates: Callable[[np.ndarray], np.ndarray]
-    slack: Callable[[np.ndarray], np.ndarray]
 
 
 class Run(NamedTuple):
     """A method at a step. eta: the paper's step size."""
 
-    method: str
+    method: Method
     eta: float
-    transition: dynamics.Transition
-    metropolize: bool = False
 
 
 class Row(NamedTuple):
@@ -71,133 +63,115 @@ class Row(NamedTuple):
     refused: float
 
 
-def simplex_problem(temperature: float, beta: float) -> Problem:
+def experiment(
+    name: str,
+    base: dist.Distribution,
+    functional: mm.functionals.Functional,
+    coordinates: Callable[[Array], Array],
+    temperature: float,
+    exact: Solution,
+) -> Experiment:
+    def statistics(x: Array) -> Array:
+        z = coordinates(x)
+        return jnp.concatenate([z, jnp.square(z)])
+
+    return Experiment(name, Problem(base, lambda _: functional, statistics), temperature, exact)
+
+
+def simplex_problem(temperature: float, beta: float) -> Experiment:
     """F(mu) = |E x - q|^2 + beta E sum_i log(1/x_i) on the simplex of size 3."""
-    return Problem(
+    return experiment(
         f"simplex, tau={temperature}, beta={beta}",
+        dist.Dirichlet(jnp.ones(3)),
         mm.functionals.OfMean(
             outer=lambda m: jnp.sum(jnp.square(m - TARGET.astype(np.float32))),
             potential=lambda x: -beta * jnp.sum(jnp.log(x)),
         ),
-        dist.Dirichlet(jnp.ones(3)),
+        lambda x: x,
         temperature,
         simplex_mean_matching(TARGET, temperature, beta),
-        coordinates=lambda x: x,
-        slack=lambda x: x.min(axis=-1),
     )
 
 
-def spectraplex_problem(temperature: float) -> Problem:
+def spectraplex_problem(temperature: float) -> Experiment:
     """F(mu) = |E X - S|_F^2 / 2 + E|X|_F^2 / (2 gamma) on the spectraplex, real 2 x 2."""
-
-    def disk(x: np.ndarray) -> np.ndarray:
-        return np.stack([x[..., 0, 0] - 0.5, x[..., 0, 1]], axis=-1)
-
-    return Problem(
+    return experiment(
         f"spectraplex 2x2, tau={temperature}",
+        convex.UniformSpectraplex(2),
         mm.functionals.OfMean(
             outer=lambda m: 0.5 * jnp.sum(jnp.square(m - DENSITY_MATRIX.astype(np.float32))),
             potential=lambda x: jnp.sum(jnp.square(x)) / (2 * GAMMA),
         ),
-        convex.UniformSpectraplex(2),
+        lambda x: jnp.stack([x[0, 0] - 0.5, x[0, 1]]),
         temperature,
         spectraplex_matching(DENSITY_MATRIX, temperature, GAMMA),
-        coordinates=disk,
-        slack=lambda x: 0.5 - np.linalg.norm(disk(x), axis=-1),
     )
-
-
-def default_map(base: dist.Distribution) -> mirrors.MirrorMap:
-    found = mirrors.mirror_map(base.support, base.event_shape)
-    if found is None:
-        raise ValueError(f"{base.support} has no mirror map")
-    return found
-
-
-def projected(base: dist.Distribution) -> dynamics.Projected:
-    """The paper's baseline: a Euclidean step, then a projection."""
-    project = projection(base.support, base.event_shape)
-    return dynamics.Projected(project, default_map(base), jnp.zeros(()), inset=1e-4)
 
 
 def simplex_runs(base: dist.Distribution, eta: float) -> list[Run]:
     entropy, barrier = mirrors.EntropySimplex(), dynamics.Mirror(default_map(base))
-    return [
-        Run("entropy, one-step", eta, dynamics.Mirror(entropy)),
-        Run("entropy, 8 sub-steps", eta, dynamics.Mirror(entropy, 8)),
-        Run("entropy, exact diffusion", eta, dynamics.Mirror(entropy, "exact")),
-        Run("log barrier", eta, barrier),
-        Run("log barrier, adjusted", eta, barrier, metropolize=True),
-        Run("projected", eta, projected(base)),
+    methods = [
+        Method("entropy, one-step", dynamics.Mirror(entropy)),
+        Method("entropy, 8 sub-steps", dynamics.Mirror(entropy, 8)),
+        Method("entropy, exact diffusion", dynamics.Mirror(entropy, "exact")),
+        Method("log barrier", barrier),
+        Method("log barrier, adjusted", barrier, metropolize=True),
+        Method("projected", projected(base)),
     ]
+    return [Run(method, eta) for method in methods]
 
 
 def spectraplex_runs(base: dist.Distribution, eta: float) -> list[Run]:
     barrier = dynamics.Mirror(default_map(base))
-    return [
-        Run("von Neumann, one-step", eta, dynamics.Mirror(mirrors.VonNeumannSpectraplex())),
-        Run("log det", eta, barrier),
-        Run("log det, adjusted", eta, barrier, metropolize=True),
-        Run("projected", eta, projected(base)),
+    methods = [
+        Method("von Neumann, one-step", dynamics.Mirror(mirrors.VonNeumannSpectraplex())),
+        Method("log det", barrier),
+        Method("log det, adjusted", barrier, metropolize=True),
+        Method("projected", projected(base)),
     ]
+    return [Run(method, eta) for method in methods]
 
 
 def adjustment_runs(base: dist.Distribution) -> list[Run]:
     barrier = dynamics.Mirror(default_map(base))
     return [
-        Run(f"log barrier, {'adjusted' if adjust else 'unadjusted'}", eta, barrier, adjust)
+        Run(Method(f"log barrier, {'adjusted' if adjust else 'unadjusted'}", barrier, adjust), eta)
         for eta in (2.0, 8.0)
         for adjust in (False, True)
     ]
 
 
-def measure(problem: Problem, run: Run, arguments: argparse.Namespace, particles: int) -> Row:
+def measure(of: Experiment, run: Run, arguments: argparse.Namespace, particles: int) -> Row:
     """One run, `time` units of the dynamics to forget the start and as many to average over."""
-    h = problem.temperature * run.eta
+    h = of.temperature * run.eta
     steps = max(int(arguments.time / h), arguments.least_steps)
     thinning = max(1, steps // 500)
-    field = dynamics.FunctionalField(problem.functional)
-    langevin = dynamics.MeanFieldLangevin(
-        field, run.transition, h, problem.temperature, metropolize=run.metropolize
-    )
+    length = Length(steps // thinning, thinning)
+    go = runner(of.problem, run.method, particles, particles, length)
 
-    def step(state, key):
-        return langevin.step(key, state)
-
-    def chain(key):
-        key_start, key_forget, key_average = jax.random.split(key, 3)
-        state = langevin.init(problem.base.sample(key_start, (particles,)), key_start)
-        state, _ = jax.lax.scan(step, state, jax.random.split(key_forget, steps))
-
-        def keep(state, key):
-            state, info = jax.lax.scan(step, state, jax.random.split(key, thinning))
-            return state, (state.particles, info)
-
-        keys = jax.random.split(key_average, steps // thinning)
-        return jax.lax.scan(keep, state, keys)[1]
+    def every(value: Any) -> np.ndarray:
+        return np.full(arguments.chains, value)
 
     keys = jax.random.split(jax.random.key(arguments.seed), arguments.chains)
-    x, info = jax.tree.map(np.asarray, jax.jit(jax.vmap(chain))(keys))
-    z = problem.coordinates(x.astype(np.float64))
-    means = z.mean(axis=2)
-    error = np.sqrt(means.var(axis=(0, 1)) / effective_sample_size(means))
-    ratio = info.collective_ratio
+    kept = go(every(of.temperature), jnp.zeros(arguments.chains), every(h), every(particles), keys)
+    z, squares = np.split(kept.statistics[:, :, 0].astype(float), 2, axis=-1)
+    mean = z.mean(axis=(0, 1))
     return Row(
-        problem.name,
-        f"{run.method}, eta={run.eta:g}",
-        z.mean(axis=(0, 1, 2)),
-        error,
-        z.std(axis=(0, 1, 2)),
-        float(np.mean(problem.slack(x) < EDGE)),
-        float(info.accept_prob.mean()),
-        float(ratio[np.isfinite(ratio)].mean()),
-        float(info.nonfinite.mean() / particles),
+        of.name,
+        f"{run.method.name}, eta={run.eta:g}",
+        mean,
+        np.sqrt(z.var(axis=(0, 1)) / effective_sample_size(z)),
+        np.sqrt(squares.mean(axis=(0, 1)) - mean**2),
+        *(
+            float(np.mean(leaf))
+            for leaf in (kept.edge, kept.accepted, kept.collective_ratio, kept.refused)
+        ),
     )
 
 
-def exact_row(problem: Problem) -> Row:
-    mu = problem.exact
-    return Row(problem.name, "exact", mu.mean, None, mu.sd, 0.0, 1.0, 0.0, 0.0)
+def exact_row(of: Experiment) -> Row:
+    mu = of.exact
+    return Row(of.name, "exact", mu.mean, None, mu.sd, 0.0, 1.0, 0.0, 0.0)
 
 
 def show(title: str, rows: list[Row]) -> None:
@@ -251,15 +225,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     mild, strong = simplex_problem(0.05, 0.0), simplex_problem(0.1, 0.1)
     matrices = spectraplex_problem(0.1)
     tables = [
-        (mild, simplex_runs(mild.base, 0.02), n),
-        (strong, simplex_runs(strong.base, 0.1), n),
-        (matrices, spectraplex_runs(matrices.base, 0.1), n),
-        (strong, adjustment_runs(strong.base), 100),
+        (mild, simplex_runs(mild.problem.base, 0.02), n),
+        (strong, simplex_runs(strong.problem.base, 0.1), n),
+        (matrices, spectraplex_runs(matrices.problem.base, 0.1), n),
+        (strong, adjustment_runs(strong.problem.base), 100),
     ]
     everything = []
-    for problem, runs, particles in tables:
-        rows = [exact_row(problem), *(measure(problem, run, arguments, particles) for run in runs)]
-        show(f"{problem.name}, N={particles}", rows)
+    for of, runs, particles in tables:
+        rows = [exact_row(of), *(measure(of, run, arguments, particles) for run in runs)]
+        show(f"{of.name}, N={particles}", rows)
         everything += rows
     if arguments.out is not None:
         save(arguments.out, everything)

@@ -6,8 +6,8 @@ Prints the accuracy on held-out data beside logistic regression and a multilayer
 same width, and saves the run (NetCDF) and a figure.
 
 --data FILE takes data of your own: a column `label` with two values, and numbers in a
-few others. Inputs are standardised; a third of the rows is held out. In many dimensions low
-temperatures take long: they press neurons against the boundary, along which these move slowly.
+few others. Inputs are standardised; a third of the rows is held out. With many inputs take a larger
+scale and a higher temperature, as the program `network` does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from numpyro.infer import init_to_sample
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
@@ -126,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(argv)
     x, z, x_test, z_test = load(arguments)
     mcmc = command.replicates(
-        mm.MMFLD(two_layer),
+        mm.MMFLD(two_layer, init_strategy=init_to_sample),
         arguments,
         jnp.asarray(x),
         jnp.asarray(z),

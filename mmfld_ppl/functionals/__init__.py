@@ -8,12 +8,15 @@ from .base import Autodiff, Functional, Linearization, Scaled, Sum, as_functiona
 from .interaction import MMD, Interaction
 from .of_mean import OfMean
 from .over_data import EmpiricalRisk, MixtureLikelihood
+from .pushforward import Pushforward
+from .stein import KSD
 
 if TYPE_CHECKING:
     from .barycenter import SinkhornBarycenter
     from .path_space import PathSpace
 
 __all__ = [
+    "KSD",
     "MMD",
     "Autodiff",
     "EmpiricalRisk",
@@ -23,6 +26,7 @@ __all__ = [
     "MixtureLikelihood",
     "OfMean",
     "PathSpace",
+    "Pushforward",
     "Scaled",
     "SinkhornBarycenter",
     "Sum",

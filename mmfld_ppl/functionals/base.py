@@ -94,7 +94,10 @@ class Functional(eqx.Module):
 
     def __mul__(self, scale: float | Array) -> Functional:
         if isinstance(scale, Functional) or jnp.ndim(scale):
-            raise TypeError(f"a functional is scaled by one number, got {scale!r}")
+            raise TypeError(
+                f"a functional is scaled by one number, got {scale!r}; functionals add, F + G, and "
+                "a product of two is a function of a Measure: lambda mu: F(mu) * G(mu)"
+            )
         return Scaled(self, jnp.asarray(scale))
 
     __rmul__ = __mul__
@@ -221,7 +224,8 @@ def as_functional(functional: Functional | Callable[[Measure], Float[Array, ""]]
     if callable(functional):
         return Autodiff(functional)
     raise TypeError(
-        f"expected a Functional or a callable of a Measure, got {type(functional).__name__}"
+        f"expected a Functional or a callable of a Measure, got {type(functional).__name__}; a "
+        "function of a mean is OfMean(outer)"
     )
 
 
@@ -231,7 +235,9 @@ def scalar(function: Callable[..., Array], name: str) -> Callable[..., Float[Arr
     def checked(*arguments: Any) -> Float[Array, ""]:
         value = function(*arguments)
         if jnp.shape(value):
-            raise ValueError(f"{name} must give one number, got shape {jnp.shape(value)}")
+            raise ValueError(
+                f"{name} must give one number, got shape {jnp.shape(value)}: sum or average it"
+            )
         return value
 
     return checked

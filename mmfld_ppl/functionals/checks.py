@@ -77,4 +77,7 @@ def require_same_events(name: str, points: PyTree, other: str, others: PyTree) -
         jax.tree.map(lambda leaf: jnp.shape(leaf)[1:], tree) for tree in (points, others)
     )
     if got != expected:
-        raise ValueError(f"{name} has points of shape {got}, {other} of shape {expected}")
+        raise ValueError(
+            f"{name} has points of shape {got}, {other} of shape {expected}: both must be points "
+            "of the same set"
+        )

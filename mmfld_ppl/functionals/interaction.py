@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -143,8 +144,9 @@ def smooth(
     """E_mu[k(x, .)] at each of m points, `block_size` of them at a time."""
     pair = scalar(kernel, "the kernel of an interaction")
 
-    # Differentiating a block computes its kernels again instead of keeping them.
-    @jax.checkpoint
+    # Differentiating a block computes its kernels again instead of keeping them. In a loop nothing
+    # else could be merged with that; a guard against it makes the compiler of jaxlib 0.10 crash.
+    @functools.partial(jax.checkpoint, prevent_cse=False)
     def at(x: PyTree) -> Float[Array, ""]:
         return measure.mean(jax.vmap(pair, (None, 0))(x, measure.points))
 

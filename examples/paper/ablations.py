@@ -1,0 +1,221 @@
+"""What each choice does, on mean matching near the boundary of the simplex.
+
+Step size and discretisation of the diffusion, map, adjustment, a barrier in the projected dynamics,
+minibatches, number of particles: free energies above the least one, at every step of a grid and at
+the best. One panel shows why one Euler step of an entropy map's diffusion fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+import mmfld_ppl as mm
+from mmfld_ppl import dynamics, mirrors
+from mmfld_ppl.plots.style import COLOURS, bare
+
+from .. import command
+from . import simplex
+from .compare import Candidate, Cell, compare, options, show, summary
+from .reference import simplex_reference
+from .runs import Method, Problem, default_map, projected
+
+COUNTS, TARGET, TAU, BETA = (1, 1, 1), (0.9, 0.08, 0.02), 0.02, 1e-3
+SIZES = (32, 64, 128, 256, 512)
+BARRIERS = (0.0, 0.01, 0.1, 1.0)
+#: Noisy measurements of the target: how many, their standard deviation, minibatches.
+ROWS, NOISE, BATCHES = 64, 0.3, (1, 8)
+
+ADJUSTED, PLAIN = "adjusted, log barrier", "one step, log barrier"
+#: Methods of the panel on discretisations, in the order of its legend.
+DIFFUSIONS = (
+    ADJUSTED,
+    PLAIN,
+    "one step, entropy",
+    "8 sub-steps, entropy",
+    "32 sub-steps, entropy",
+    "exact, entropy",
+    "adjusted, entropy",
+)
+
+
+#: Methods of the quick version.
+QUICK = (ADJUSTED, PLAIN, "exact, entropy", "projected, barrier 0")
+
+
+def candidates() -> list[Candidate]:
+    base = simplex.problem(COUNTS).base
+    barrier, entropy = default_map(base), mirrors.EntropySimplex()
+    mirror = dynamics.Mirror
+    methods = [
+        Method(ADJUSTED, mirror(barrier), True),
+        Method(PLAIN, mirror(barrier)),
+        Method("one step, entropy", mirror(entropy)),
+        Method("8 sub-steps, entropy", mirror(entropy, 8)),
+        Method("32 sub-steps, entropy", mirror(entropy, 32)),
+        Method("exact, entropy", mirror(entropy, "exact")),
+        Method("adjusted, entropy", mirror(entropy), True),
+    ]
+    baselines = [Method(f"projected, barrier {b:g}", projected(base, b)) for b in BARRIERS]
+    return [Candidate(m, 3.0) for m in methods] + [Candidate(m, 0.03) for m in baselines]
+
+
+def stochastic(batch_size: int) -> Problem:
+    """The same F as an average over noisy measurements of the target; a step draws some."""
+    noise = np.random.default_rng(0).normal(0, NOISE, (ROWS, len(TARGET)))
+    rows = jnp.asarray(np.asarray(TARGET) + noise - noise.mean(axis=0), jnp.float32)
+
+    def functional(parameters: dict[str, Array]) -> mm.functionals.Functional:
+        q = parameters["target"]
+        return mm.functionals.EmpiricalRisk(
+            loss=lambda m, row: jnp.sum(jnp.square(m) - 2 * m * row + jnp.square(q)),
+            feature=lambda x, row: x,
+            data=rows,
+            potential=lambda x: -parameters["beta"] * jnp.sum(jnp.log(x)),
+            batch_size=batch_size,
+        )
+
+    return simplex.problem(COUNTS)._replace(functional=functional)
+
+
+def one_step(u: np.ndarray, quantile: float) -> np.ndarray:
+    """Where one Euler step of the entropy map's diffusion takes u on the half-line, for time 1."""
+    return u * np.exp(np.sqrt(2 / u) * quantile)
+
+
+def exact_step(u: np.ndarray, level: float) -> np.ndarray:
+    """The same of the diffusion itself, a squared Bessel process; by draws."""
+    z = np.random.default_rng(0).standard_normal((2, 20_000, 1))
+    moved = (np.sqrt(u) + np.sqrt(0.5) * z[0]) ** 2 + 0.5 * z[1] ** 2
+    return np.quantile(moved, level, axis=0)
+
+
+def draw_steps(ax: Any, data: xr.Dataset, methods: Sequence[str]) -> None:
+    """Free energy over the step, a line a method."""
+    for k, name in enumerate(methods):
+        if name not in data["method"]:
+            continue
+        one = data.sel({"method": name}).isel(cell=0)
+        finite = np.isfinite(one["tuning"]) & (one["tuning"] / TAU < 50)
+        ax.plot(
+            one["grid"].where(finite),
+            (one["tuning"] / TAU).where(finite),
+            color=COLOURS[k % len(COLOURS)],
+            marker="os^vDPX*"[k],
+            ms=4,
+            lw=1.1,
+            ls="-" if k < len(COLOURS) else "--",
+            label=name.removeprefix("projected, "),
+        )
+    ax.set(xscale="log", yscale="log", xlabel="step $h$", ylabel=r"$(L - L(\mu_*))/\tau$, nats")
+    ax.legend(frameon=False, fontsize=7)
+    bare(ax)
+
+
+def draw_one_step(ax: Any) -> None:
+    """Where a step of the pure diffusion ends, from a point near the boundary."""
+    u = np.geomspace(0.02, 50, 120)
+    low, high = one_step(u, -1.0), one_step(u, 1.0)
+    ax.fill_between(u, low, high, color=COLOURS[1], alpha=0.35, lw=0, label="one Euler step")
+    low, high = exact_step(u, 0.16), exact_step(u, 0.84)
+    ax.fill_between(u, low, high, color=COLOURS[0], alpha=0.45, lw=0, label="the diffusion")
+    ax.plot(u, u, color="black", lw=0.8)
+    ax.set(xscale="log", yscale="log", ylim=(1e-4, 1e3), xlim=(0.02, 50))
+    ax.set(xlabel="$x/h$ before", ylabel="$x'/h$ after", title="one step under the entropy map")
+    ax.legend(frameon=False, fontsize=7, loc="lower right")
+    bare(ax)
+
+
+def draw_barriers(ax: Any, data: xr.Dataset) -> None:
+    """Bias and mass on the edge over the barrier's weight, each at its best step."""
+    mean, error = (v[0, -1] for v in summary(data))
+    names = list(data["method"].values)
+    weights = [b for b in BARRIERS if f"projected, barrier {b:g}" in names]
+    at = [names.index(f"projected, barrier {b:g}") for b in weights]
+    x = np.arange(len(weights))
+    ax.errorbar(x, mean[at], 2 * error[at], marker="o", ms=4, lw=1.1, capsize=2, color=COLOURS[0])
+    ax.axhline(mean[names.index(ADJUSTED)], color="black", lw=1, ls=":")
+    ax.text(
+        0.97, 0.06, "adjusted, log barrier: dotted", fontsize=7, ha="right", transform=ax.transAxes
+    )
+    ax.set_xticks(x, [f"{b:g}" for b in weights])
+    ax.set(yscale="log", xlabel="weight of the barrier", title="projected, at the best step")
+    ax.set_ylabel(r"$(L - L(\mu_*))/\tau$, nats", color=COLOURS[0])
+    other = ax.twinx()
+    edge = data["edge"].isel(cell=0, particles=-1).values
+    other.plot(x, edge[at], marker="s", ms=4, lw=1.1, color=COLOURS[1])
+    other.set_ylabel("share on the edge", color=COLOURS[1])
+    other.spines["top"].set_visible(False)
+    ax.spines["top"].set_visible(False)
+
+
+def draw_particles(ax: Any, data: xr.Dataset) -> None:
+    """Free energy over N at the best step, with a line c / N through the adjusted one."""
+    mean, error = summary(data)
+    names = list(data["method"].values)
+    size = data["particles"].values
+    for k, name in enumerate((ADJUSTED, PLAIN, "exact, entropy", "projected, barrier 0")):
+        m = names.index(name)
+        style = {"marker": "os^v"[k], "ms": 4, "lw": 1.1, "capsize": 2, "color": COLOURS[k]}
+        ax.errorbar(size, mean[0, :, m], 2 * error[0, :, m], label=name, **style)
+    m = names.index(ADJUSTED)
+    ax.plot(size, mean[0, 0, m] * size[0] / size, color="black", lw=0.8, ls=":", label="$c/N$")
+    ax.set(xscale="log", yscale="log", xlabel="particles $N$", title="number of particles")
+    ax.set_xticks(size, [str(n) for n in size])
+    ax.minorticks_off()
+    ax.set_ylabel(r"$(L - L(\mu_*))/\tau$, nats")
+    ax.legend(frameon=False, fontsize=7)
+    bare(ax)
+
+
+def draw(data: xr.Dataset, minibatches: xr.Dataset) -> Any:
+    figure, axes = plt.subplots(2, 3, figsize=(12.5, 7.2), layout="constrained")
+    draw_steps(axes[0, 0], data, DIFFUSIONS)
+    axes[0, 0].set_title(f"maps and diffusions, N={SIZES[-1]}")
+    draw_one_step(axes[0, 1])
+    draw_steps(axes[0, 2], data, [f"projected, barrier {b:g}" for b in BARRIERS])
+    axes[0, 2].set_title("projected")
+    draw_barriers(axes[1, 0], data)
+    draw_steps(axes[1, 1], minibatches, list(minibatches["method"].values))
+    axes[1, 1].set_title("minibatches, log barrier")
+    draw_particles(axes[1, 2], data)
+    return figure
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = command.parser("paper ablations", __doc__)
+    options(parser, gradients=400, particles=SIZES[-1])
+    arguments = parser.parse_args(argv)
+    several = candidates()
+    if arguments.quick:
+        arguments.particles, arguments.gradients = 64, 40
+        several = [c for c in several if c.method.name in QUICK]
+    reference = simplex_reference(TARGET, COUNTS, TAU, BETA)
+    parameters = {
+        "target": jnp.asarray(TARGET, jnp.float32),
+        "beta": jnp.asarray(BETA, jnp.float32),
+    }
+    cells = [Cell(f"q=(.9, .08, .02), tau={TAU:g}", TAU, parameters, reference)]
+    budget = arguments.gradients
+    data = compare(simplex.problem(COUNTS), cells, several, arguments, budget, SIZES)
+    show(data)
+
+    plain = Candidate(Method(PLAIN, dynamics.Mirror(default_map(stochastic(1).base))), 3.0)
+    parts = []
+    for batch_size in BATCHES[:1] if arguments.quick else BATCHES:
+        found = compare(stochastic(batch_size), cells, [plain], arguments, budget, SIZES)
+        parts.append(found.assign_coords(method=[f"{batch_size} of {ROWS}"]))
+    parts.append(data.sel({"method": [PLAIN]}).assign_coords(method=["all"]))
+    minibatches: Any = xr.concat(
+        parts, "method", data_vars="minimal", coords="minimal", compat="override"
+    )
+    show(minibatches)
+    names = {name: f"minibatch_{name}" for name in minibatches.data_vars}
+    everything: Any = xr.merge([data, minibatches.rename(names | {"method": "batch"})])
+    command.save(everything, draw(data, minibatches), arguments.out / "paper_ablations", dpi=62)

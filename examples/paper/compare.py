@@ -1,0 +1,316 @@
+"""Methods side by side: a step for each from a grid, then ensembles of every size."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from mmfld_ppl.plots.style import COLOURS, bare
+
+from .. import command
+from .reference import Reference
+from .runs import Kept, Length, Method, Problem, runner
+
+SIZES = (256, 512, 1024, 2048)
+TUNED_AT = 512
+#: Grids of steps have this many, from the largest down by this factor.
+STEPS, FACTOR = 10, 2.5
+#: Two free energies tie within this many standard errors of their difference.
+TIE = 2.0
+
+
+class Cell(NamedTuple):
+    """A problem at one temperature. parameters: what its functional takes."""
+
+    name: str
+    temperature: float
+    parameters: Any
+    reference: Reference
+
+
+class Candidate(NamedTuple):
+    """A method, and the largest step h of its grid."""
+
+    method: Method
+    largest: float
+
+    @property
+    def grid(self) -> np.ndarray:
+        return self.largest * FACTOR ** -np.arange(float(STEPS))
+
+
+class Lane(NamedTuple):
+    """One run: of which cell, at which step, as ensembles of which size."""
+
+    cell: int
+    step: float
+    size: int
+
+
+class Found(NamedTuple):
+    """What one run kept: by ensemble, averaged over its draws, and of the run as a whole."""
+
+    objective: np.ndarray
+    averages: np.ndarray
+    edge: np.ndarray
+    accepted: Any
+    refused: Any
+    collective_ratio: Any
+
+
+def options(p: argparse.ArgumentParser, *, gradients: int, particles: int = SIZES[-1]) -> None:
+    p.add_argument("--gradients", type=int, default=gradients, help="budget of each run")
+    p.add_argument("--particles", type=int, default=particles, help="the largest N")
+    p.add_argument("--methods", nargs="+", help="names of some, all by default")
+    p.add_argument("--seeds", type=int, default=10, help="independent ensembles, at least")
+
+
+def compare(
+    problem: Problem,
+    cells: Sequence[Cell],
+    candidates: Sequence[Candidate],
+    arguments: Any,
+    gradients: int,
+    sizes: Sequence[int] = SIZES,
+) -> xr.Dataset:
+    """Every method on every cell, with the dimensions cell, method, particles, replicate.
+
+    First, for each cell and method, one run at each step of the grid, of ensembles of TUNED_AT
+    particles; the step of least free energy is taken. Then runs with other keys at that step.
+    Every run spends the same number of gradients, and keeps ensembles of its second half."""
+    sizes = [n for n in sizes if n <= arguments.particles]
+    if arguments.methods:
+        candidates = [c for c in candidates if c.method.name in arguments.methods]
+    parts = [_one(problem, cells, one, arguments, gradients, sizes) for one in candidates]
+    methods = xr.DataArray([c.method.name for c in candidates], dims="method", name="method")
+    data = xr.concat(parts, methods, data_vars="all")
+    temperatures = ("cell", [cell.temperature for cell in cells])
+    return data.assign_coords(cell=[cell.name for cell in cells], temperature=temperatures)
+
+
+def _one(
+    problem: Problem,
+    cells: Sequence[Cell],
+    candidate: Candidate,
+    arguments: Any,
+    gradients: int,
+    sizes: Sequence[int],
+) -> xr.Dataset:
+    begin = time.perf_counter()
+    method, total = candidate.method, sizes[-1]
+    length = Length.of(gradients, method, draws=25)
+    run = runner(problem, method, total, sizes[0], length)
+    key_tune, key_run = jax.random.split(jax.random.key(arguments.seed))
+
+    tuned_at = min(TUNED_AT, total)
+    trials = [Lane(c, h, tuned_at) for c in range(len(cells)) for h in candidate.grid]
+    tried = _runs(run, cells, trials, total, key_tune)
+    tuning = np.array(
+        [
+            cells[lane.cell].reference.least_free_energy(found.objective, found.averages)[0].mean()
+            for lane, found in zip(trials, tried, strict=True)
+        ]
+    ).reshape(len(cells), STEPS)
+    steps = candidate.grid[np.argmin(np.where(np.isfinite(tuning), tuning, np.inf), axis=1)]
+
+    lanes = [
+        Lane(c, steps[c], size)
+        for c in range(len(cells))
+        for size in sizes
+        for _ in range(-(-arguments.seeds // (total // size)))
+    ]
+    ran = _runs(run, cells, lanes, total, key_run)
+    rows = []
+    for c, cell in enumerate(cells):
+        for size in sizes:
+            mine = [f for lane, f in zip(lanes, ran, strict=True) if lane[::2] == (c, size)]
+            one = Found(*(np.concatenate([np.atleast_1d(f[i]) for f in mine]) for i in range(6)))
+            gap, divergence = cell.reference.least_free_energy(one.objective, one.averages)
+            rows.append(
+                {
+                    "gap": gap[: arguments.seeds],
+                    "objective": one.objective[: arguments.seeds],
+                    "divergence": divergence,
+                    **{name: np.mean(getattr(one, name)) for name in Found._fields[2:]},
+                }
+            )
+    shape = (len(cells), len(sizes))
+    data = xr.Dataset(
+        {
+            name: (
+                ("cell", "particles", "replicate")[: 2 + np.ndim(rows[0][name])],
+                np.reshape([row[name] for row in rows], (*shape, *np.shape(rows[0][name]))),
+            )
+            for name in rows[0]
+        },
+        {"particles": sizes},
+    )
+    print(f"  {method.name:<30} {time.perf_counter() - begin:4.0f} s", flush=True)
+    return data.assign(
+        step=("cell", steps), tuning=(("cell", "trial"), tuning), grid=("trial", candidate.grid)
+    )
+
+
+def _runs(
+    run: Callable[..., Kept], cells: Sequence[Cell], lanes: Sequence[Lane], total: int, key: Array
+) -> list[Found]:
+    """All lanes, in calls of one shape, so that there is one program to compile."""
+    found, abreast = [], STEPS * len(cells)
+    keys = jax.random.split(key, len(lanes))
+    for begin in range(0, len(lanes), abreast):
+        take = np.minimum(np.arange(begin, begin + abreast), len(lanes) - 1)
+        some = [lanes[i] for i in take]
+        parameters = jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *(cells[lane.cell].parameters for lane in some)
+        )
+        kept = run(
+            [cells[lane.cell].temperature for lane in some],
+            parameters,
+            [lane.step for lane in some],
+            [lane.size for lane in some],
+            keys[take],
+        )
+        found += [
+            _found(Kept(*(leaf[i] for leaf in kept)), total // lane.size)
+            for i, lane in enumerate(some[: len(lanes) - begin])
+        ]
+    return found
+
+
+def _found(kept: Kept, ensembles: int) -> Found:
+    """Of one run; slots beyond its ensembles are empty."""
+    found = Found(
+        *(np.mean(leaf[:, :ensembles], axis=0, dtype=float) for leaf in kept[:3]),
+        *(float(np.mean(leaf)) for leaf in kept[3:]),
+    )
+    return found if ensembles == 1 else found._replace(collective_ratio=np.nan)
+
+
+def together(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Comparisons one after another along their cells. The first has all methods; what another
+    leaves out is NaN."""
+    methods = parts[0]["method"]
+    parts = [part.reindex({"method": methods}) for part in parts]
+    return xr.concat(parts, "cell", data_vars="minimal", coords="minimal", compat="override")
+
+
+def summary(data: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Free energies above the minimum, in nats, and their standard errors: (cell, N, method)."""
+    gap = (data["gap"] / data["temperature"]).transpose("cell", "particles", "method", "replicate")
+    return gap.values.mean(axis=-1), gap.values.std(axis=-1, ddof=1) / np.sqrt(gap.shape[-1])
+
+
+def verdicts(data: xr.Dataset, champion: str) -> tuple[int, list[str]]:
+    """In how many (cell, N) the champion has the least free energy or ties with it, and a line on
+    each of the others."""
+    mean, error = summary(data)
+    methods = list(data["method"].values)
+    k = methods.index(champion)
+    z = (mean[..., k, None] - mean) / np.hypot(error[..., k, None], error)
+    z[..., k] = -np.inf
+    won, lost = 0, []
+    for c, cell in enumerate(data["cell"].values):
+        for i, size in enumerate(data["particles"].values):
+            worst = np.nanargmax(z[c, i])
+            if z[c, i, worst] <= TIE:
+                won += 1
+                continue
+            lower = mean[c, i, k] - mean[c, i, worst]
+            lost.append(
+                f"{cell}, N={size}: '{methods[worst]}' is lower by {1e3 * lower:.2f} thousandths "
+                f"of a nat, z = {z[c, i, worst]:.1f}"
+            )
+    return won, lost
+
+
+def show(data: xr.Dataset) -> None:
+    """A table a cell: (L - L(mu*)) / tau in thousandths of a nat, and what explains it."""
+    mean, error = summary(data)
+    sizes = data["particles"].values
+    for c, cell in enumerate(data["cell"].values):
+        print(f"\n{cell}: (L - L*)/tau in thousandths, by N; the rest at N={sizes[-1]}")
+        header = "".join(f"{n:>17}" for n in sizes)
+        print(f"  {'':<24}{header}        h      edge  accepted  refused     r")
+        for m, method in enumerate(data["method"].values):
+            if np.isnan(mean[c, :, m]).all():
+                continue
+            numbers = "".join(
+                f"{1e3 * v:10.2f} +-{1e3 * e:5.2f}"
+                for v, e in zip(mean[c, :, m], error[c, :, m], strict=True)
+            )
+            one = data.isel(cell=c, method=m)
+            last, grid = one.isel(particles=-1), one["grid"].values
+            mark = "*" if float(one["step"]) in (grid[0], grid[-1]) else " "
+            print(
+                f"  {method:<24}{numbers}  {float(one['step']):8.1e}{mark}"
+                f"{float(last['edge']):7.1%}  {float(last['accepted']):8.0%}"
+                f"  {float(last['refused']):7.2%}  {float(last['collective_ratio']):4.2f}"
+            )
+    print("\n* the step is the first or the last of its grid")
+
+
+def draw(data: xr.Dataset, columns: int) -> Any:
+    """A panel a cell: the free energy over N, by method."""
+    cells = data["cell"].values
+    rows = -(-len(cells) // columns)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(3.1 * columns, 2.5 * rows + 0.9),
+        layout="constrained",
+        squeeze=False,
+    )
+    mean, error = summary(data)
+    styles = {}
+    for k, method in enumerate(data["method"].values):
+        styles[method] = {
+            "color": COLOURS[k % len(COLOURS)],
+            "marker": "os^vDPX*<"[k],
+            "ls": "-" if k < len(COLOURS) else "--",
+        }
+    for c, (ax, cell) in enumerate(zip(axes.flat, cells, strict=False)):
+        for m, (method, style) in enumerate(styles.items()):
+            ax.errorbar(
+                data["particles"],
+                mean[c, :, m],
+                2 * error[c, :, m],
+                ms=4,
+                lw=1.1,
+                capsize=2,
+                label=method,
+                **style,
+            )
+        ax.set(xscale="log", yscale="log", title=cell.replace("tau", r"$\tau$"))
+        ax.set_xticks(data["particles"].values, [str(n) for n in data["particles"].values])
+        ax.minorticks_off()
+        bare(ax)
+    for ax in axes.flat[len(cells) :]:
+        ax.set_axis_off()
+    for ax in axes[:, 0]:
+        ax.set_ylabel(r"$(L - L(\mu_*))/\tau$, nats")
+    for ax in axes.flat[max(0, len(cells) - columns) : len(cells)]:
+        ax.set_xlabel("particles $N$")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize="small"
+    )
+    return figure
+
+
+def report(data: xr.Dataset, champion: str, stem: Any, columns: int) -> None:
+    """Tables, verdict, NetCDF and figure."""
+    show(data)
+    won, lost = verdicts(data, champion)
+    print(f"\n{champion}: least or tied within {TIE:g} standard errors in {won} of ", end="")
+    print(f"{won + len(lost)} (cell, N)")
+    print("\n".join(f"  {line}" for line in lost))
+    command.save(data, draw(data, columns), stem, dpi=85)

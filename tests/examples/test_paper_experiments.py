@@ -1,0 +1,144 @@
+"""What the paper's experiments are measured with, against closed forms and quadrature."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from examples.paper import simplex, spectraplex, tomography
+from examples.paper.compare import compare, verdicts
+from examples.paper.exact import Rule, match_mean, simplex_mean_matching
+from examples.paper.reference import simplex_reference, spectraplex_reference
+from examples.paper.runs import SideBySide
+from mmfld_ppl import Measure
+from mmfld_ppl.dynamics import FunctionalField
+from tests.models.test_tomography import bloch_rule
+
+TAU, BETA = 0.05, 0.01
+
+
+def test_weighted_draws_find_the_minimiser_on_the_simplex():
+    """Of three coordinates, two of them in a group, which quadrature knows too."""
+    drawn = simplex_reference((0.5, 0.25), (1, 2), TAU, BETA)
+    exact = simplex_mean_matching((0.5, 0.25, 0.25), TAU, BETA)
+    expected = np.array([exact.mean[0], np.sqrt(2) * exact.mean[1]])
+    np.testing.assert_allclose(drawn.mean, expected, atol=2e-3)
+    whole = simplex_reference((0.5, 0.25, 0.25), (1, 1, 1), TAU, BETA)
+    np.testing.assert_allclose(whole.mean, exact.mean, rtol=1e-12)
+    np.testing.assert_allclose(drawn.value, whole.value, atol=TAU * 0.02)
+
+
+def test_weighted_draws_find_the_minimiser_on_the_bloch_ball():
+    """Complex matrices of size two: X_11 = (1 + r_z) / 2, |X|^2 = (1 + |r|^2) / 2."""
+    top, tau, gamma = 0.9, 0.05, 2.0
+    points, weights = bloch_rule()
+    y = np.stack([(1 + points[:, 2]) / 2, (1 - points[:, 2]) / 2], axis=-1)
+    squares = (1 + np.sum(points**2, axis=1)) / 2
+    exact = match_mean(
+        Rule(y, weights), np.array([top, 1 - top]), 2 * tau, lambda _: squares / gamma
+    )
+    drawn = spectraplex_reference(2, top, tau, gamma, complex_entries=True)
+    np.testing.assert_allclose(drawn.mean, exact.mean, atol=3e-3)
+
+
+def test_weighted_draws_integrate_the_uniform_law():
+    """Of real matrices of size four, where the diagonal is Dirichlet(5/2)."""
+    rule = spectraplex_reference(4, 0.5, 0.2, 2.0)
+    weights = np.exp(rule.log_weights)
+    error = np.sqrt(len(weights)) * weights.std()
+    assert abs(weights.sum() - 1) < 5 * error
+    assert abs(weights @ rule.features[:, 0] - 1 / 4) < 5 * error
+
+
+def test_the_least_free_energy_is_that_of_the_tilted_law():
+    """Zero at mu*; at another law of the family its free energy; nowhere negative."""
+    reference = simplex_reference((0.5, 0.3, 0.2), (1, 1, 1), TAU, BETA)
+    rng = np.random.default_rng(0)
+    for shift in (np.zeros(4), rng.normal(size=4)):
+        best = match_mean(
+            Rule(reference.features[:, :3], np.exp(reference.log_weights)),
+            np.array([0.5, 0.3, 0.2]),
+            TAU,
+            lambda _: BETA * reference.features[:, 3],
+        )
+        p = best.weights * np.exp(reference.features @ shift)
+        p /= p.sum()
+        averages = p @ reference.features
+        objective = np.sum((averages[:3] - [0.5, 0.3, 0.2]) ** 2) + BETA * averages[3]
+        divergence = np.sum(p * (np.log(p) - reference.log_weights))
+        gap, found = reference.least_free_energy(np.array([objective]), averages[None])
+        np.testing.assert_allclose(found, divergence, atol=1e-8)
+        expected = objective + TAU * divergence - reference.value
+        np.testing.assert_allclose(gap[0], expected, atol=1e-8)
+        assert (expected > 1e-4) == bool(np.any(shift))
+
+
+def test_ensembles_side_by_side_do_not_feel_one_another():
+    problem = simplex.problem((1, 1, 1))
+    parameters = {"target": jnp.array([0.5, 0.3, 0.2]), "beta": jnp.asarray(0.1)}
+    functional = problem.functional(parameters)
+    x = problem.base.sample(jax.random.key(0), (10,))
+    key = jax.random.key(1)
+    together = SideBySide(functional, jnp.asarray(4), 3, 10)
+    frozen = together.linearize(x, None, key)
+    variation, _ = together.potentials(frozen, x, key)
+    alone = FunctionalField(functional)
+    values = []
+    for part in (slice(0, 4), slice(4, 8)):
+        own = alone.linearize(x[part], None, key)
+        values.append(own.value)
+        expected, _ = alone.potentials(own, x[part], key)
+        np.testing.assert_allclose(variation[part], expected, rtol=1e-5)
+    np.testing.assert_allclose(frozen.value, np.mean(values), rtol=1e-5)
+    np.testing.assert_allclose(functional(Measure.uniform(x[:4])), values[0], rtol=1e-5)
+
+
+def test_the_comparison_reaches_the_minimiser():
+    """The minimiser is reached up to the error of N."""
+    problem, cells = simplex.problem((1, 1, 1)), simplex.cells(["q=(.5, .3, .2)"])[1:2]
+    several = simplex.candidates(problem.base, None)[:1]
+    arguments = SimpleNamespace(particles=128, seeds=10, seed=0, methods=None)
+    data = compare(problem, cells, several, arguments, 200, (64, 128))
+    assert data["gap"].dims == ("method", "cell", "particles", "replicate")
+    gap = data["gap"].mean("replicate") / cells[0].temperature
+    adjusted = gap.sel({"method": simplex.CHAMPION}).isel(cell=0)
+    # Two degrees of freedom of the mean, of which the functional damps some.
+    assert 0 < adjusted.sel(particles=64) < 4 / 64
+    assert 0 < adjusted.sel(particles=128) < 4 / 128
+    assert np.all(data["edge"] < 0.05)
+
+
+def test_verdicts():
+    gap = np.array([[[[1.0, 1.1, 0.9]]], [[[0.5, 0.6, 0.4]]], [[[1.0, 3.0, 0.5]]]])
+    data = xr.Dataset(
+        {"gap": (("method", "cell", "particles", "replicate"), gap)},
+        {"method": ["ours", "better", "wide"], "cell": ["c"], "particles": [8]},
+    ).assign(temperature=("cell", [1.0]))
+    won, lost = verdicts(data, "ours")
+    assert won == 0 and len(lost) == 1 and "'better' is lower by 500.00" in lost[0]
+    assert verdicts(data, "better") == (1, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [spectraplex, tomography])
+def test_the_quick_versions_run(tmp_path, program, capsys):
+    program.main(["--quick", "--out", str(tmp_path)])
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".nc", ".png"]
+    assert capsys.readouterr().out
+
+
+def test_linear_inversion_of_exact_frequencies():
+    settings, _, state = tomography.simulate(np.random.default_rng(0), 1)
+    operators = np.stack([tomography.pauli_measurement(s) for s in settings])
+    exact = np.einsum("skij,ji->sk", operators, state).real
+    np.testing.assert_allclose(tomography.linear_inversion(operators, exact), state, atol=1e-8)
+    # A pure state cos(a)|00> + sin(a)|11> has concurrence sin(2a); mixing it lowers that.
+    pure = np.array([np.cos(0.4), 0, 0, np.sin(0.4)])
+    np.testing.assert_allclose(
+        tomography.concurrence(np.outer(pure, pure)[None].astype(complex)), np.sin(0.8), atol=1e-7
+    )
