@@ -38,10 +38,9 @@ def add_run_options(
     p.add_argument("--chains", type=int, default=chains, help="independent replicates")
 
 
-def replicates(
-    kernel: Any, arguments: argparse.Namespace, *args: Any, progress_bar: bool = True, **kwargs: Any
-) -> MCMC:
-    """A finished run by the options, and a word on how long it took. args, kwargs: of the model."""
+def replicates(kernel: Any, arguments: argparse.Namespace, /, *args: Any, **kwargs: Any) -> MCMC:
+    """A finished run by the options, and a word on how long it took. args, kwargs: of the model,
+    which may have an argument called kernel, too."""
     mcmc = MCMC(
         kernel,
         num_warmup=arguments.warmup,
@@ -49,7 +48,6 @@ def replicates(
         thinning=arguments.thinning,
         num_chains=arguments.chains,
         chain_method="vectorized",
-        progress_bar=progress_bar,
     )
     begin = time.perf_counter()
     mcmc.run(jax.random.key(arguments.seed), *args, **kwargs)

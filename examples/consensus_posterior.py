@@ -4,7 +4,8 @@ Person-years of the RAND health insurance experiment (statsmodels `randhie`), 60
 dealt out to five workers. Each fits a negative binomial regression in which worse health multiplies
 the visits, with a positive effect that is cut into the steps from one answer to the next by a point
 on the simplex. `consensus_posterior` combines the five posteriors, and is compared with the
-posterior of all data and with two ways of averaging draws.
+posterior of all data and with two ways of averaging draws. Prints the posteriors and the distances
+between them; saves the runs (NetCDF) and a figure.
 
 --data FILE takes data of your own: a column `count` (0, 1, ...), a column `level` (an ordered
 answer, 0, 1, ...), and any number of numeric covariates, one row an observation.
@@ -226,6 +227,7 @@ def main() -> None:
         particles=arguments.particles,
         epsilon=arguments.epsilon,
         key=keys[-1],
+        progress_bar=True,
     )
     print(f"consensus: {time.perf_counter() - begin:.0f} s\n")
     posterior = dataset(consensus.posterior, "posterior")

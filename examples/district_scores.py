@@ -4,6 +4,8 @@ California's mathematics scores of 1998 (statsmodels `star98`): of the pupils of
 many are above the national median. The success rates follow an unknown measure on the unit
 interval, and each district has its own number of pupils. Prints the diagnostics, and what the
 estimate does to a district's own rate; saves the run (NetCDF) and a figure.
+
+--data FILE takes data of your own: columns `successes` and `trials`, counts, one row a district.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def draw(idata: Any, y: np.ndarray, trials: np.ndarray, best: Any) -> Any:
     measure.set(xlabel=r"rate $\theta$")
     measure.legend(frameon=False)
     certificate(idata, ax=slope)
-    slope.set(xlabel=r"rate $\theta$", ylabel=r"$D(\theta)$", ylim=(-1.05, 1.0))
+    slope.set(xlabel=r"rate $\theta$", ylabel=r"$D(\theta)$", ylim=(-1.05, 0.35))
     shrinkage(idata, y / trials, ax=means)
     means.set(xlabel="share above the median", ylabel=r"$E[\theta \mid y]$")
     return figure

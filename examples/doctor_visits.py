@@ -6,6 +6,8 @@ that the few people who saw a doctor every week are not lost. As the temperature
 log-likelihood approaches the best that any mixture of Poisson laws has, which a convex solver finds
 on a grid. Prints the gap against the temperature and saves the run at the lowest (NetCDF) and a
 figure.
+
+--data FILE takes counts of your own: a column `visits`, one row a person.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpyro.distributions as dist
 from scipy.stats import poisson
 
 from mmfld_ppl.inference_data import dataset
-from mmfld_ppl.plots import certificate, mixing_distribution
+from mmfld_ppl.plots import certificate, density_band, mixing_distribution
 from models.mixture import distinct
 from models.npmle import GridMixture, entropic, maximum_likelihood
 
@@ -71,12 +73,9 @@ def draw(idata: Any, data: np.ndarray, best: GridMixture) -> Any:
 
     density = dataset(idata, "density")
     points = density["points"].values
+    density_band(idata, ax=fitted)
     seen = np.bincount(data.astype(int), minlength=len(points))[: len(points)] / len(data)
-    low, high = (density["density"].quantile(q, ("chain", "draw")).values for q in (0.05, 0.95))
     fitted.plot(points[seen > 0], seen[seen > 0], "o", ms=3, color="black", label="observed")
-    fitted.fill_between(points, low, high, color="#0072B2", alpha=0.4, lw=0)
-    mean = density["density"].mean(("chain", "draw"))
-    fitted.plot(points, mean, color="#0072B2", lw=1.2, label="mixture")
     one = poisson.pmf(points, data.mean())
     fitted.plot(points, one, color="#D55E00", ls="--", lw=1.2, label="one Poisson law")
     fitted.set(yscale="log", ylim=(0.2 / len(data), 1), xlabel="visits", ylabel="probability")
@@ -89,8 +88,7 @@ def draw(idata: Any, data: np.ndarray, best: GridMixture) -> Any:
     means.plot(values, posterior.mean(("chain", "draw")), "o", ms=3, color="#0072B2")
     means.plot([0, values[-1]], [0, values[-1]], color="#D55E00", ls="--", lw=1)
     means.set(xlabel="visits $z$", ylabel=r"$E[\theta \mid z]$")
-    for ax in (fitted, means):
-        ax.spines[["top", "right"]].set_visible(False)
+    means.spines[["top", "right"]].set_visible(False)
     return figure
 
 

@@ -5,6 +5,9 @@ inferred from every second snapshot; the others, and who was who, are the truth 
 the distance to the snapshots left out, beside interpolation by optimal transport and a copy of the
 last one, and how many countries are followed rightly. Prints what ArviZ and we diagnose, and saves
 the run with its paths (NetCDF) and a figure.
+
+--data FILE takes snapshots of your own: a column `time` and one for each coordinate,
+one row a cell.
 """
 
 from __future__ import annotations
@@ -75,6 +78,7 @@ def fit(
     samples: int,
     thinning: int = 1,
     seed: int = 0,
+    progress_bar: bool = False,
 ) -> tuple[MCMC, PathSpace]:
     """A finished run of the trajectory model, and its functional."""
     first, run = jax.random.split(jax.random.key(seed))
@@ -87,7 +91,7 @@ def fit(
         thinning=thinning,
         num_chains=chains,
         chain_method="vectorized",
-        progress_bar=False,
+        progress_bar=progress_bar,
     )
     mcmc.run(run, snapshots, times, init_params=start, **setting)
     jax.block_until_ready(mcmc.last_state)
@@ -168,23 +172,8 @@ def draw(idata: Any, panel: Panel, rows: list[dict[str, Any]]) -> Figure:
     figure, (plane, curve) = plt.subplots(
         1, 2, figsize=(10, 4.2), layout="constrained", width_ratios=(1.3, 1)
     )
-    a, b = panel.scale[:2]
-    paths = dataset(idata, "paths")["x"]
-    times = dataset(idata, "marginals")["time"].values
-    for path in paths.values[0, -1]:
-        plane.plot(a * path[:, 0], b * path[:, 1], color="0.75", linewidth=0.6, zorder=1)
-    cells = dataset(idata, "snapshots")
-    shown = plane.scatter(
-        a * cells["x"].values[:, 0],
-        b * cells["x"].values[:, 1],
-        c=cells["observed_time"],
-        s=9,
-        cmap="viridis",
-        zorder=2,
-    )
-    plane.set(xlabel=panel.names[0], ylabel=panel.names[1])
+    mm.plots.trajectories(idata, units=panel.scale.tolist(), ax=plane)
     plane.set_title("Snapshots without names, and paths", fontsize="medium")
-    figure.colorbar(shown, ax=plane, ticks=times, format="%g", label="time")
     if not rows:
         curve.set_axis_off()
         return figure
@@ -195,9 +184,10 @@ def draw(idata: Any, panel: Panel, rows: list[dict[str, Any]]) -> Figure:
         distances = [row[name] for row in rows]
         curve.plot(at, distances, marker=marks[name], color=colour, label=name)
     curve.set(xlabel="time of the snapshot left out", ylabel="W2 to it, in standard deviations")
-    curve.set_ylim(0, None)
+    # Room above the lines for their names.
+    curve.set_ylim(0, 1.2 * curve.get_ylim()[1])
     curve.set_xticks(at)
-    curve.legend(frameon=False)
+    curve.legend(frameon=False, loc="upper left", ncols=3, fontsize="small", columnspacing=1)
     curve.set_title("Distance to what was left out", fontsize="medium")
     return figure
 
@@ -253,6 +243,7 @@ def main() -> None:
         samples=arguments.samples,
         thinning=arguments.thinning,
         seed=arguments.seed,
+        progress_bar=True,
     )
     print(f"{arguments.chains} chains in {time.perf_counter() - begin:.0f} s")
     idata = mm.to_inference_data(mcmc)

@@ -65,7 +65,6 @@ def fit(
         **model,
         particles=arguments.particles,
         temperature=tau,
-        progress_bar=False,
     )
     given = {name: value for name, value in model.items() if name != "masses"}
     return mixture_result(mm.to_inference_data(mcmc), **given, **options)

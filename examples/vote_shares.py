@@ -4,6 +4,9 @@ The 2013 election of the mayor of Montreal (plotly.express.data.election). A dis
 from Dirichlet(concentration * theta); the unknown is the measure of theta on the simplex. How sharp
 the kernel is, and how much entropy the measure keeps, are chosen by held-out score, with mixing
 measures on a grid. Prints the scores, saves the run (NetCDF) and a figure.
+
+--data FILE takes data of your own: columns `a`, `b` and `c`, votes or shares of three, all
+positive, one row a district.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib.pyplot as plt
+import mpltern  # noqa: F401  for ternary axes
 import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Float
@@ -22,7 +26,6 @@ from scipy.special import gammaln, logsumexp
 import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset
 from mmfld_ppl.inference_data.groups import from_groups
-from mmfld_ppl.plots.simplex import to_plane
 from mmfld_ppl.plots.style import colour
 from models.npmle import entropic, maximum_likelihood
 
@@ -100,11 +103,17 @@ def by_mass(idata: Any) -> Any:
 
 
 def draw(idata: Any, z: np.ndarray, scores: dict[tuple[float, float], np.ndarray]) -> Any:
-    figure, (triangle, tuning) = plt.subplots(1, 2, figsize=(9.4, 4.2), layout="constrained")
+    figure, axes = plt.subplot_mosaic(
+        [["triangle", "tuning"]],
+        figsize=(9.4, 4.2),
+        layout="constrained",
+        per_subplot_kw={"triangle": {"projection": "ternary"}},
+    )
+    triangle, tuning = axes["triangle"], axes["tuning"]
     mm.plots.simplex(by_mass(idata), site="theta", ax=triangle, labels=CANDIDATES)
-    triangle.plot(*to_plane(z).T, "x", ms=5, color="black", label="districts", zorder=5)
+    districts = z[:, [2, 0, 1]].T  # top, left, right
+    triangle.plot(*districts, "x", ms=5, color="black", label="districts", zorder=5)
     triangle.legend(frameon=False, loc="upper left")
-    triangle.set_axis_off()
     for k, tau in enumerate(TEMPERATURES):
         means = [scores[c, tau].mean() for c in CONCENTRATIONS]
         tuning.plot(CONCENTRATIONS, means, "o-", ms=4, color=colour(k), label=rf"$\tau$ = {tau:g}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import jax
 import numpyro
@@ -11,6 +12,13 @@ import pytest
 
 # Figures are drawn without a display. Matplotlib reads this when it is first imported.
 os.environ["MPLBACKEND"] = "Agg"
+
+# Three quarters of the time that jaxlib 0.10 takes to compile go into its emitters of fusions.
+# Other versions need not know the flag, and would stop at it.
+if version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = " ".join(
+        [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]
+    )
 
 # Two CPU devices, so that chain_method="parallel" is what it says. This must come before the first
 # computation.

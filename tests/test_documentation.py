@@ -1,37 +1,124 @@
-"""Every block of Python in the README and the documentation runs, in the order of its page."""
+"""The README and the documentation hold: their programs run, their pictures are those that the
+programs draw, their lists are complete, their links lead somewhere."""
 
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+PAGES = [README, *sorted(DOCS.glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+IMAGE = re.compile(r"!\[[^\]]*\]\(([^)]+)\)")
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
 
 def blocks(page: Path) -> list[str]:
-    return BLOCK.findall(page.read_text())
+    """The programs of a page, after blank lines, so that tracebacks name the line of the page."""
+    text = page.read_text(encoding="utf-8")
+    return ["\n" * text.count("\n", 0, m.start(1)) + m[1] for m in BLOCK.finditer(text)]
 
 
-def cases():
+#: Pages of several runs each; `.ci/run` has them with the slow tests.
+LONG = (
+    "coming_from",
+    "extending_functional",
+    "extending_map",
+    "extending_projection",
+    "mean_field",
+)
+
+
+def cases() -> Iterator:
     """The README's programs are of full size, those of the documentation are small."""
     for page in PAGES:
         if blocks(page):
-            marks = [pytest.mark.optimised] if page.name == "README.md" else []
+            marks = [pytest.mark.optimised] if page == README else []
+            marks += [pytest.mark.slow] if page.stem in LONG else []
             yield pytest.param(page, id=page.name, marks=marks)
 
 
-@pytest.mark.parametrize("page", list(cases()))
-def test_blocks_run(page: Path):
-    names: dict = {"__name__": "documentation"}
-    for block in blocks(page):
-        exec(compile(block, str(page), "exec"), names)
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A module to run in, as a program's own names are in one."""
+    module = ModuleType("documentation")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    yield module
     plt.close("all")
 
 
+@pytest.mark.parametrize("page", list(cases()))
+def test_blocks_run(page: Path, program: ModuleType, tmp_path: Path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    monkeypatch.chdir(tmp_path)
+    for number, block in enumerate(blocks(page)):
+        exec(compile(block, str(page), "exec", dont_inherit=True), vars(program))
+        if page == README and number == 0:
+            assert_same_picture(drawn(tmp_path), DOCS / "images" / "simplex.png")
+
+
+def drawn(folder: Path) -> Path:
+    """The open figure, in the README's size."""
+    plt.gcf().set_size_inches(5, 4)
+    plt.gcf().savefig(folder / "figure.png", dpi=110, bbox_inches="tight")
+    return folder / "figure.png"
+
+
+def assert_same_picture(new: Path, stored: Path, tolerance: float = 0.03) -> None:
+    """Draws and fonts differ a little from one machine to another, pictures of something else
+    by more."""
+    assert np.mean(np.abs(coarse(new) - coarse(stored))) < tolerance
+
+
+def coarse(path: Path, size: int = 32) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BOX)) / 255
+
+
+def test_another_picture_is_told_apart():
+    images = [
+        DOCS / "images" / f"{name}.png" for name in ("simplex", "trajectories", "vote_shares")
+    ]
+    for other in images[1:]:
+        with pytest.raises(AssertionError):
+            assert_same_picture(other, images[0])
+
+
 def test_the_readme_has_blocks():
-    assert blocks(PAGES[0])
+    assert blocks(README)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_are_there(page: Path):
+    text = page.read_text(encoding="utf-8")
+    generated = DOCS / "generated"  # by Sphinx
+    for target in LINK.findall(text) + IMAGE.findall(text):
+        path = (page.parent / target).resolve()
+        assert path.exists() or generated in path.parents, f"{page.name}: no {target}"
+
+
+def test_every_picture_is_shown_and_small():
+    shown = {
+        (page.parent / target).resolve()
+        for page in PAGES
+        for target in IMAGE.findall(page.read_text(encoding="utf-8"))
+    }
+    for path in (DOCS / "images").rglob("*.png"):
+        assert path in shown, f"{path.name} is on no page"
+        assert path.stat().st_size < 120_000, f"{path.name}: docs/gallery.py has `shrink`"
+
+
+def test_every_page_is_in_the_index():
+    listed = re.findall(r"^(\w+)$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    pages = {page.stem for page in DOCS.glob("*.md")} - {"index"}
+    assert sorted(listed) == sorted(pages)

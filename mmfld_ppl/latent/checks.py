@@ -18,7 +18,10 @@ from .reading import Reading
 
 def require_continuous(latents: Mapping[str, Any]) -> None:
     if not latents:
-        raise ValueError("the model has no latent site, so there is nothing to sample")
+        raise ValueError(
+            "the model has no latent site, so there is nothing to sample: state one by "
+            "numpyro.sample without obs="
+        )
     for name, site in latents.items():
         if site["fn"].support.is_discrete:
             raise ValueError(
