@@ -20,7 +20,7 @@ PYTEST = $(if $(JAX_CACHE),$(CACHED)) $(BIN)/python -m pytest -n $(WORKERS) --di
 SOURCES = $(wildcard mmfld_ppl models examples benchmarks tests docs)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow lint format docs bench clean
+.PHONY: help demo test slow coverage lint format docs bench clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -33,6 +33,9 @@ test: $(VENV)/.installed-dev  ## run the fast tests and the doctests
 
 slow: $(VENV)/.installed-dev  ## run the slow statistical tests
 	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+coverage: $(VENV)/.installed-dev  ## run the fast tests and report what they do not reach
+	$(PYTEST) --cov=mmfld_ppl --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## check style, formatting and types
 	$(BIN)/ruff check $(SOURCES)

@@ -10,7 +10,17 @@ import platform
 
 import jax
 
-NAMES = ("overhead", "barycenters", "density", "diagnostics", "path_space", "trajectories")
+NAMES = (
+    "overhead",
+    "barycenters",
+    "density",
+    "diagnostics",
+    "path_space",
+    "posteriors",
+    "quantisation",
+    "streaming",
+    "trajectories",
+)
 
 
 def main() -> None:
