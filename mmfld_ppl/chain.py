@@ -36,15 +36,15 @@ class Settings:
 
     step_size: a number or a schedule of the step's index. temperature: a schedule that multiplies
     the objective's temperature (that of the whole law in an ordinary model), or None.
-    transition: (map, supports, shapes of one unit) -> how a unit moves. keep_supports: whether the
-    transition needs the supports. path_length: see `Langevin`."""
+    transition: (map, supports, shapes of one unit, whether units are particles) -> how a unit
+    moves. keep_supports: whether the transition needs the supports. path_length: see `Langevin`."""
 
     step_size: float | Schedule
     temperature: Schedule | None
     metropolize: bool
     adaptation: Adaptation
     init_strategy: Callable
-    transition: Callable[[MirrorMap, PyTree, Shapes], Transition]
+    transition: Callable[[MirrorMap, PyTree, Shapes, bool], Transition]
     keep_supports: bool = False
     path_length: float | None = None
 
@@ -214,9 +214,12 @@ class Chain:
         return state.adaptation[block].step_size()
 
     def _transition(self, state: KernelState, block: str) -> Transition:
-        sites = self.problem.layout.block(particles=block == "particles")
+        particles = block == "particles"
+        sites = self.problem.layout.block(particles=particles)
         shapes = {site.name: site.shape for site in sites}
-        return self.settings.transition(state.adaptation[block].map, state.supports, shapes)
+        return self.settings.transition(
+            state.adaptation[block].map, state.supports, shapes, particles
+        )
 
     def _langevin(self, state: KernelState, particles: dict[str, Array]) -> Langevin:
         scale = self._scale(state.i)

@@ -19,7 +19,7 @@ from ..latent import Layout
 from ..mirrors import MirrorMap
 from .base import LangevinKernel, require_positive
 
-#: The default of adjusted dynamics.
+#: The name of `dynamics.Symmetric` among diffusions.
 SYMMETRIC = "symmetric"
 
 
@@ -42,10 +42,11 @@ class MMFLD(LangevinKernel):
     adapt_metric: whether the warm-up adapts a weight for each site, coordinate by coordinate
       where its map is separable. Default: when adjusted.
     metropolize: adjusted or not. Minibatches (subsampled plates) need False.
-    diffusion: how the noise is discretised. Default: when adjusted the symmetric step of
-      `dynamics.Symmetric`, under maps that have it; else "one-step". By name: "one-step" (adjusted,
-      the algorithm of Srinivasan, Wibisono and Wilson 2024), or for unadjusted dynamics a number of
-      sub-steps, or "exact" where the maps have a closed form.
+    diffusion: how the noise is discretised. Adjusted: "symmetric", the step of
+      `dynamics.Symmetric`, under maps that have it, the default of sites that are no particles;
+      "one-step" (Srinivasan, Wibisono and Wilson 2024), that of particles, which have few
+      coordinates each and may start in a strong field, where it is the safer one. Unadjusted:
+      "one-step", a number of sub-steps, or "exact" where the maps have a closed form.
     path_length: how far a move of an ordinary model goes at the most, in the units of the metric:
       about standard deviations, once adapted. None is one step a move, and so is every move of a
       model with particles.
@@ -77,16 +78,21 @@ class MMFLD(LangevinKernel):
         strict: bool = False,
         mesh: Mesh | None = None,
     ) -> None:
-        if diffusion is None:
-            diffusion = SYMMETRIC if metropolize else "one-step"
-        else:
+        if diffusion is None and not metropolize:
+            diffusion = "one-step"
+        if diffusion not in (None, SYMMETRIC):
             check_diffusion(diffusion)
         if path_length is not None:
             require_positive("path_length", path_length)
-        if metropolize and diffusion not in (SYMMETRIC, "one-step"):
+        if metropolize and diffusion not in (None, SYMMETRIC, "one-step"):
             raise ValueError(
-                f"metropolize=True takes diffusion='one-step', whose transition density is known, "
-                f"got {diffusion!r}; pass metropolize=False to use it"
+                f"metropolize=True takes diffusion='symmetric' or 'one-step', whose densities are "
+                f"known, got {diffusion!r}; pass metropolize=False to use it"
+            )
+        if diffusion == SYMMETRIC and not metropolize:
+            raise ValueError(
+                "diffusion='symmetric' is made to be adjusted: leave metropolize=False out, or "
+                "take 'one-step', a number of sub-steps or 'exact'"
             )
         if not 0 < target_accept_prob < 1:
             raise ValueError(f"target_accept_prob must be in (0, 1), got {target_accept_prob}")
@@ -143,8 +149,12 @@ def _self_concordant(map: MirrorMap) -> bool:
 
 
 def _transition(
-    diffusion: str | int, map: MirrorMap, supports: PyTree, shapes: Shapes
+    diffusion: str | int | None,
+    map: MirrorMap,
+    supports: PyTree,
+    shapes: Shapes,
+    particles: bool,
 ) -> Transition:
-    if diffusion != SYMMETRIC:
-        return Mirror(map, diffusion)
-    return Symmetric(map) if map.has_symmetric_step else Mirror(map)
+    if diffusion == SYMMETRIC or (diffusion is None and not particles):
+        return Symmetric(map) if map.has_symmetric_step else Mirror(map)
+    return Mirror(map, "one-step" if diffusion is None else diffusion)

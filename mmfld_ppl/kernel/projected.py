@@ -80,6 +80,7 @@ def _projected(
     map: MirrorMap,
     supports: PyTree,
     shapes: Shapes,
+    particles: bool,
 ) -> Projected:
     projections = {name: projection(supports[name], shapes[name]) for name in shapes}
 
