@@ -63,7 +63,9 @@ ENTRIES = (
         "gapminder_trajectories", "Countries through time", "gapminder_trajectories", "trajectories"
     ),
     Entry("ordered_effect", "A posterior beside NUTS", "ordered_effect", "ordered_effect"),
+    Entry("paper tomography", "Quantum tomography", "paper_tomography_bell", "tomography"),
     Entry("paper xor", "Neurons in a ball", "paper_network_xor", "two_layer_network"),
+    Entry("paper decay", "A theorem, measured", "paper_decay", "theory_decay"),
 )
 
 HEAD = """\
@@ -72,7 +74,7 @@ HEAD = """\
 <!-- Written by docs/gallery.py: change that, or the examples' docstrings. -->
 
 Each picture was drawn by the command beside it. With `--help` a command says what it takes, most
-of them data of your own; `--quick` is a small run. Times are {machine}.
+of them data of your own; `--quick` is a small run.{times}
 
 They need `pip install -e ".[examples]"` in the folder of the checkout, or the environment that
 `make demo` makes: then `.venv/bin/python -m examples...`.
@@ -92,7 +94,7 @@ def folded(text: str) -> str:
 
 def section(entry: Entry, seconds: float | None) -> str:
     first, *rest = paragraphs(entry.source)
-    took = "not timed yet" if seconds is None else duration(seconds)
+    took = "" if seconds is None else f" Run time: {duration(seconds)}."
     return "\n".join(
         [
             f"## {entry.title}",
@@ -103,7 +105,7 @@ def section(entry: Entry, seconds: float | None) -> str:
             "",
             f"    {entry.command}",
             "",
-            f"Source: `{entry.source.relative_to(ROOT)}`. Run time: {took}.",
+            f"Source: `{entry.source.relative_to(ROOT)}`.{took}",
             "",
             *(f"{folded(part)}\n" for part in rest[1:]),
         ]
@@ -132,8 +134,8 @@ def page() -> str:
     """The whole of docs/gallery.md."""
     rows = read_times()
     machines = sorted({row["machine"] for row in rows.values()})
-    machine = "of a whole run, compilation included"
-    head = HEAD.format(machine=f"{machine}, on {' or '.join(machines)}" if machines else machine)
+    whole = f" Times are of a whole run, compilation included, on {' or '.join(machines)}."
+    head = HEAD.format(times=whole if machines else "")
     times = {name: float(row["seconds"]) for name, row in rows.items()}
     return "\n".join([head, *(section(entry, times.get(entry.name)) for entry in ENTRIES)])
 
