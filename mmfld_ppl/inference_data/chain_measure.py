@@ -145,14 +145,15 @@ def _stein(
     """Of each particle once, at a random draw; and the squared discrepancy at single draws of the
     same particles, with a kernel of the same width."""
     count, size = next(iter(wide.values())).shape[:2]
-    keep, chosen = rng.permutation(size)[:TESTED], rng.integers(count, size=min(size, TESTED))
+    keep, chosen = rng.permutation(size)[:TESTED], rng.integers(count, size=size)
 
     def forces(block: Block) -> list[np.ndarray]:
-        return [np.asarray(v) for v in model.forces(tangent, block)]
+        # The model has a place for each particle, so that all are evaluated.
+        return [np.asarray(v)[keep] for v in model.forces(tangent, block)]
 
-    mixed = forces({n: x[chosen, keep] for n, x in wide.items()})
+    mixed = forces({n: x[chosen, np.arange(size)] for n, x in wide.items()})
     at = early_and_late(next(iter(draws.values())).shape[0], STEIN_DRAWS)
-    single = (forces({n: jnp.asarray(x[t, keep]) for n, x in draws.items()}) for t in at)
+    single = (forces({n: jnp.asarray(x[t]) for n, x in draws.items()}) for t in at)
     along = [pair_mean(stein_kernel(*one, like=mixed[0])) for one in single]
     return stein_test(stein_kernel(*mixed)), along
 
