@@ -67,7 +67,8 @@ class ZeroSum(MirrorMap):
         return ZeroSumMetric(jnp.zeros_like(x))
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
-        return x + centred(momentum), momentum
+        # Both, lest the sums that rounding leaves add up over many steps.
+        return centred(x + momentum), momentum
 
     def observe(self, x: Event) -> Observation:
         kept = 1.0
