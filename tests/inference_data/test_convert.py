@@ -138,7 +138,7 @@ def test_attributes_are_strings_and_numbers(mixed_run, exported) -> None:
     assert attrs["temperature"] == 0.5
     assert attrs["phase"] == "sample"
     assert json.loads(attrs["mirror_maps"]) == {"c": "Euclidean", "x": "Simplex", "g": "HalfLine"}
-    assert json.loads(attrs["kernel_settings"])["diffusion"] is None
+    assert json.loads(attrs["kernel_settings"])["metropolize"] is True
     np.testing.assert_allclose(json.loads(attrs["step_size"]), mixed_run.last_state.step_size)
     assert (
         json.loads(attrs["last_rng_key"])
