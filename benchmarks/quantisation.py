@@ -38,7 +38,7 @@ def sample() -> np.ndarray:
     return np.concatenate(countries().snapshots[::5]).astype(np.float32)
 
 
-def ours(data, kernel, loss, temperature: float, warmup: int, draws: int) -> list[float]:
+def ours(data, kernel, temperature: float, warmup: int, draws: int) -> list[float]:
     """MMD^2 / 2 of the last half of the draws, in the mean, of each replicate."""
     target = mm.Measure.uniform(jnp.asarray(data))
     margin = 0.05 * np.ptp(data, axis=0)
@@ -102,7 +102,7 @@ def run(temperature: float = 1e-5, warmup: int = 1000, draws: int = 1000) -> lis
         centres = [k.cluster_centers_.astype(np.float32) for k in means]
         shares = [(np.bincount(k.labels_) / len(data)).astype(np.float32) for k in means]
         begin = time.perf_counter()
-        found = ours(data, kernel, loss, temperature, warmup, draws)
+        found = ours(data, kernel, temperature, warmup, draws)
         seconds = time.perf_counter() - begin
         row: dict[str, Any] = {"kernel": name, "random": f"{2 * random:.2e}"}
         for method, values in (

@@ -197,10 +197,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         arguments.particles, arguments.gradients = 64, 40
         several = [c for c in several if c.method.name in QUICK]
     reference = simplex_reference(TARGET, COUNTS, TAU, BETA)
-    parameters = {
-        "target": jnp.asarray(TARGET, jnp.float32),
-        "beta": jnp.asarray(BETA, jnp.float32),
-    }
+    parameters = simplex.parameters(TARGET, COUNTS, BETA)
     cells = [Cell(f"q=(.9, .08, .02), tau={TAU:g}", TAU, parameters, reference)]
     budget = arguments.gradients
     data = compare(simplex.problem(COUNTS), cells, several, arguments, budget, SIZES)

@@ -52,6 +52,12 @@ def problem(counts: Sequence[int]) -> Problem:
     return Problem(dist.Dirichlet(jnp.ones(sum(counts))), functional, statistics)
 
 
+def parameters(values: Sequence[float], counts: Sequence[int], beta: float) -> dict[str, Array]:
+    """What the functional of `problem` takes."""
+    target = jnp.asarray(np.repeat(values, counts), jnp.float32)
+    return {"target": target, "beta": jnp.asarray(beta, jnp.float32)}
+
+
 def cells(names: Sequence[str], temperatures: Sequence[float] | None = None) -> list[Cell]:
     """temperatures: those wanted, all by default."""
     found = []
@@ -60,10 +66,9 @@ def cells(names: Sequence[str], temperatures: Sequence[float] | None = None) -> 
         for tau in its_own:
             if temperatures is not None and tau not in temperatures:
                 continue
-            target = jnp.asarray(np.repeat(values, counts), jnp.float32)
-            parameters = {"target": target, "beta": jnp.asarray(beta, jnp.float32)}
             reference = simplex_reference(values, counts, tau, beta)
-            found.append(Cell(f"{name}, tau={tau:g}", tau, parameters, reference))
+            own = parameters(values, counts, beta)
+            found.append(Cell(f"{name}, tau={tau:g}", tau, own, reference))
     return found
 
 

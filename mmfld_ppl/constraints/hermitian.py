@@ -11,13 +11,13 @@ import math
 
 import jax.numpy as jnp
 from jax import lax
-from jax.nn import log_softmax
 from jaxtyping import Array, ArrayLike, Bool, Complex, Float
 from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 from numpyro.distributions.transforms import ParameterFreeTransform
 
 from .basic import array_module
+from .matrix_bijection import log_diagonal, log_sech_products
 from .radial import log_cosh
 
 Shape = tuple[int, ...]
@@ -80,11 +80,11 @@ class HermitianSpectraplexTransform(ParameterFreeTransform):
 
     def __call__(self, x: Float[Array, "*batch d"]) -> Packed:
         n = _matrix_size(x.shape[-1])
-        log_p, u = _log_diagonal(x[..., : n - 1]), x[..., n - 1 :]
+        log_p, u = log_diagonal(x[..., : n - 1]), x[..., n - 1 :]
         rows = []
         for i in range(n):
             own = u[..., i * (i - 1) : i * (i + 1)]
-            before, full = _log_sech_products(own)
+            before, full = log_sech_products(own)
             w = jnp.tanh(own) * jnp.exp(before)
             entries = lax.complex(w[..., 0::2], w[..., 1::2])
             diagonal = jnp.exp(full)[..., None].astype(entries.dtype)
@@ -115,10 +115,10 @@ class HermitianSpectraplexTransform(ParameterFreeTransform):
     def log_abs_det_jacobian(self, x, y, intermediates=None):
         n = _matrix_size(x.shape[-1])
         u = x[..., n - 1 :]
-        total = n * jnp.sum(_log_diagonal(x[..., : n - 1]), axis=-1)
+        total = n * jnp.sum(log_diagonal(x[..., : n - 1]), axis=-1)
         for i in range(1, n):
             own = u[..., i * (i - 1) : i * (i + 1)]
-            before, full = _log_sech_products(own)
+            before, full = log_sech_products(own)
             # u -> row of the factor of the correlation matrix -> that matrix -> X.
             total += jnp.sum(before - 2 * log_cosh(jnp.square(own)), axis=-1)
             total += 2 * (n - 1 - i) * full
@@ -144,17 +144,6 @@ def _matrix_size(length: int) -> int:
             f"a Hermitian spectraplex needs n^2 - 1 coordinates with n >= 2, got {length}"
         )
     return n
-
-
-def _log_diagonal(z: Float[Array, "*batch m"]) -> Float[Array, "*batch n"]:
-    return log_softmax(jnp.concatenate([z, jnp.zeros_like(z[..., :1])], axis=-1))
-
-
-def _log_sech_products(u: Float[Array, "*batch m"]) -> tuple[Array, Array]:
-    """sum_{l<k} log sech(u_l) for every k; and over all."""
-    log_sech = -log_cosh(jnp.square(u))
-    total = jnp.cumsum(log_sech, axis=-1)
-    return total - log_sech, jnp.sum(log_sech, axis=-1)
 
 
 @biject_to.register(hermitian_spectraplex)

@@ -32,9 +32,9 @@ class SpectraplexTransform(ParameterFreeTransform):
 
     def __call__(self, x: Vector) -> Float[Array, "*batch n n"]:
         n = _matrix_size(x.shape[-1])
-        root = jnp.exp(0.5 * _log_diagonal(x[..., : n - 1]))
+        root = jnp.exp(0.5 * log_diagonal(x[..., : n - 1]))
         u = _strict_lower(x[..., n - 1 :], n)
-        before, full = _log_sech_products(u)
+        before, full = log_sech_products(u)
         diagonal = jnp.exp(full)[..., None] * jnp.eye(n, dtype=u.dtype)
         F = root[..., None] * (jnp.tanh(u) * jnp.exp(before) + diagonal)
         return jnp.matmul(F, jnp.swapaxes(F, -1, -2), precision="highest")
@@ -52,9 +52,9 @@ class SpectraplexTransform(ParameterFreeTransform):
 
     def log_abs_det_jacobian(self, x, y, intermediates=None):
         n = _matrix_size(x.shape[-1])
-        log_p = _log_diagonal(x[..., : n - 1])
+        log_p = log_diagonal(x[..., : n - 1])
         u = _strict_lower(x[..., n - 1 :], n)
-        before, full = _log_sech_products(u)
+        before, full = log_sech_products(u)
         # u -> rows of the Cholesky factor of the correlation matrix -> that matrix -> X.
         log_sech = -log_cosh(jnp.square(u))
         inner = jnp.sum(jnp.tril(2 * log_sech + before, -1), axis=(-2, -1))
@@ -82,7 +82,7 @@ def _matrix_size(length: int) -> int:
     return n
 
 
-def _log_diagonal(z: Vector) -> Float[Array, "*batch n"]:
+def log_diagonal(z: Vector) -> Float[Array, "*batch n"]:
     return log_softmax(jnp.concatenate([z, jnp.zeros_like(z[..., :1])], axis=-1))
 
 
@@ -91,11 +91,10 @@ def _strict_lower(values: Vector, n: int) -> Float[Array, "*batch n n"]:
     return jnp.zeros((*values.shape[:-1], n, n), values.dtype).at[..., rows, columns].set(values)
 
 
-def _log_sech_products(u: Float[Array, "*batch n n"]) -> tuple[Array, Array]:
-    """sum_{l<j} log sech(u_il) for every i, j; and over whole rows."""
+def log_sech_products(u: Float[Array, "*batch m"]) -> tuple[Array, Array]:
+    """sum_{l<k} log sech(u_l) for every k; and over all."""
     log_sech = -log_cosh(jnp.square(u))
-    total = jnp.cumsum(log_sech, axis=-1)
-    return total - log_sech, total[..., -1]
+    return jnp.cumsum(log_sech, axis=-1) - log_sech, jnp.sum(log_sech, axis=-1)
 
 
 @biject_to.register(spectraplex)

@@ -148,8 +148,7 @@ def _stein(
     keep, chosen = rng.permutation(size)[:TESTED], rng.integers(count, size=size)
 
     def forces(block: Block) -> list[np.ndarray]:
-        # The model has a place for each particle, so that all are evaluated.
-        return [np.asarray(v)[keep] for v in model.forces(tangent, block)]
+        return [np.asarray(v) for v in model.forces(tangent, block, keep)]
 
     mixed = forces({n: x[chosen, np.arange(size)] for n, x in wide.items()})
     at = early_and_late(next(iter(draws.values())).shape[0], STEIN_DRAWS)

@@ -92,10 +92,15 @@ def to_inference_data(
     return from_groups(datasets, attrs)
 
 
-def _sample(mcmc: MCMC) -> PyTree:
-    """The draws as NumPyro has them, leaves by chain and draw."""
+def require_run(mcmc: MCMC) -> None:
+    """Raises ValueError for an MCMC without a state."""
     if mcmc.last_state is None:
         raise ValueError("this MCMC has not been run: call mcmc.run(key, ...) first")
+
+
+def _sample(mcmc: MCMC) -> PyTree:
+    """The draws as NumPyro has them, leaves by chain and draw."""
+    require_run(mcmc)
     sample = jax.device_get(mcmc.get_samples(group_by_chain=True))
     leaves = jax.tree.leaves(sample)
     if not leaves:

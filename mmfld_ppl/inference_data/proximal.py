@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..diagnostics import unconstrained
 from ..dynamics import Field, Frozen, MeanFieldLangevin, Mirror
@@ -131,9 +131,10 @@ class FrozenModel:
         return jax.lax.map(lambda w: stated.functional(Measure(stated.points, w)), weights)
 
     def _forces(
-        self, tangent: PyTree, block: Block
-    ) -> tuple[Float[Array, "n d"], Float[Array, "n d"], Float[Array, "n d d"]]:
-        """Flattened particles, drift and mobility of mirror Langevin dynamics at each."""
+        self, tangent: PyTree, block: Block, chosen: Int[Array, " k"]
+    ) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d d"]]:
+        """Flattened particles, drift and mobility of mirror Langevin dynamics at each of those
+        chosen. The model has a place for every particle, so that the block holds all."""
         field = FrozenField(self.problem, tangent)
         frozen = field.linearize(block, None, KEY)
         slopes = field.feel(frozen, block, self.temperature, KEY).slope
@@ -146,7 +147,7 @@ class FrozenModel:
             columns = jax.vmap(lambda e: ravel_pytree(metric.solve(unravel(e)))[0])
             return flat, ravel_pytree(drift)[0], columns(jnp.eye(flat.size, dtype=flat.dtype))
 
-        return jax.vmap(one)(block, slopes)
+        return jax.vmap(one)(*jax.tree.map(lambda leaf: leaf[chosen], (block, slopes)))
 
     def _slack(self, block: Block) -> dict[str, Float[Array, " n"]]:
         return {name: jax.vmap(self.map.parts[name].slack)(x) for name, x in block.items()}

@@ -18,7 +18,7 @@ from numpyro.infer import MCMC
 from ..diagnostics import Estimate, fit_particle_number, step_bias
 from ..dynamics import AdaptationState
 from ..kernel import LangevinKernel
-from .convert import to_inference_data
+from .convert import require_run, to_inference_data
 from .groups import dataset, from_groups
 from .summary import summary
 
@@ -128,8 +128,7 @@ def _ours(mcmc: MCMC) -> LangevinKernel:
         raise TypeError(
             f"reruns are for MMFLD and ProjectedMFLD, got a run of {type(mcmc.sampler).__name__}"
         )
-    if mcmc.last_state is None:
-        raise ValueError("this MCMC has not been run: call mcmc.run(key, ...) first")
+    require_run(mcmc)
     return mcmc.sampler
 
 

@@ -124,6 +124,14 @@ def barrier_root(v: Float[Array, "..."], scale: Float[Array, "..."]) -> Float[Ar
     return jnp.where(v < 0, 2 / (root + jnp.abs(v)), far)
 
 
+def barrier_growth(
+    t: Float[Array, "..."],
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """The r > 0 with r - 1/r = 2t, and r - 1, both to full relative accuracy."""
+    rise = t + jnp.square(t) / (1 + jnp.hypot(jnp.ones_like(t), t))
+    return barrier_root(2 * t, jnp.ones_like(t)), rise
+
+
 class LogBarrier(MirrorMap):
     r"""phi(x) = -sum_i log(x_i - bound), x > bound, for events of any shape.
 

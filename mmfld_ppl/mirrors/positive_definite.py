@@ -16,7 +16,7 @@ from .base import (
     Weighted,
     interpolate_scale,
 )
-from .half_line import UNTAILED, barrier_root, tail_trust
+from .half_line import UNTAILED, barrier_growth, barrier_root, tail_trust
 from .linalg import congruence, inverse_lower, log_det_from, symmetric
 from .log_det import entry_variance, least_eigenvalue, negative_inverse
 from .metric import Metric
@@ -64,9 +64,7 @@ class PositiveDefinite(MirrorMap):
         quadratic there is no closed form. Z = L^-1 X' L^-T solves Z - Z^-1 = 2 L^T P L."""
         factor = jnp.linalg.cholesky(x)
         t, vectors = eigen(congruence(factor.T, symmetric(momentum)))
-        root = jnp.hypot(jnp.ones_like(t), t)
-        z = jnp.where(t < 0, 1 / (root - t), root + t)
-        rise = t + jnp.square(t) / (1 + root)
+        z, rise = barrier_growth(t)
         pushed = from_eigen(0.5 * rise * (1 + z) / jnp.square(z), vectors)
         moved = congruence(factor, from_eigen(z, vectors))
         return moved, congruence(inverse_lower(factor).T, pushed)

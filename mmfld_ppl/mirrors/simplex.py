@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
+from .half_line import barrier_growth
 from .metric import DiagonalMetric, Metric, RestrictedMetric
 
 
@@ -120,9 +121,8 @@ def _growth(
 
     def state(nu: Scalar) -> tuple[Array, Array, Array, Scalar]:
         t = stretch * (momentum + nu)
+        ratio, rise = barrier_growth(t)
         root = jnp.hypot(jnp.ones_like(t), t)
-        ratio = jnp.where(t < 0, 1 / (root - t), root + t)
-        rise = t + jnp.square(t) / (1 + root)
         excess = jnp.sum(x * rise)
         return ratio, rise, excess, nu - excess / jnp.sum(x * stretch * ratio / root)
 

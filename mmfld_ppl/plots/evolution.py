@@ -9,14 +9,22 @@ import xarray as xr
 
 from .plane import around, frame
 from .simplex import ternary_axes, to_plane
-from .style import axes_or_new, bare, colour, entry_names, legend_above, particles_of, spaced
+from .style import (
+    TIME,
+    axes_or_new,
+    bare,
+    colour,
+    dot_size,
+    entry_names,
+    legend_above,
+    particles_of,
+    spaced,
+)
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
     from matplotlib.axes import Axes
 
-#: From dark to light, in order for any colour vision; its lightest tenth is left out.
-TIME = "viridis"
 #: Events that can be drawn: numbers, points of the plane, of the simplex of three.
 SHAPES: tuple[tuple[int, ...], ...] = ((), (2,), (3,))
 #: Shares of the particles in the bands around the median.
@@ -41,8 +49,9 @@ def particles_over_time(
         return _bands(axes_or_new(ax), values)
     ax, points = _view(values, ax)
     at = spaced(values.sizes["draw"], draws)
+    # The lightest tenth would not show.
     shades = colormaps[TIME](np.linspace(0, 0.9, len(at)))
-    size = float(np.clip(8000 / points[:, 0, :, 0].size, 3, 16))
+    size = dot_size(points[:, 0, :, 0].size)
     chains, _, particles, _ = points.shape
     # Draws are not laid one upon the other.
     order = np.random.default_rng(0).permutation(chains * len(at) * particles)
@@ -97,7 +106,7 @@ def animate(
         bare(ax)
     else:
         ax, points = _view(values, ax)
-        dots = float(np.clip(8000 / (chains * size), 3, 16))
+        dots = dot_size(chains * size)
         artists = [
             ax.scatter([], [], s=dots, color=colour(k), alpha=0.7, lw=0, transform=ax.transData)
             for k in range(chains)

@@ -11,7 +11,16 @@ from jaxtyping import Float
 
 from ..measures import Measure
 from .density import Extent, centres, grid_density, scott_bandwidth
-from .style import INK, axes_or_new, colour, entry_names, particles_of, pooled, stated_bound
+from .style import (
+    INK,
+    axes_or_new,
+    colour,
+    dot_size,
+    entry_names,
+    particles_of,
+    pooled,
+    stated_bound,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,8 +50,8 @@ def particle_cloud(
     values = _in_plane(idata, site, coordinates)
     ax = axes_or_new(ax)
     one = values.isel(draw=draw).values
-    # Fewer points are drawn larger, and chains are not drawn one upon the other.
-    size = float(np.clip(8000 / one[..., 0].size, 3, 16))
+    size = dot_size(one[..., 0].size)
+    # Chains are not drawn one upon the other.
     order = np.random.default_rng(0).permutation(one[..., 0].size)
     colours = np.repeat([colour(k) for k in range(len(one))], one.shape[1])
     x, y = one.reshape(-1, 2)[order].T

@@ -9,7 +9,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .density import centres, grid_density, scott_bandwidth
-from .style import INK, REFERENCE, colour, entry_names, legend_above, particles_of, pooled
+from .style import (
+    INK,
+    REFERENCE,
+    colour,
+    dot_size,
+    entry_names,
+    legend_above,
+    particles_of,
+    pooled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +70,7 @@ def simplex(
     options = {"cmap": INK, "norm": PowerNorm(0.5, 0, 4 * highest), "zorder": 0.5}
     triangle.contourf(*density, levels, **options).set_clip_path(triangle.patch)
     one = values.isel(draw=draw).values
-    size = float(np.clip(8000 / one[..., 0].size, 3, 16))
+    size = dot_size(one[..., 0].size)
     for k, chain in enumerate(one):
         triangle.scatter(*in_order(chain), s=size, color=colour(k), alpha=0.7, lw=0, zorder=3)
     for label, point in (marks or {}).items():

@@ -23,6 +23,8 @@ REFERENCE = "#D55E00"
 MOST_LABELS = 6
 #: Shades of measures: more ink, more mass.
 INK = "Greys"
+#: Shades of time, from dark to light, in order for any colour vision.
+TIME = "viridis"
 
 
 def colour(k: int) -> str:
@@ -37,6 +39,11 @@ def axes_or_new(ax: Axes | None) -> Axes:
     from matplotlib import pyplot as plt
 
     return plt.subplots(layout="constrained")[1]
+
+
+def dot_size(count: int) -> float:
+    """Of one of so many points: fewer are drawn larger."""
+    return float(np.clip(8000 / count, 3, 16))
 
 
 def bare(ax: Axes) -> Axes:

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference_data import dataset
-from .style import axes_or_new, bare
+from .style import TIME, axes_or_new, bare, spaced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-TIME = "viridis"
 
 
 def trajectories(
@@ -53,6 +51,6 @@ def trajectories(
     ax.set(xlabel=names[0], ylabel=names[1])
     ticks = np.unique(at)
     if len(ticks) > 8:
-        ticks = ticks[np.unique(np.linspace(0, len(ticks) - 1, 6).round().astype(int))]
+        ticks = ticks[spaced(len(ticks), 6)]
     ax.figure.colorbar(shown, ax=ax, ticks=ticks, format="%g", label="time")
     return bare(ax)

@@ -76,7 +76,7 @@ class Setup:
                 )
         unfinished = not committed or committed["steps"] < self.segments[-1].stop
         if unfinished:
-            same["program"] = self._program.digest()
+            same["program"] = self.program.digest()
         if committed and unfinished:
             warn_of_compiler(committed["compiler"], compiler())
             if committed["compiler"] == compiler():
@@ -86,16 +86,13 @@ class Setup:
         self.record = {"fingerprint": same, "compiler": compiler(), "rows": self.rows}
         self.export = Export(self.mcmc, self._one_draw(), **options)
 
-    def program(self) -> Program:
-        """The steps, compiled when they are first made."""
-        return self._program
-
     def phase(self, step: int) -> str:
         """For the progress bar."""
         return "warmup" if step < self.mcmc.num_warmup else "sample"
 
     @cached_property
-    def _program(self) -> Program:
+    def program(self) -> Program:
+        """The steps, compiled when they are first made."""
         return Program(self._collection, self.state, self.rows)
 
     def _one_draw(self) -> PyTree:

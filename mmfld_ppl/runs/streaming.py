@@ -154,7 +154,7 @@ class _Streamed:
 
     def _slice(self, segment: Segment, most: int) -> int:
         """At most so many draws of a segment, or steps where it has none; how many they were."""
-        rows, program = self.setup.rows, self.setup.program()
+        rows, program = self.setup.rows, self.setup.program
         if segment.phase is None:
             count = min(most, segment.stop - self.steps, rows * self.setup.mcmc.thinning)
             self.state = program(self.state, 0, 1, count)
@@ -176,7 +176,7 @@ class _Streamed:
         mcmc, export = self.setup.mcmc, self.setup.export
         mcmc._last_state = self.state
         if self.first < self.stop and segment is not None:
-            mcmc._states = self.setup.program().collected(self.first, self.stop, self.chains)
+            mcmc._states = self.setup.program.collected(self.first, self.stop, self.chains)
             draws = flat(mcmc.get_samples(group_by_chain=True))
             self._statistics = statistics_of(mcmc)
             start = self._draw(segment) - (self.stop - self.first)
