@@ -63,6 +63,7 @@ ENTRIES = (
         "gapminder_trajectories", "Countries through time", "gapminder_trajectories", "trajectories"
     ),
     Entry("ordered_effect", "A posterior beside NUTS", "ordered_effect", "ordered_effect"),
+    Entry("metabolic_fluxes", "Fluxes on a polytope", "metabolic_fluxes", "metabolic_fluxes"),
     Entry("paper tomography", "Quantum tomography", "paper_tomography_bell", "tomography"),
     Entry("paper xor", "Neurons in a ball", "paper_network_xor", "two_layer_network"),
     Entry("paper decay", "A theorem, measured", "paper_decay", "theory_decay"),

@@ -104,11 +104,11 @@ def prepare(table: pd.DataFrame) -> tuple[Data, list[str]]:
 
 def parse() -> argparse.Namespace:
     parser = command.parser("ordered_effect", __doc__, "columns outcome, level, covariates")
-    command.add_run_options(parser, warmup=2000, samples=40_000, thinning=20)
-    parser.add_argument("--draws", type=int, default=1000, help="of each NUTS chain, after 500")
+    command.add_run_options(parser, warmup=1000, samples=4000, thinning=1)
+    parser.add_argument("--draws", type=int, default=2000, help="of each NUTS chain, after 500")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.warmup, arguments.samples, arguments.draws = 500, 4000, 200
+        arguments.warmup, arguments.samples, arguments.draws = 300, 500, 200
     return arguments
 
 
