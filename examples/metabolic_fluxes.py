@@ -19,6 +19,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 import cobra
+import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -178,7 +179,7 @@ def draw(
 
 def parse() -> argparse.Namespace:
     parser = command.parser("metabolic_fluxes", __doc__, "columns reaction, rate, sd")
-    command.add_run_options(parser, warmup=1000, samples=10_000, thinning=5)
+    command.add_run_options(parser, warmup=1000, samples=4000, thinning=2)
     parser.add_argument("--network", type=pathlib.Path, help="SBML or JSON, in place of E. coli")
     parser.add_argument("--growth", type=float, default=0.8, help="least share of the best growth")
     parser.add_argument("--show", nargs="+", default=SHOWN, help="reactions of the figure")
@@ -195,6 +196,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
+    # Beside a flux of hundreds, single precision does not tell one of 1e-5 from none.
+    jax.config.update("jax_enable_x64", True)
     network = read_network(arguments.network)
     measured = read_rates(arguments.data, network) if arguments.data else MEASURED
     best = demand_growth(network, measured, arguments.growth)
@@ -206,7 +209,7 @@ def main() -> None:
     print(f"{len(ranges)} reactions, {len(names)} of them free; best growth {best:.3f} an hour\n")
     rates = Rates(
         jnp.array([names.index(name) for name in measured["reaction"]]),
-        *(jnp.asarray(measured[column].to_numpy(np.float32)) for column in ("rate", "sd")),
+        *(jnp.asarray(measured[column].to_numpy(float)) for column in ("rate", "sd")),
     )
     kernel = mm.MMFLD(model)
     print(kernel.describe(support, len(names), rates))
