@@ -55,9 +55,12 @@ class Adaptation(eqx.Module):
     The metric: at the end of each window every map gets the weights of the moments it saw
     (`MirrorMap.adapted`), trusted more the longer the window, and the step search restarts. Before
     the first window the slope at the starting point sets the scale of each coordinate, so that the
-    first step is of the right order on any scale."""
+    first step is of the right order on any scale.
 
-    target_accept_prob: float
+    target_accept_prob: None where it is left to the kernel, which knows how many steps make a
+    move."""
+
+    target_accept_prob: float | None
     adapt_step_size: bool
     adapt_metric: bool
 
@@ -91,8 +94,14 @@ class Adaptation(eqx.Module):
         )
 
     @property
+    def _target(self) -> float:
+        if self.target_accept_prob is None:
+            raise ValueError("target_accept_prob is None: pass the acceptance that steps are for")
+        return self.target_accept_prob
+
+    @property
     def _search(self) -> DualAveraging:
-        return DualAveraging(self.target_accept_prob)
+        return DualAveraging(self._target)
 
     def update(
         self,
@@ -106,7 +115,7 @@ class Adaptation(eqx.Module):
         slopes of the potential."""
         averaging, window, map = state.averaging, state.window, state.map
         if self.adapt_step_size:
-            bound = self.target_accept_prob ** (2 * jnp.maximum(collective_ratio, 0))
+            bound = self._target ** (2 * jnp.maximum(collective_ratio, 0))
             averaging = self._search.update(averaging, jnp.minimum(accept_prob, bound))
         if self.adapt_metric:
             window = self._observe(map, window, units, slopes)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree
 
 from .culprit import Culprit, locate
 from .transition import Move, Transition, all_finite, select, standard_normal
@@ -19,12 +19,13 @@ MAX_LEAPS = 32
 
 class LangevinState(NamedTuple):
     """position: the point x. energy: V(x). slope: grad V(x). aux: what the potential returned
-    beside V at x."""
+    beside V at x. moves: how many have been made."""
 
     position: PyTree
     energy: Float[Array, ""]
     slope: PyTree
     aux: Any
+    moves: Int[Array, ""]
 
 
 class LangevinInfo(NamedTuple):
@@ -51,8 +52,10 @@ class Langevin(eqx.Module):
 
     potential: (x, key) -> (V(x), aux); the key is for potentials that draw minibatches.
     A `Symmetric` transition makes this Riemannian Hamiltonian Monte Carlo where it is given a
-    path_length T: a move is then as many leapfrog steps as go into a length drawn uniformly from
-    (0, T), in the units of the metric, and at most MAX_LEAPS.
+    path_length T: a move is then as many leapfrog steps as go into a length between 0 and T, in
+    the units of the metric, and at most MAX_LEAPS. Lengths follow an even sequence that is the same
+    in every chain (as in Hoffman, Radul and Sountsov 2021), so that chains that are vectorised do
+    not wait for the longest of them.
     Cost: one value and gradient of V a leapfrog step."""
 
     potential: Callable[[PyTree, PRNGKeyArray], tuple[Float[Array, ""], Any]]
@@ -69,17 +72,17 @@ class Langevin(eqx.Module):
         """The state at `position`."""
         value_and_slope = jax.value_and_grad(lambda x: self.potential(x, key), has_aux=True)
         (energy, aux), slope = value_and_slope(position)
-        return LangevinState(position, energy, slope, aux)
+        return LangevinState(position, energy, slope, aux, jnp.zeros((), jnp.int32))
 
     def step(self, key: PRNGKeyArray, state: LangevinState) -> tuple[LangevinState, LangevinInfo]:
         """One move."""
-        key_noise, key_accept, key_potential, key_length = jax.random.split(key, 4)
+        key_noise, key_accept, key_potential = jax.random.split(key, 3)
         x, h = state.position, jnp.asarray(self.step_size, state.energy.dtype)
         noise = standard_normal(key_noise, jax.eval_shape(self.transition.noise_like, x))
         move = self.transition.advance(x, self._tempered(state.slope), noise, h)
         proposed = self.init(move.position, key_potential)
         if self.path_length is not None and self.transition.can_go_on:
-            length = self.path_length * jax.random.uniform(key_length, dtype=h.dtype)
+            length = self.path_length * spread_out(state.moves, h.dtype)
             leaps = jnp.minimum(jnp.ceil(length / jnp.sqrt(2 * h)), MAX_LEAPS).astype(jnp.int32)
 
             def leap(_, at: tuple[Move, LangevinState]) -> tuple[Move, LangevinState]:
@@ -100,10 +103,18 @@ class Langevin(eqx.Module):
         accept = jax.random.uniform(key_accept, dtype=accept_prob.dtype) < accept_prob
         ends = jax.tree.map(lambda leaf: leaf[None], (proposed.position, proposed.slope))
         info = LangevinInfo(accept_prob, ~finite, locate(~finite[None], *ends))
-        return select(accept, proposed, state), info
+        return select(accept, proposed, state)._replace(moves=state.moves + 1), info
 
     def _tempered(self, slope: PyTree) -> PyTree:
         return jax.tree.map(lambda g: g / jnp.asarray(self.temperature, g.dtype), slope)
+
+
+def spread_out(i: Int[Array, ""], dtype: DTypeLike) -> Float[Array, ""]:
+    """The i-th point of a sequence that is even on [0, 1) over any stretch: multiples of the
+    golden ratio, modulo 1."""
+    golden = jnp.uint32(round((5**0.5 - 1) / 2 * 2**32))
+    bits = (i.astype(jnp.uint32) + 1) * golden
+    return (bits >> 8).astype(dtype) / 2**24
 
 
 def acceptance(log_ratio: Float[Array, "..."], finite: Bool[Array, "..."]) -> Float[Array, "..."]:

@@ -17,6 +17,7 @@ from numpyro.infer import MCMC
 from numpyro.infer.mcmc import MCMCKernel
 
 from ..kernel import LangevinKernel
+from ..latent import Layout
 from .datasets import file_name
 from .geometry import Geometry
 from .recording import Recording
@@ -39,7 +40,8 @@ def run_attributes(mcmc: MCMC) -> Attributes:
         "num_warmup": mcmc.num_warmup,
         "thinning": mcmc.thinning,
     }
-    if settings := kernel_settings(mcmc.sampler):
+    layout = state.layout.value if isinstance(mcmc.sampler, LangevinKernel) else None
+    if settings := kernel_settings(mcmc.sampler, layout):
         attrs["kernel_settings"] = json.dumps(settings)
     if hasattr(state, "rng_key"):
         attrs["last_rng_key"] = json.dumps(_key_data(state.rng_key))
@@ -64,11 +66,13 @@ def model_attributes(recording: Recording, geometry: Geometry | None) -> Attribu
     return attrs
 
 
-def kernel_settings(kernel: MCMCKernel) -> Mapping[str, Any]:
-    """The options of one of our kernels; a schedule is named as such."""
+def kernel_settings(kernel: MCMCKernel, layout: Layout | None = None) -> Mapping[str, Any]:
+    """The options of one of our kernels; a schedule is named as such.
+
+    layout: of the model, for the options whose default depends on it."""
     if not isinstance(kernel, LangevinKernel):
         return {}
-    settings = kernel.settings
+    settings = kernel.settings if layout is None else kernel.settings_for(layout)
     options = {
         "step_size": settings.step_size,
         "temperature": settings.temperature,
@@ -76,6 +80,7 @@ def kernel_settings(kernel: MCMCKernel) -> Mapping[str, Any]:
         "target_accept_prob": settings.adaptation.target_accept_prob,
         "adapt_step_size": settings.adaptation.adapt_step_size,
         "adapt_metric": settings.adaptation.adapt_metric,
+        "path_length": settings.path_length,
     }
     if isinstance(settings.transition, functools.partial):  # Options that are bound already.
         bound = inspect.signature(settings.transition.func).bind_partial(*settings.transition.args)

@@ -95,7 +95,7 @@ class LangevinKernel(MCMCKernel):
             names, leaves, _ = flatten_named(init_params)
             init_params = dict(zip(names, leaves, strict=True))
         given = checked_params(problem.layout.sites, init_params, single)
-        chain = Chain(problem, self.settings)
+        chain = Chain(problem, self.settings_for(problem.layout))
 
         def attempt(key, given):
             return chain.start(key, given, maps, supports, num_warmup)
@@ -186,7 +186,11 @@ class LangevinKernel(MCMCKernel):
 
     def _chain(self, state: KernelState, args: tuple, kwargs: dict | None) -> Chain:
         problem = self.problem(state.layout.value, state.z, args, kwargs or {})
-        return Chain(problem, self.settings)
+        return Chain(problem, self.settings_for(problem.layout))
+
+    def settings_for(self, layout: Layout) -> Settings:
+        """Hook for settings that depend on the model."""
+        return self.settings
 
     def _check_geometry(
         self,

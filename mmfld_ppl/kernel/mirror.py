@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import warnings
@@ -21,6 +22,8 @@ from .base import LangevinKernel, require_positive
 
 #: The name of `dynamics.Symmetric` among diffusions.
 SYMMETRIC = "symmetric"
+#: Target acceptance of moves of one step, and of several.
+ONE_STEP_TARGET, PATH_TARGET = 0.6, 0.8
 
 
 class MMFLD(LangevinKernel):
@@ -39,6 +42,7 @@ class MMFLD(LangevinKernel):
     step_size: h, the first to try, or a schedule of the step's index (then not adapted).
     adapt_step_size: by dual averaging in the warm-up. Default: when adjusted and not scheduled.
     target_accept_prob: what it is driven to, while keeping the collective ratio r below 1.
+      Default: .8 where a move is several steps, .6 where it is one.
     adapt_metric: whether the warm-up adapts a weight for each site, coordinate by coordinate
       where its map is separable. Default: when adjusted.
     metropolize: adjusted or not. Minibatches (subsampled plates) need False.
@@ -67,11 +71,11 @@ class MMFLD(LangevinKernel):
         support: PyTree | None = None,
         step_size: float | Schedule = 0.1,
         adapt_step_size: bool | None = None,
-        target_accept_prob: float = 0.6,
+        target_accept_prob: float | None = None,
         adapt_metric: bool | None = None,
         metropolize: bool = True,
         diffusion: str | int | None = None,
-        path_length: float | None = 4.0,
+        path_length: float | None = 5.0,
         mirror_maps: Mapping[str, MirrorMap] | None = None,
         init_strategy: Callable = init_to_uniform,
         temperature: Schedule | None = None,
@@ -94,7 +98,7 @@ class MMFLD(LangevinKernel):
                 "diffusion='symmetric' is made to be adjusted: leave metropolize=False out, or "
                 "take 'one-step', a number of sub-steps or 'exact'"
             )
-        if not 0 < target_accept_prob < 1:
+        if target_accept_prob is not None and not 0 < target_accept_prob < 1:
             raise ValueError(f"target_accept_prob must be in (0, 1), got {target_accept_prob}")
         if adapt_step_size and callable(step_size):
             raise ValueError("a scheduled step size is not adapted; leave adapt_step_size out")
@@ -118,6 +122,19 @@ class MMFLD(LangevinKernel):
             path_length=path_length,
         )
         super().__init__(model, potential_fn, support, mirror_maps, strict, settings, mesh)
+
+    def settings_for(self, layout: Layout) -> Settings:
+        adaptation = self.settings.adaptation
+        if adaptation.target_accept_prob is not None:
+            return self.settings
+        one_step = (
+            layout.particles is not None
+            or self.settings.path_length is None
+            or self._diffusion not in (None, SYMMETRIC)
+        )
+        target = ONE_STEP_TARGET if one_step else PATH_TARGET
+        adaptation = dataclasses.replace(adaptation, target_accept_prob=target)
+        return dataclasses.replace(self.settings, adaptation=adaptation)
 
     def _check_geometry(
         self,
@@ -156,5 +173,5 @@ def _transition(
     particles: bool,
 ) -> Transition:
     if diffusion == SYMMETRIC or (diffusion is None and not particles):
-        return Symmetric(map) if map.has_symmetric_step else Mirror(map)
+        return Symmetric(map.stepping()) if map.has_symmetric_step else Mirror(map)
     return Mirror(map, "one-step" if diffusion is None else diffusion)

@@ -167,6 +167,11 @@ class MirrorMap(eqx.Module):
         for any p. Default: Newton's method."""
         return newton_symmetric_step(self, x, momentum)
 
+    def stepping(self) -> MirrorMap:
+        """The map that symmetric steps are made with: metric, log determinant and step of one and
+        the same. Itself, unless it has a part that would stand in the way of a closed form."""
+        return self
+
     def restore(self, x: Event) -> Event:
         """The point on the affine set of the support from which rounding has moved x; x itself
         where the support is solid. Without it the errors of many symmetric steps would add up."""
@@ -258,6 +263,9 @@ class Weighted(MirrorMap):
         lighter = jax.tree.map(lambda p: p / self.weight, momentum)
         position, momentum = self.base.symmetric_step(x, lighter)
         return position, jax.tree.map(lambda p: self.weight * p, momentum)
+
+    def stepping(self) -> MirrorMap:
+        return Weighted(self.base.stepping(), self.weight)
 
     def log_det_grad(self, x: Event) -> Event:
         return self.base.log_det_grad(x)

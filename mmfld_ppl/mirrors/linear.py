@@ -79,6 +79,9 @@ class LinearImage(MirrorMap):
         u, momentum = self.base.symmetric_step(u, jax.vjp(self.forward, u)[1](momentum)[0])
         return self.forward(u), jax.vjp(self.inverse, x)[1](momentum)[0]
 
+    def stepping(self) -> MirrorMap:
+        return dataclasses.replace(self, base=self.base.stepping())
+
     def log_det_grad(self, x: Event) -> Event:
         u, pull = jax.vjp(self.inverse, x)
         return pull(self.base.log_det_grad(u))[0]

@@ -16,9 +16,9 @@ from .base import (
     Weighted,
     interpolate_scale,
 )
-from .half_line import UNTAILED, barrier_growth, barrier_root, tail_trust
+from .half_line import UNTAILED, barrier_root, tail_trust
 from .linalg import congruence, inverse_lower, log_det_from, symmetric
-from .log_det import entry_variance, least_eigenvalue, negative_inverse
+from .log_det import LogDetMetric, entry_variance, least_eigenvalue, negative_inverse
 from .metric import Metric
 from .spectral import SpectralMetric, eigen, from_eigen
 
@@ -59,15 +59,9 @@ class PositiveDefinite(MirrorMap):
         barrier = inverse_root[:, None] * inverse_root
         return SpectralMetric(vectors, jnp.hypot(barrier, 1 / self.scale))
 
-    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
-        """Of -log det alone: any generating function gives a symplectic map, and with the
-        quadratic there is no closed form. Z = L^-1 X' L^-T solves Z - Z^-1 = 2 L^T P L."""
-        factor = jnp.linalg.cholesky(x)
-        t, vectors = eigen(congruence(factor.T, symmetric(momentum)))
-        z, rise = barrier_growth(t)
-        pushed = from_eigen(0.5 * rise * (1 + z) / jnp.square(z), vectors)
-        moved = congruence(factor, from_eigen(z, vectors))
-        return moved, congruence(inverse_lower(factor).T, pushed)
+    def stepping(self) -> MirrorMap:
+        """Without the quadratic, with which the symmetric step has no closed form."""
+        return LogDet()
 
     def log_det_grad(self, x: Event) -> Event:
         # Through the eigenvalues by hand: derivatives of eigenvectors fail where two are equal.
@@ -95,3 +89,38 @@ class PositiveDefinite(MirrorMap):
     def with_unit_scale(cls, dtype: DTypeLike) -> PositiveDefinite:
         """s = 1."""
         return cls(jnp.ones((), dtype))
+
+
+class LogDet(MirrorMap):
+    r"""phi(X) = -log det X on symmetric positive definite matrices, for symmetric steps.
+
+    They reach every X' from any X, at the cost of a Cholesky factor and an eigendecomposition; of
+    dual points only the negative definite have a primal one, so that `PositiveDefinite` is the
+    default. Self-concordant with M = 1 (Nesterov and Nemirovskii 1994, proposition 5.4.5)."""
+
+    self_concordance: ClassVar[float] = 1.0
+
+    def potential(self, x: Event) -> Scalar:
+        return -log_det_from(jnp.linalg.cholesky(x))
+
+    def slack(self, x: Event) -> Scalar:
+        # The least pivot: a sign needs no eigenvalue.
+        return jnp.square(jnp.min(jnp.diagonal(jnp.linalg.cholesky(x))))
+
+    def grad(self, x: Event) -> Event:
+        return negative_inverse(x)
+
+    def metric(self, x: Event) -> Metric:
+        return LogDetMetric.at(x)
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        # Z = L^-1 X' L^-T has Z - Z^-1 = 2T for T = L^T P L, and L^T P' L = T Z^-1.
+        factor = jnp.linalg.cholesky(x)
+        t, vectors = eigen(congruence(factor.T, symmetric(momentum)))
+        z = barrier_root(2 * t, jnp.ones_like(t))
+        moved = congruence(factor, from_eigen(z, vectors))
+        pushed = congruence(inverse_lower(factor).T, from_eigen(t / z, vectors))
+        return moved, pushed
+
+    def log_det_grad(self, x: Event) -> Event:
+        return (len(x) + 1) * negative_inverse(x)

@@ -99,6 +99,9 @@ class Product(MirrorMap):
         positions, momenta = ({name: m[i] for name, m in moved.items()} for i in (0, 1))
         return positions, momenta
 
+    def stepping(self) -> MirrorMap:
+        return Product({name: part.stepping() for name, part in self.parts.items()})
+
     def log_det_grad(self, x: Event) -> Event:
         return {name: part.log_det_grad(x[name]) for name, part in self.parts.items()}
 
@@ -179,6 +182,9 @@ class Independent(MirrorMap):
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         return self._each(lambda base, x, p: base.symmetric_step(x, p), x, momentum)
+
+    def stepping(self) -> MirrorMap:
+        return Independent(self._each(lambda base: base.stepping()), self.shape)
 
     def log_det_grad(self, x: Event) -> Event:
         return self._each(lambda base, x: base.log_det_grad(x), x)

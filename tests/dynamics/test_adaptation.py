@@ -5,7 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 
+import mmfld_ppl as mm
 from mmfld_ppl.dynamics.adaptation import _window_ends
 from mmfld_ppl.dynamics.step_size import DualAveraging
 from mmfld_ppl.dynamics.welford import welford_init, welford_moments, welford_update
@@ -60,3 +63,27 @@ def test_windows_double_once_the_early_ones_are_over():
     early = ends <= 350
     assert np.all(lengths[early] == 10) and list(lengths[~early][:2]) == [20, 40]
     assert ends[-1] == 850 and lengths[-1] == lengths.max()
+
+
+def test_the_target_acceptance_is_higher_where_a_move_is_several_steps():
+    def ordinary():
+        numpyro.sample("x", dist.Gamma(2.0))
+
+    def particles():
+        with mm.particles("atom", 4):
+            x = numpyro.sample("x", dist.Gamma(2.0))
+        mm.objective("F", mm.functionals.OfMean(jnp.square), x, temperature=1.0)
+
+    def target(model, **options):
+        kernel = mm.MMFLD(model, **options)
+        layout = kernel.read((), {})[0].layout
+        return kernel._settings_for(layout).adaptation.target_accept_prob
+
+    assert target(ordinary) == 0.8
+    assert target(ordinary, target_accept_prob=0.7) == target(particles, target_accept_prob=0.7)
+    for model, options in (
+        (particles, {}),
+        (ordinary, {"path_length": None}),
+        (ordinary, {"diffusion": "one-step"}),
+    ):
+        assert target(model, **options) == 0.6

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmfld_ppl.dynamics import Langevin, Mirror
+from mmfld_ppl.dynamics.langevin import spread_out
 from mmfld_ppl.dynamics.symmetric import Symmetric
 from mmfld_ppl.mirrors import Euclidean, HalfLine, Product, Simplex
 
@@ -34,10 +35,20 @@ def test_log_ratio_is_of_order_three_halves(x64):
         np.testing.assert_allclose(-np.diff(np.log(ratios)) / np.log(4), order, atol=0.05)
 
 
+def test_lengths_are_even_over_any_stretch():
+    """Of n in a row, the share below any bound is right to 2 log(n) / n; by chance it would be to
+    1 / sqrt(n)."""
+    points = np.asarray(jax.vmap(lambda i: spread_out(i, jnp.float32))(jnp.arange(100_000)))
+    assert 0 <= points.min() and points.max() < 1
+    for start in (0, 777, 90_000):
+        stretch = np.sort(points[start : start + 1000])
+        assert np.abs(stretch - (np.arange(1000) + 0.5) / 1000).max() < 0.004
+
+
 @pytest.mark.optimised
 @pytest.mark.parametrize("path_length", [None, 3.0])
 def test_moves_of_several_steps_keep_the_law(path_length):
-    """Two leaves, of whose noises the length of the path must be independent: b of Gamma(3, 2),
+    """Two leaves, with lengths that the noise knows nothing of: b of Gamma(3, 2),
     and a of N(b, 1) given b."""
     mirror = Product({"a": Euclidean(), "b": HalfLine.above(0.0, jnp.float32)})
 

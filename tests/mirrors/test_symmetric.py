@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from mmfld_ppl.mirrors import HalfLine, Simplex
+from mmfld_ppl.mirrors import HalfLine, PositiveDefinite, Simplex, Weighted
 from tests.mirrors.cases import CASES, Case
 from tests.mirrors.measure import cast, compiled, flat
 from tests.mirrors.spaces import COUNT
@@ -60,8 +60,7 @@ def measured(name: str) -> dict[str, Any]:
     """For `COUNT` points and momenta, in float64."""
     case = next(case for case in STEPPING if case.name == name)
     with jax.enable_x64(True):
-        # Without the tail of a warmed-up map, which that of matrices leaves out of its step.
-        mirror = case.build(jnp.float64).adaptable(jnp.float64)
+        mirror = case.build(jnp.float64).adaptable(jnp.float64).stepping()
         points = cast(case.points(np.random.default_rng(1)), jnp.float64)
         noise = np.random.default_rng(2).normal(size=(COUNT, 32))
         step = compiled(jax.vmap(functools.partial(_moved, mirror, jnp.asarray(case.tangent))))
@@ -120,6 +119,20 @@ def test_half_lines_with_a_tail() -> None:
         root = jnp.hypot(1 / (x + 0.5), 1)
         expected = 0.5 * (root**2 * (x_new - x) + y_new - y)
         np.testing.assert_allclose(expected / root, p / root, atol=1e-8)
+
+
+def test_matrices_with_a_tail_step_in_the_metric_that_they_are_judged_by() -> None:
+    """A short step is G^-1 p: that of another metric makes the log ratio one of order h^(1/2)."""
+    with jax.enable_x64(True):
+        adapted = Weighted(PositiveDefinite(jnp.asarray(1.5)), jnp.asarray(3.0))
+        x = jnp.array([[2.0, 0.7, 0.1], [0.7, 1.0, -0.3], [0.1, -0.3, 0.4]])
+        p = jnp.array([[0.3, -1.0, 0.2], [-1.0, 2.0, 0.5], [0.2, 0.5, -1.5]])
+        for mirror in (adapted.stepping(), adapted):
+            wanted = mirror.metric(x).solve(p)
+            for e in (1e-3, 1e-4):
+                x_new, p_new = mirror.symmetric_step(x, e * p)
+                np.testing.assert_allclose((x_new - x) / e, wanted, atol=5 * e)
+                np.testing.assert_allclose(p_new / e, p, atol=20 * e)
 
 
 def test_maps_that_are_not_self_concordant_have_none() -> None:
