@@ -13,8 +13,10 @@ import jax
 NAMES = (
     "overhead",
     "barycenters",
+    "conversion",
     "density",
     "diagnostics",
+    "fluxes",
     "path_space",
     "posteriors",
     "quantisation",

@@ -52,9 +52,9 @@ NO_RANGE = 1e-6
 
 
 class Rates(NamedTuple):
-    """index: of the measured fluxes among those that are free."""
+    """at: where the measured fluxes are among those that are free."""
 
-    index: Int[Array, " m"]
+    at: Int[Array, " m"]
     rate: Float[Array, " m"]
     sd: Float[Array, " m"]
 
@@ -62,7 +62,7 @@ class Rates(NamedTuple):
 def model(support: Constraint, size: int, measured: Rates) -> None:
     """Uniform on the polytope, normal errors."""
     v = numpyro.sample("flux", dist.ImproperUniform(support, (), (size,)))
-    numpyro.sample("rate", dist.Normal(v[measured.index], measured.sd), obs=measured.rate)
+    numpyro.sample("rate", dist.Normal(v[measured.at], measured.sd), obs=measured.rate)
 
 
 def read_network(path: pathlib.Path | None) -> cobra.Model:
@@ -111,11 +111,7 @@ def polytope(network: cobra.Model, ranges: pd.DataFrame) -> tuple[Constraint, li
     the polytope has an interior only so."""
     low, high = ranges["minimum"].to_numpy(), ranges["maximum"].to_numpy()
     free = high - low > NO_RANGE
-    S = create_stoichiometric_matrix(network)
-    supplied = -S[:, ~free] @ low[~free]
-    # Conserved moieties make rows depend on each other.
-    U, scale, _ = np.linalg.svd(S[:, free], full_matrices=False)
-    rows = U[:, scale > 1e-9 * scale[0]].T
+    S: Any = create_stoichiometric_matrix(network)
     bounds = np.array([r.bounds for r in network.reactions])[free]
     at_lower = low[free] <= bounds[:, 0] + NO_RANGE
     at_upper = high[free] >= bounds[:, 1] - NO_RANGE
@@ -123,8 +119,8 @@ def polytope(network: cobra.Model, ranges: pd.DataFrame) -> tuple[Constraint, li
     support = mm.constraints.polytope(
         np.vstack([-identity[at_lower], identity[at_upper]]),
         np.concatenate([-bounds[at_lower, 0], bounds[at_upper, 1]]),
-        rows @ S[:, free],
-        rows @ supplied,
+        S[:, free],
+        -S[:, ~free] @ low[~free],
     )
     return support, list(ranges.index[free])
 
