@@ -12,7 +12,7 @@ import xarray as xr
 from jax.nn import logsumexp
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from mmfld_ppl.diagnostics import likelihood_certificate
+from mmfld_ppl.diagnostics import effective_components, likelihood_certificate
 from mmfld_ppl.inference_data import dataset
 from mmfld_ppl.inference_data.datasets import SAMPLE_DIMS, Named, dataset_of
 from mmfld_ppl.inference_data.groups import with_groups
@@ -48,7 +48,8 @@ def mixture_result(
       posterior_predictive: `obs`, one replicate of each observation.
       empirical_bayes: the posterior mean of theta given each observation, part by part.
       sample_stats: `certificate`, a bound on F(mu) - min F in nats an observation, and
-        `certificate_at...`, the theta where it is attained: see `likelihood_certificate`.
+        `certificate_at...`, the theta where it is attained: see `likelihood_certificate`;
+        `components`, how many can be told apart: see `effective_components`.
       density, where `grid` is given: `density` of a datum at each point of the grid.
       gradient, where `theta_grid` is given: `gradient`, D of the certificate at each of its points;
         the search for the maximum starts there too.
@@ -75,7 +76,8 @@ def mixture_result(
     def one(measure: tuple[PyTree, Array]) -> dict[str, Any]:
         """Of one measure, at the distinct rows."""
         theta, log_w = measure
-        logs = _log_densities(log_k, theta, rows) + log_w[:, None]
+        each = _log_densities(log_k, theta, rows)
+        logs = each + log_w[:, None]
         log_p = logsumexp(logs, axis=0)
         shares = jnp.exp(logs - log_p)
         bound = likelihood_certificate(
@@ -84,6 +86,7 @@ def mixture_result(
         found = {
             "log_p": log_p,
             "means": jax.tree.map(lambda leaf: jnp.tensordot(shares.T, leaf, 1), theta),
+            "components": effective_components(each, log_w, counts=jnp.asarray(counts)),
             "certificate": bound.gap,
             "location": bound.location,
         }
@@ -116,7 +119,7 @@ def mixture_result(
         groups["gradient"] = {"gradient": ((*SAMPLE_DIMS, "theta_grid"), found["gradient"])}
         for name, values in _named(theta_grid, base).items():
             groups["gradient"] |= _grid_points(f"{name}_", "theta_grid", values)
-    statistics = {"certificate": (SAMPLE_DIMS, found["certificate"])} | {
+    statistics = {name: (SAMPLE_DIMS, found[name]) for name in ("components", "certificate")} | {
         f"certificate_at_{name}": ((*SAMPLE_DIMS, *_event_dims(posterior, name)), value)
         for name, value in _named(found["location"], base).items()
     }

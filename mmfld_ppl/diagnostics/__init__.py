@@ -2,6 +2,7 @@
 
 from .boundary import boundary_fraction, stuck_particles
 from .certificate import Certificate, likelihood_certificate
+from .components import effective_components
 from .decay import Decay, fit_decay
 from .entropy import entropy, surprise
 from .estimate import Estimate, clustered_mean
@@ -26,6 +27,7 @@ __all__ = [
     "StepBias",
     "boundary_fraction",
     "clustered_mean",
+    "effective_components",
     "entropy",
     "fit_decay",
     "fit_particle_number",

@@ -40,9 +40,10 @@ def run_complaints(
             "temperature."
         )
     if np.any(refused):
+        what = "density, the objective" if ratio is not None else "log density"
         found.append(
             f"{int(refused.sum())} of {refused.size} draws had moves that were refused because the "
-            "point, the density, the objective or a slope was not finite there"
+            f"point, the {what} or a slope was not finite there"
             f"{where and f' ({where})'}; the draws are valid, but refusals of this kind bias an "
             "unadjusted kernel and slow an adjusted one. Look for overflow in the model near the "
             "boundary of its supports, take a smaller step_size, or run in double precision."

@@ -49,9 +49,9 @@ def optimality_gap(
     itself. Between mu and mu_hat there is a nu that is nearly so: for |E x - q|^2 and a mean that
     is off, mu alone overestimates by 1 + 2 S / tau, S the variance, and that nu not at all.
 
-    points: a sample of mu. reference_points: one of mu_hat, in the same coordinates; best of the
-      same size. frozen: the first one at mu itself, whose Gibbs density the reference is drawn
-      from; the others are seen by reweighting it, and left out where too few points carry it.
+    points: a sample of mu. frozen: at each nu. reference_points: a sample of the Gibbs density of
+      the first of them, in the same coordinates, best of the same size; those of the others are
+      seen by reweighting it, and left out where too few points carry it.
     particles, draws, neighbours, and what is returned: as for `relative_entropy`.
     """
     own = surprise(points, neighbours=neighbours, labels=particles)

@@ -9,29 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..diagnostics import (
-    Estimate,
-    Frozen,
-    SteinTest,
-    clustered_mean,
-    optimality_gap,
-    slope_ratio,
-    stein_kernel,
-    stein_test,
-)
+from ..diagnostics import SteinTest, clustered_mean, slope_ratio, stein_kernel, stein_test
 from ..diagnostics.stein import pair_mean
+from .chain_gap import POINTS, gap
 from .proximal import Block, FrozenModel
 
-#: Points that densities are estimated from, and that a measure is linearised at.
-POINTS, POOLED = 5_000, 10_000
+#: Points that a measure is linearised at.
+POOLED = 10_000
 #: Particles of a Stein test.
 TESTED = 300
 #: Draws along a run at which its particles are tested.
 STEIN_DRAWS = 20
 #: Of a particle, beyond which a Stein test would take too much memory, and find too little.
 MOST_COORDINATES = 64
-#: Shares of mu_hat in the mixtures at which F is linearised for the optimality gap.
-SHARES = (0.0625, 0.125, 0.25, 0.5)
 #: Of the slack.
 QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5)
 
@@ -44,7 +34,8 @@ def chain_statistics(
     draws: of the chain, (draw, N, ...) by site. step_size, adjusted: of the run. The slack of a
     site is under its name with an underscore before it."""
     length, size = next(iter(draws.values())).shape[:2]
-    rng, key = np.random.default_rng(seed), jax.random.key(seed)
+    rng = np.random.default_rng(seed)
+    key, gap_key = jax.random.split(jax.random.key(seed))
     wide = {n: jnp.asarray(x[evenly(length, POOLED // size)]) for n, x in draws.items()}
     kept = evenly(next(iter(wide.values())).shape[0], POINTS // size)
     blocks = {n: x[kept] for n, x in wide.items()}
@@ -55,7 +46,7 @@ def chain_statistics(
     def put(name: str, value: Any, *dims: str) -> None:
         found[name] = (dims, np.asarray(value, float))
 
-    bound, divergence = gap(model, tangent, blocks, walk.blocks)
+    bound, divergence = gap(model, tangent, blocks, walk.blocks, step_size, gap_key)
     put("optimality_gap", bound.value)
     put("optimality_gap_error", bound.error)
     put("proximal_divergence", divergence.value)
@@ -98,45 +89,6 @@ def chain_statistics(
         put(f"_{name}_proximal", np.quantile(b, QUANTILES), "quantile")
         put(f"_{name}_pile_up", np.mean(~(a > np.quantile(b, 0.01))))
     return found
-
-
-def gap(
-    model: FrozenModel, tangent: Any, blocks: Block, others: Block
-) -> tuple[Estimate, Estimate]:
-    """The bound on L(mu) - L(mu*), and KL(mu | mu_hat), from the particles and draws of mu_hat.
-
-    The bound is the least one over mixtures of both, see `optimality_gap`."""
-
-    def flat(values: Any) -> np.ndarray:
-        # Particles are exchangeable: with very many, the first ones are a sample.
-        kept = np.asarray(values)[:, :POINTS]
-        return kept.reshape(-1, *kept.shape[2:])
-
-    def seen(tangent: Any) -> tuple:
-        return model.energies(tangent, blocks), model.energies(tangent, others)
-
-    (_, energy, z), (_, other_energy, other_z) = seen(tangent)
-    frozen = [Frozen(0.0, flat(energy), flat(other_energy))]
-    dtype = jax.tree.leaves(blocks)[0].dtype
-    whole = None
-    for share in (0.0, *SHARES):
-        value, at = model.mixture(blocks, others, jnp.asarray(share, dtype))
-        whole = float(value) if whole is None else whole
-        (v, energy, _), (other_v, other_energy, _) = seen(at)
-        slope = share * (float(jnp.mean(v)) - float(jnp.mean(other_v)))
-        excess = whole - float(value) - slope
-        frozen.append(Frozen(excess, flat(energy), flat(other_energy)))
-    count, size = z.shape[:2]
-    keep = min(size, POINTS)
-    options = {
-        "particles": np.tile(np.arange(keep), count),
-        "draws": np.repeat(np.arange(count), keep),
-    }
-    bound, at_mu = (
-        optimality_gap(flat(z), flat(other_z), among, model.temperature, **options)
-        for among in (frozen, frozen[:1])
-    )
-    return bound, Estimate(at_mu.value / model.temperature, at_mu.error / model.temperature)
 
 
 def _stein(

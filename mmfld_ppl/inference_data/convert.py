@@ -130,12 +130,15 @@ def complaints(mcmc: MCMC, statistics: Mapping[str, Any]) -> list[str]:
 
 def _refusals(state: KernelState) -> str:
     """Where moves were refused, chain by chain, in words."""
-    sites, found = state.layout.value.sites, []
+    layout, found = state.layout.value, []
+    sites = layout.sites
+    unknown = "the density, the objective or the support"
+    if layout.objective is None:
+        unknown = "the log density or the support"
     rows = np.stack([np.atleast_1d(leaf) for leaf in state.refusals], axis=-1)
     for chain, (steps, step, site, particle) in enumerate(rows.tolist()):
         if steps:
-            name = "the density, the objective or the support"
-            place = f"site '{sites[site].name}'" if site >= 0 else name
+            place = f"site '{sites[site].name}'" if site >= 0 else unknown
             place += f", particle {particle}" if particle >= 0 else ""
             found.append(
                 f"chain {chain}: in {steps} of all steps, warm-up included, the last of them "

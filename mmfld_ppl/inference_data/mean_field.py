@@ -14,8 +14,10 @@ from ..diagnostics import free_energy
 from ..kernel import LangevinKernel
 from ..measures import Measure
 from .chain_measure import QUANTILES, STEIN_DRAWS, chain_statistics, early_and_late, evenly
+from .datasets import file_name
 from .geometry import Draws, geometry_of, supports_of
 from .proximal import KEY, Block, FrozenModel, free_coordinates
+from .transport import transport_statistics
 
 #: Draws a chain whose free energy is evaluated.
 DRAWS = 100
@@ -51,6 +53,9 @@ def mean_field_statistics(
     Along the draws, at most `DRAWS` of them evenly: `objective` (F), `divergence` (KL(mu | base)),
     `free_energy` (F + tau KL), `free_energy_error`.
 
+    Of the last draw, where the objective has transport problems: `transport_marginal_error`,
+    `transport_iterations` and `transport_converged`, see `transport_statistics`.
+
     Of each chain, from evenly spaced draws pooled into one measure mu, where the model has no
     global sites: `optimality_gap`, an upper bound on L(mu) - L(mu*), and `proximal_divergence`,
     KL(mu | mu_hat) in nats, both with an `_error`; `proximal_memory`, see `FrozenModel.draw`;
@@ -67,6 +72,7 @@ def mean_field_statistics(
     run = _read(mcmc, draws, one, objective)
     chains = next(iter(run.particles.values())).shape[0]
     variables, coords = _along(run)
+    variables |= transport_statistics(run.problem, run.particles | run.globals_)
     coords["chain"] = np.arange(chains)
     length, size = next(iter(run.particles.values())).shape[1:3]
     if not run.globals_ and size >= LEAST:
@@ -91,8 +97,14 @@ def mean_field_statistics(
     return xr.Dataset(
         {name: (dims, np.asarray(v)) for name, (dims, v) in variables.items()},
         {dim: v for dim, v in coords.items() if dim in used},
-        {"temperature": run.temperature, "num_particles": size},
+        {"temperature": run.temperature, "num_particles": size} | _named_globals(run),
     )
+
+
+def _named_globals(run: MeanFieldRun) -> dict[str, str]:
+    if not run.globals_:
+        return {}
+    return {"global_sites": ", ".join(f"'{file_name(name)}'" for name in run.globals_)}
 
 
 def _read(mcmc: MCMC, draws: Draws, one: Any, objective: np.ndarray | None) -> MeanFieldRun:

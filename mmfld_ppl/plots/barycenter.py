@@ -47,8 +47,10 @@ def barycenter(
     extent = covering(measures, particles_of(idata, site, 2).isel(draw=-1).values.reshape(-1, 2))
     if fig is None:
         from matplotlib import pyplot as plt
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-        fig = plt.figure(figsize=(10, 5.2), layout="constrained")
+        # With room between the density and the label of the objective.
+        fig = plt.figure(figsize=(10, 5.2), layout=ConstrainedLayoutEngine(wspace=0.06))
     rows = math.ceil(len(measures) / COLUMNS)
     parts: Any = fig.subfigures(2, 1, height_ratios=(rows, 2.6))
     above, below = parts

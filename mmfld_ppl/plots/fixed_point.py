@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference_data import dataset
-from .style import REFERENCE, bare, colour
+from .style import REFERENCE, bare, colour, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,9 +42,10 @@ def fixed_point(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
     left.axhline(0, color="black", lw=0.8)
     left.set(ylabel=r"bound on $L(\mu) - L(\mu^*)$")
     right.plot(at, found["stein_statistic"], "o", color=colour(0), ms=5)
-    right.plot(at, found["stein_threshold"], "_", color=REFERENCE, ms=16, mew=2, label="95% level")
-    right.set(ylabel="squared Stein discrepancy")
-    right.legend(frameon=False, fontsize="small")
+    level = found["stein_threshold"]
+    right.hlines(level, at - 0.3, at + 0.3, color=REFERENCE, lw=2, label="95% level")
+    right.set(ylabel="Stein discrepancy, squared")
+    legend_above(right)
     for ax in (left, right):
         ax.set(xlabel="chain", xticks=at, xticklabels=chains)
         ax.margins(x=0.15)

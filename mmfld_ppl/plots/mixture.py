@@ -38,7 +38,7 @@ def certificate(idata: Any, *, site: str = "theta", ax: Axes | None = None) -> A
     ax = axes_or_new(ax)
     _band(ax, points, group["gradient"], COLOURS[0], None)
     ax.axhline(0, color=REFERENCE, ls="--", lw=1.2)
-    ax.set(xlabel=rf"{site}", ylabel=r"$D$")
+    ax.set(xlabel=rf"{site}", ylabel="slope $D$ of the likelihood")
     return bare(ax)
 
 

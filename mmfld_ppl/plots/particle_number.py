@@ -32,9 +32,14 @@ def particle_number(idata: Any, *, ax: Axes | None = None) -> Axes:
     ax.axhline(mean[-1], color=REFERENCE, ls="--", lw=1.0)
     for at, level, name in zip(1 / size, mean, values["subsample"].values, strict=True):
         ax.annotate(
-            str(name), (at, level), xytext=(4, -12), textcoords="offset points", fontsize="small"
+            str(name),
+            (at, level),
+            xytext=(6, -11),
+            textcoords="offset points",
+            fontsize="small",
+            bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.5},
         )
     ax.set(xlabel="1 / number of particles", ylabel="objective $F$")
-    ax.margins(0.12)
+    ax.margins(x=0.2, y=0.12)
     bare(ax)
     return ax

@@ -21,6 +21,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 REFERENCE = "#D55E00"
 #: More chains than this have no entries in a legend.
 MOST_LABELS = 6
+#: Entries of a legend above its axes.
+MOST_IN_A_ROW = 4
 #: Shades of measures: more ink, more mass.
 INK = "Greys"
 #: Shades of time, from dark to light, in order for any colour vision.
@@ -65,15 +67,16 @@ def chain_lines(ax: Axes, values: xr.DataArray, *, labelled: bool = True) -> Non
 
 
 def legend_above(ax: Axes) -> None:
-    """What is labelled, in rows above the axes, where it hides no line."""
+    """What is labelled, in even rows above the axes, where it hides no line."""
     handles, labels = ax.get_legend_handles_labels()
     if labels:
+        rows = -(-len(labels) // MOST_IN_A_ROW)
         ax.legend(
             handles,
             labels,
             frameon=False,
             fontsize="small",
-            ncols=min(4, len(labels)),
+            ncols=-(-len(labels) // rows),
             columnspacing=1.0,
             handlelength=1.2,
             loc="lower left",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import arviz as az
 import numpy as np
 import pytest
 
@@ -120,6 +121,15 @@ def test_nested_r_hat_of_chains_that_have_or_have_not_forgotten() -> None:
     assert nested_r_hat(one_draw + apart) > 1.3
     long = rng.standard_normal((16, 8, 100))
     assert nested_r_hat(long) < 1.01
+
+
+@pytest.mark.skipif(not hasattr(az, "rhat_nested"), reason="ArviZ has it from version 1 on")
+def test_nested_r_hat_is_that_of_arviz() -> None:
+    x = np.random.default_rng(8).standard_normal((4, 3, 10)) + np.arange(4)[:, None, None]
+    found = az.rhat_nested(
+        x.reshape(12, 10), superchain_ids=np.repeat(np.arange(4), 3), method="identity"
+    )
+    assert nested_r_hat(x) == pytest.approx(float(found))
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (4, 1, 1), (4, 4)])

@@ -138,7 +138,10 @@ def test_attributes_are_strings_and_numbers(mixed_run, exported) -> None:
     assert attrs["temperature"] == 0.5
     assert attrs["phase"] == "sample"
     assert json.loads(attrs["mirror_maps"]) == {"c": "Euclidean", "x": "Simplex", "g": "HalfLine"}
-    assert json.loads(attrs["kernel_settings"])["metropolize"] is True
+    settings = json.loads(attrs["kernel_settings"])
+    assert settings["metropolize"] is True
+    assert settings["path_length"] == mixed_run.sampler.settings.path_length
+    assert settings["target_accept_prob"] == 0.6
     np.testing.assert_allclose(json.loads(attrs["step_size"]), mixed_run.last_state.step_size)
     assert (
         json.loads(attrs["last_rng_key"])

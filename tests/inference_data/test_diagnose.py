@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import arviz as az
 import numpy as np
@@ -105,6 +106,32 @@ def shifted(groups):
     groups["posterior"]["x"].values[2] += 0.6
 
 
+def solves(error, converged=False):
+    def plant(groups):
+        found = {
+            "marginal_error": np.full((CHAINS, 3), 1e-4),
+            "iterations": np.full((CHAINS, 3), 40),
+            "converged": np.ones((CHAINS, 3), bool),
+        }
+        found["marginal_error"][2, 1], found["converged"][2, 1] = error, converged
+        groups["mean_field"] = groups["mean_field"].assign(
+            {f"transport_{n}": (("chain", "transport"), v) for n, v in found.items()}
+        )
+
+    return plant
+
+
+def certified(gap):
+    def plant(groups):
+        shape = groups["sample_stats"]["objective"].shape
+        groups["sample_stats"] = groups["sample_stats"].assign(
+            certificate=(("chain", "draw"), np.full(shape, gap)),
+            components=(("chain", "draw"), np.full(shape, 3.14)),
+        )
+
+    return plant
+
+
 def negligible(groups):
     # R-hat sees it, and nobody else would.
     groups["posterior"]["x"].values[2] += 0.03
@@ -150,6 +177,11 @@ def unequal(groups):
         (sinking, "stationarity", "fail", "longer warm-up"),
         (still, "stuck particles", "fail", "In chain 3 particles are stuck"),
         (unequal, "particle number", "warn", "Take about"),
+        (certified(0.01), "mixture", "ok", ""),
+        (certified(0.2), "mixture", "not checked", "proves nothing"),
+        (solves(3e-4, converged=True), "transport", "ok", ""),
+        (solves(0.02), "transport", "warn", "1 of 12 solves stopped"),
+        (solves(np.nan), "transport", "fail", "max_iterations"),
     ],
 )
 def test_a_planted_fault_is_found_where_it_is(plant, name, verdict, words) -> None:
@@ -185,6 +217,43 @@ def test_the_decay_of_a_warm_up(half_time, verdict, words) -> None:
     assert halved == pytest.approx(half_time, rel=0.05)
     assert "F + tau KL began where it ended" in check.value
     assert words in check.advice
+
+
+def posterior(metropolize: bool = True) -> dict[str, xr.Dataset]:
+    """A run of an ordinary model."""
+    rng, pair = np.random.default_rng(1), (CHAINS, 1000)
+    attrs = {"kernel_settings": json.dumps({"metropolize": metropolize}), "phase": "sample"}
+    stats = {
+        "lp": rng.standard_normal(pair),
+        "acceptance_rate": np.full(pair, 0.6),
+        "diverging": np.zeros(pair, bool),
+    }
+    along = ("chain", "draw")
+    coords = {"chain": range(CHAINS), "draw": range(1000)}
+    return {
+        "posterior": xr.Dataset({"a": (along, rng.standard_normal(pair))}, coords, attrs),
+        "sample_stats": xr.Dataset({n: (along, v) for n, v in stats.items()}, coords),
+    }
+
+
+def test_an_ordinary_model_is_spoken_of_in_its_own_words() -> None:
+    healthy, sick = posterior(), posterior(metropolize=False)
+    sick["posterior"]["a"].values[2] += 1.0
+    sick["sample_stats"]["lp"].values[:] += np.linspace(0, 5, 1000)
+    sick["sample_stats"]["diverging"].values[0] = True
+    reports = [diagnose(from_groups(groups, {})) for groups in (healthy, sick)]
+    assert [found.verdict for found in reports] == ["ok", "fail"]
+    foreign = r"\bF\b|objective|\bmeasure\b|particle|temperature"
+    for found in reports:
+        assert not re.search(foreign, repr(found)), found
+    checks = {c.name: c for c in reports[1].checks}
+    assert "the log density moved by" in checks["stationarity"].value
+    assert "several modes" in checks["chains agree"].advice
+    assert "mm.step_size_bias" in checks["step size"].advice
+    # Other kernels collect the log density on request.
+    del healthy["sample_stats"]["lp"]
+    found = {c.name: c for c in diagnose(from_groups(healthy, {})).checks}
+    assert "extra_fields=('potential_energy',)" in found["stationarity"].advice
 
 
 def test_one_chain_and_few_draws() -> None:

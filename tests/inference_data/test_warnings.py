@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 import pytest
 
 import mmfld_ppl as mm
-from mmfld_ppl.inference_data import to_inference_data
+from mmfld_ppl.inference_data import export, to_inference_data
 from tests.helpers import run
 from tests.inference_data.models import cloud
 
@@ -20,6 +20,16 @@ def test_a_healthy_run_says_nothing(mixed_run, cloud_run, nuts_run) -> None:
         warnings.simplefilter("error")
         for mcmc in (mixed_run, cloud_run, nuts_run):
             to_inference_data(mcmc)
+
+
+def test_a_log_likelihood_that_memory_does_not_hold(mixed_run, monkeypatch) -> None:
+    # Five observations at 2 x 20 draws, in single precision, and their copy.
+    asked = []
+    monkeypatch.setattr(export, "fits", lambda count: asked.append(count))
+    monkeypatch.setattr(export, "available", lambda: 1000.0)
+    with pytest.warns(UserWarning, match="takes 1.6 kB, and 1 kB of memory are free"):
+        to_inference_data(mixed_run, log_likelihood=True)
+    assert asked == [2 * 5 * 2 * 20 * 4]
 
 
 def test_particles_that_overshoot_together() -> None:

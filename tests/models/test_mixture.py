@@ -225,6 +225,9 @@ def test_results_of_each_draw(poisson_result):
     expected = (w * stats.poisson.pmf(density["points"].values, theta)).sum(axis=2)
     np.testing.assert_allclose(density["density"], expected, rtol=1e-4, atol=1e-7)
     assert density["density"].dims == ("chain", "draw", "grid")
+    alike = (w * np.sqrt(stats.poisson.pmf(VISITS, theta))).sum(axis=2) ** 2 / p
+    components = dataset(poisson_result, "sample_stats")["components"]
+    np.testing.assert_allclose(components, 1 / alike.mean(axis=-1), rtol=1e-4)
     gradient = dataset(poisson_result, "gradient")
     at = stats.poisson.pmf(VISITS, gradient["theta_points"].values[:, None])
     expected = (at / p[:, :, None]).mean(axis=-1) - 1

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from .base import FAIL, OK, SKIPPED, WARN, Check, Run
 from .measure import boundary, first_variation, fixed_point, particle_number, stein
 from .moves import moves, stuck, unadjusted_step
+from .problem import mixture, transport
 from .replicates import accuracy, agreement, decay, stationarity
 
 #: In the order of a report.
@@ -21,6 +22,8 @@ CHECKS: tuple[Callable[[Run], Check | None], ...] = (
     first_variation,
     particle_number,
     boundary,
+    transport,
+    mixture,
 )
 
 __all__ = ["CHECKS", "FAIL", "OK", "SKIPPED", "WARN", "Check", "Run"]

@@ -49,6 +49,11 @@ class Run(NamedTuple):
         return self.attrs.get("particle_plate")
 
     @property
+    def ordinary(self) -> bool:
+        """Of a model without an objective, whose draws are of a posterior."""
+        return "temperature" not in self.attrs
+
+    @property
     def warmup(self) -> bool:
         """Whether these draws are of a warm-up, on its way."""
         return self.attrs.get("phase") == "warmup"

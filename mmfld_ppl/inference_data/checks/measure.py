@@ -156,8 +156,15 @@ def boundary(run: Run) -> Check | None:
 
 
 def _convert_again(run: Run) -> str:
-    if "num_particles" in run.mean_field.attrs:
-        return "the model has sites beside its particles, or too few particles"
+    attrs = run.mean_field.attrs
+    if names := attrs.get("global_sites"):
+        return (
+            f"The particles follow {names} from draw to draw, so that there is no one fixed point "
+            "to hold the draws against. Run numpyro.handlers.condition(model, {...}), with those "
+            "held at a value of interest, to have the particles checked."
+        )
+    if "num_particles" in attrs:
+        return f"the run has {attrs['num_particles']} particles, too few to estimate a density"
     return "needs mm.to_inference_data(mcmc, diagnostics=True)"
 
 

@@ -37,13 +37,22 @@ def moves(run: Run) -> Check:
 
 
 def unadjusted_step(run: Run) -> Check | None:
-    accepted = run.measure("would_accept")
-    if run.adjusted is not False or accepted is None:
+    if run.adjusted is not False:
         return None
+    name, accepted = "step size", run.measure("would_accept")
+    if accepted is None:
+        return Check(
+            name,
+            SKIPPED,
+            "unadjusted",
+            "Moves that no Metropolis test has seen bias the result by an amount that the draws do "
+            "not show; mm.step_size_bias(mcmc, key) measures it, and mm.MMFLD with "
+            "metropolize=True has none.",
+        )
     least = float(accepted.min())
     verdict = OK if least >= WOULD_ACCEPT[0] else WARN if least >= WOULD_ACCEPT[1] else FAIL
     return judged(
-        "step size",
+        name,
         verdict,
         f"a Metropolis test would accept {least:.2f} of these unadjusted moves",
         "The step is too long to be taken without adjustment: the law of the particles is "

@@ -29,7 +29,7 @@ def decay(run: Run) -> Check | None:
         return None
     name, levels = "decay", _levels(run)
     if not levels or run.posterior.sizes["draw"] < LEAST_DRAWS:
-        return Check(name, SKIPPED, "", f"takes F or lp at {LEAST_DRAWS} draws or more")
+        return Check(name, SKIPPED, "", _missing_levels(run))
     thinning, (_, _, unit) = int(run.attrs.get("thinning", 1)), next(iter(levels.values()))
     length, parts, needed = run.posterior.sizes["draw"] * thinning, [], 0.0
     for label, (values, scale, _) in levels.items():
@@ -56,7 +56,7 @@ def stationarity(run: Run) -> Check | None:
     name, series = "stationarity", _levels(run)
     draws = run.posterior.sizes["draw"]
     if not series or draws < LEAST_DRAWS:
-        return Check(name, SKIPPED, "", f"takes F or lp at {LEAST_DRAWS} draws or more")
+        return Check(name, SKIPPED, "", _missing_levels(run))
     worst = gravest(_drifts(run, series))
     assert worst is not None
     label, size, unit, verdict = worst
@@ -94,8 +94,8 @@ def agreement(run: Run) -> Check:
             name,
             SKIPPED,
             "one chain",
-            "Run replicates (num_chains=4): one chain that missed "
-            "something looks like one that did not.",
+            "Run several chains (num_chains=4): one that missed something looks like one that "
+            "did not.",
         )
     if run.posterior.sizes["draw"] < 4:
         return Check(name, SKIPPED, "", "takes four draws of each chain")
@@ -104,14 +104,21 @@ def agreement(run: Run) -> Check:
         return Check(name, SKIPPED, "", "the run has no quantity to compare")
     label, size, r_hat, verdict = worst
     value = f"R-hat {r_hat:.3f} for {label}, averages of chains spread by {size}"
-    return judged(
-        name,
-        verdict,
-        value,
-        "The replicates have not reached the same measure. Where one is far from the others, look "
-        "at it alone; else take a longer warm-up and more draws. If that does not help, F may "
-        "have several minimisers (it is then not convex), and chains stay in different ones.",
+    advice = (
+        "Where one is far from the others, look at it alone; else take a longer warm-up and more "
+        "draws. If that does not help,"
     )
+    if run.ordinary:
+        advice = (
+            f"The chains have not reached the same distribution. {advice} the posterior may have "
+            "several modes, and chains stay in different ones."
+        )
+    else:
+        advice = (
+            f"The replicates have not reached the same measure. {advice} F may have several "
+            "minimisers (it is then not convex), and chains stay in different ones."
+        )
+    return judged(name, verdict, value, advice)
 
 
 def _spreads(run: Run) -> Iterator[tuple[str, str, float, str]]:
@@ -153,17 +160,23 @@ def accuracy(run: Run) -> Check:
 
 def _levels(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:
     """Series whose level tells whether a run has settled: values, scale, unit."""
-    tau = run.attrs.get("temperature")
-    if tau is None:
+    if run.ordinary:
         if "lp" not in run.stats:
             return {}
-        return {"lp": (run.stats["lp"], float(run.stats["lp"].std()) or 1.0, "sd")}
+        return {"the log density": (run.stats["lp"], float(run.stats["lp"].std()) or 1.0, "sd")}
+    tau = float(run.attrs["temperature"])
     found = {"F": run.stats.get("objective"), "F + tau KL": run.mean_field.get("free_energy")}
     return {
         label: (values, tau, "temperatures")
         for label, values in found.items()
         if values is not None and np.all(np.isfinite(values))
     }
+
+
+def _missing_levels(run: Run) -> str:
+    if run.ordinary and "lp" not in run.stats:
+        return "takes the log density: mcmc.run(..., extra_fields=('potential_energy',))"
+    return f"takes {'the log density' if run.ordinary else 'F'} at {LEAST_DRAWS} draws or more"
 
 
 def _quantities(run: Run) -> Iterator[tuple[str, xr.DataArray, Any, str, tuple[float, float]]]:

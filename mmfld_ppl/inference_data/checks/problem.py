@@ -1,0 +1,60 @@
+"""What only some objectives have: transport problems to be solved, a likelihood to be maximal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import FAIL, OK, SKIPPED, WARN, Check, Run
+
+#: L1 error of the marginals of a coupling that was not solved to its threshold.
+MARGINAL = 0.1
+#: Nats an observation that a mixture may be short of the best one.
+SHORT = 0.05
+
+
+def transport(run: Run) -> Check | None:
+    error = run.measure("transport_marginal_error")
+    if error is None:
+        return None
+    iterations, converged = (
+        run.mean_field[f"transport_{n}"].values for n in ("iterations", "converged")
+    )
+    chain, problem = np.unravel_index(np.argmax(error), error.shape)
+    worst = float(error[chain, problem])
+    value = (
+        f"marginal error {worst:.2g} in transport problem {problem} of {error.shape[1]}; "
+        f"{iterations.mean():.0f} iterations a draw on average"
+    )
+    if np.all(converged):
+        return Check("transport", OK, value)
+    return Check(
+        "transport",
+        WARN if worst <= MARGINAL else FAIL,
+        value,
+        f"{np.sum(~converged)} of {converged.size} solves stopped at max_iterations before their "
+        "marginals were right, so that F and its slopes are off. Pass more max_iterations or a "
+        "larger epsilon to the functional, or run in double precision.",
+    )
+
+
+def mixture(run: Run) -> Check | None:
+    """Of a run whose statistics have a `certificate`, see `likelihood_certificate`."""
+    if "certificate" not in run.stats:
+        return None
+    name, gap = "mixture", float(run.stats["certificate"].mean())
+    value = (
+        f"no mixing measure has a log-likelihood that is higher by more than {gap:.2g} nats an "
+        "observation"
+    )
+    if "components" in run.stats:
+        value += f"; {float(run.stats['components'].mean()):.2g} components in effect"
+    if gap <= SHORT:
+        return Check(name, OK, value)
+    return Check(
+        name,
+        SKIPPED,
+        value,
+        "The certificate bounds the loss from above, and loosely where atoms scatter about their "
+        "best places: so large a one proves nothing. A lower temperature and more draws at it "
+        "bring it down.",
+    )

@@ -1,0 +1,58 @@
+"""How well the transport problems inside of an objective were solved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..functionals.base import Functional, Scaled, Sum
+from ..measures import Measure
+from .geometry import Draws
+from .proximal import KEY
+
+#: Fields of a `SinkhornReport` that are stored.
+FIELDS = ("marginal_error", "iterations", "converged")
+
+
+def transport_statistics(problem: Any, coordinates: Draws) -> dict[str, tuple]:
+    """Of the last draw of each chain, from the potentials of the draw before it, as in the run.
+
+    `transport_marginal_error`, `transport_iterations` and `transport_converged` with dims chain and
+    transport: a problem an input measure or time gap, in the order of the functional's `report`.
+    Empty where the objective has no transport in it.
+
+    problem: of the run. coordinates: of all of its sites, by chain and draw."""
+
+    def solve(before: dict, after: dict) -> list:
+        evaluated = [problem.evaluate(block, KEY)[1] for block in (before, after)]
+        first, last = (Measure.uniform(stated.points) for stated in evaluated)
+        found = []
+        for functional in _solvers(evaluated[1].functional):
+            carry = functional.linearize(first, functional.init_carry(first)).carry
+            found.append(functional.report(last, carry))
+        return found
+
+    compiled, rows = jax.jit(solve), []
+    for chain in range(next(iter(coordinates.values())).shape[0]):
+        last = {n: jnp.asarray(x[chain][-2:]) for n, x in coordinates.items()}
+        # A run of one draw has it twice.
+        reports = compiled({n: x[0] for n, x in last.items()}, {n: x[-1] for n, x in last.items()})
+        if not reports:
+            return {}
+        rows.append({n: np.concatenate([getattr(r, n) for r in reports]) for n in FIELDS})
+    return {
+        f"transport_{n}": (("chain", "transport"), np.stack([row[n] for row in rows]))
+        for n in FIELDS
+    }
+
+
+def _solvers(functional: Functional) -> list:
+    """The terms of a functional that report on transport problems."""
+    if isinstance(functional, Sum):
+        return [solver for term in functional.terms for solver in _solvers(term)]
+    if isinstance(functional, Scaled):
+        return _solvers(functional.base)
+    return [functional] if hasattr(functional, "report") else []
