@@ -92,9 +92,10 @@ def starting_cells(
 ) -> dict[str, Array]:
     """`init_params` for `trajectory`: every particle starts at a cell of its own snapshot.
 
-    Cells are drawn again with their masses, as evenly as can be, and pulled by a random fraction,
-    at most `pull`, of the way towards a draw of the base, which takes them off the boundary and
-    apart. With several chains their axis leads."""
+    Cells are drawn again with their masses, as evenly as can be, and pulled towards a draw of the
+    base, by a random part of at most the fraction `pull` of the way and half a bandwidth, which
+    takes them off the boundary and apart: from further away than a bandwidth a cell hardly pulls
+    back. With several chains their axis leads."""
     path = PathSpace(snapshots, times, diffusivity=1.0, bandwidth=bandwidth, regularization=1.0)
     base = _checked(path, base)
     laws = base if isinstance(base, Mapping) else {"x": base}
@@ -105,13 +106,15 @@ def starting_cells(
         offsets = jax.random.uniform(key_cells, (path.num_times,))
         chosen = jax.vmap(lambda b, u: _even(b, u, cells))(path.masses, offsets)
         size = path.num_times * cells
-        fraction = pull * jax.random.uniform(key_pull, (size,), minval=0.05)
+        random = jax.random.uniform(key_pull, (size,), minval=0.05)
         start = {}
         for (name, law), key in zip(laws.items(), keys, strict=True):
             values = jax.vmap(lambda z, i: z[i])(data[name], chosen)
             values = values.reshape(size, *law.event_shape)
-            share = fraction.reshape(size, *(1 for _ in law.event_shape))
-            start[name] = values + share * (law.sample(key, (size,)) - values)
+            way = law.sample(key, (size,)) - values
+            length = jnp.sqrt(jnp.sum(way.reshape(size, -1) ** 2, axis=1))
+            share = random * pull * bandwidth / jnp.maximum(bandwidth, 2 * pull * length)
+            start[name] = values + share.reshape(size, *(1 for _ in law.event_shape)) * way
         return start
 
     if chains == 1:

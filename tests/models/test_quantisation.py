@@ -58,5 +58,11 @@ def test_bad_targets_are_explained():
         stated(TARGET, dist.Uniform())
     with pytest.raises(ValueError, match="masses of the target .* sum 60"):
         stated((SAMPLE, np.ones(60)))
+    with pytest.raises(
+        ValueError, match=r"the target must be finite, got \[nan nan nan\] in row 3"
+    ):
+        stated((np.where(np.arange(60)[:, None] == 3, np.nan, SAMPLE), np.full(60, 1 / 60)))
+    with pytest.raises(ValueError, match="masses of the target .* minimum -"):
+        stated((SAMPLE, np.r_[-1 / 60, 3 / 60, np.full(58, 1 / 60)]))
     with pytest.raises(TypeError, match="must be a Measure"):
         stated(SAMPLE)

@@ -159,6 +159,16 @@ def test_particles_start_at_cells_of_their_own_snapshot():
     assert len(np.unique(np.asarray(x[1, :, 0]))) == 4
 
 
+def test_particles_start_within_half_a_bandwidth_of_cells():
+    """Further away a cell hardly pulls: with a small bandwidth they would stay where they are."""
+    snapshots = [np.array([[0.0, 100.0]]), np.array([[30.0, 0.0]])]
+    params = starting_cells(jax.random.key(1), snapshots, [0, 1], cells=50, bandwidth=0.1)
+    away = params["x"].reshape(2, 50, 2) - np.stack(snapshots)
+    far = np.linalg.norm(away, axis=-1)
+    assert 0.04 < far.max() <= 0.0501
+    assert far.min() > 0
+
+
 ORTHANT = [np.abs(z) + 0.1 for z in SNAPSHOTS]
 SIMPLEX = [RNG.dirichlet(np.ones(3), n) for n in (5, 1, 4)]
 BASES = {
