@@ -22,7 +22,7 @@ from mmfld_ppl.plots.style import COLOURS, bare
 
 from .. import command
 from . import simplex
-from .compare import Candidate, Cell, compare, options, show, summary
+from .compare import Candidate, Cell, above, compare, options, show, summary
 from .reference import simplex_reference
 from .runs import Method, Problem, default_map, projected
 
@@ -114,8 +114,17 @@ def draw_steps(ax: Any, data: xr.Dataset, methods: Sequence[str]) -> None:
             label=name.removeprefix("projected, "),
         )
     ax.set(xscale="log", yscale="log", xlabel="step $h$", ylabel=r"$(L - L(\mu_*))/\tau$, nats")
-    ax.legend(frameon=False, fontsize=7)
+    legend_below(ax)
     bare(ax)
+
+
+def legend_below(ax: Any) -> None:
+    """In room that is made for it under the lines, on a logarithmic scale."""
+    rows = -(-len(ax.get_legend_handles_labels()[1]) // 2)
+    low, high = ax.get_ylim()
+    share = 0.02 + 0.06 * rows
+    ax.set_ylim(low * (low / high) ** (share / (1 - share)), high)
+    ax.legend(frameon=False, fontsize=7, ncols=2, loc="lower left")
 
 
 def draw_one_step(ax: Any) -> None:
@@ -170,14 +179,14 @@ def draw_particles(ax: Any, data: xr.Dataset) -> None:
     ax.set_xticks(size, [str(n) for n in size])
     ax.minorticks_off()
     ax.set_ylabel(r"$(L - L(\mu_*))/\tau$, nats")
-    ax.legend(frameon=False, fontsize=7)
+    legend_below(ax)
     bare(ax)
 
 
 def draw(data: xr.Dataset, minibatches: xr.Dataset) -> Any:
     figure, axes = plt.subplots(2, 3, figsize=(12.5, 7.2), layout="constrained")
     draw_steps(axes[0, 0], data, DIFFUSIONS)
-    axes[0, 0].set_title(f"maps and diffusions, N={SIZES[-1]}")
+    axes[0, 0].set_title(f"maps and diffusions, N={data['particles'].values[-1]}")
     draw_one_step(axes[0, 1])
     draw_steps(axes[0, 2], data, [f"projected, barrier {b:g}" for b in BARRIERS])
     axes[0, 2].set_title("projected")
@@ -190,23 +199,23 @@ def draw(data: xr.Dataset, minibatches: xr.Dataset) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = command.parser("paper ablations", __doc__)
-    options(parser, gradients=400, particles=SIZES[-1])
+    options(parser, gradients=400, particles=SIZES)
     arguments = parser.parse_args(argv)
     several = candidates()
     if arguments.quick:
-        arguments.particles, arguments.gradients = 64, 40
+        arguments.particles, arguments.gradients = [32, 64], 40
         several = [c for c in several if c.method.name in QUICK]
     reference = simplex_reference(TARGET, COUNTS, TAU, BETA)
     parameters = simplex.parameters(TARGET, COUNTS, BETA)
-    cells = [Cell(f"q=(.9, .08, .02), tau={TAU:g}", TAU, parameters, reference)]
+    cells = [Cell(f"q=(.9, .08, .02), tau={TAU:g}", TAU, parameters, above(reference))]
     budget = arguments.gradients
-    data = compare(simplex.problem(COUNTS), cells, several, arguments, budget, SIZES)
+    data = compare(simplex.problem(COUNTS), cells, several, arguments, budget)
     show(data)
 
     plain = Candidate(Method(PLAIN, dynamics.Mirror(default_map(stochastic(1).base))), 3.0)
     parts = []
     for batch_size in BATCHES[:1] if arguments.quick else BATCHES:
-        found = compare(stochastic(batch_size), cells, [plain], arguments, budget, SIZES)
+        found = compare(stochastic(batch_size), cells, [plain], arguments, budget)
         parts.append(found.assign_coords(method=[f"{batch_size} of {ROWS}"]))
     parts.append(data.sel({"method": [PLAIN]}).assign_coords(method=["all"]))
     minibatches: Any = xr.concat(

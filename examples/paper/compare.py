@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -28,13 +28,45 @@ STEPS, FACTOR = 10, 2.5
 TIE = 2.0
 
 
+class Found(NamedTuple):
+    """What one run kept: by ensemble, averaged over its draws, and of the run as a whole.
+
+    last: the particles at the end, by ensemble."""
+
+    objective: np.ndarray
+    averages: np.ndarray
+    edge: np.ndarray
+    last: np.ndarray
+    accepted: Any
+    refused: Any
+    collective_ratio: Any
+
+
+#: Those that are averaged over replicates.
+OF_ALL = ("edge", "accepted", "refused", "collective_ratio")
+
+
+class Score(Protocol):
+    """What is compared of replicates of one law."""
+
+    def __call__(self, found: Found, /) -> tuple[np.ndarray, float]:
+        """The free energy of each, above the least one where that is known, and their common
+        divergence from the uniform law."""
+        ...
+
+
 class Cell(NamedTuple):
     """A problem at one temperature. parameters: what its functional takes."""
 
     name: str
     temperature: float
     parameters: Any
-    reference: Reference
+    score: Score
+
+
+def above(reference: Reference) -> Score:
+    """The least free energy with the averages of an ensemble, above that of the minimiser."""
+    return lambda found: reference.least_free_energy(found.objective, found.averages)
 
 
 class Candidate(NamedTuple):
@@ -56,20 +88,11 @@ class Lane(NamedTuple):
     size: int
 
 
-class Found(NamedTuple):
-    """What one run kept: by ensemble, averaged over its draws, and of the run as a whole."""
-
-    objective: np.ndarray
-    averages: np.ndarray
-    edge: np.ndarray
-    accepted: Any
-    refused: Any
-    collective_ratio: Any
-
-
-def options(p: argparse.ArgumentParser, *, gradients: int, particles: int = SIZES[-1]) -> None:
+def options(
+    p: argparse.ArgumentParser, *, gradients: int, particles: Sequence[int] = SIZES
+) -> None:
     p.add_argument("--gradients", type=int, default=gradients, help="budget of each run")
-    p.add_argument("--particles", type=int, default=particles, help="the largest N")
+    p.add_argument("--particles", type=int, nargs="+", default=particles, help="N, ascending")
     p.add_argument("--methods", nargs="+", help="names of some, all by default")
     p.add_argument("--seeds", type=int, default=10, help="independent ensembles, at least")
 
@@ -80,17 +103,15 @@ def compare(
     candidates: Sequence[Candidate],
     arguments: Any,
     gradients: int,
-    sizes: Sequence[int] = SIZES,
 ) -> xr.Dataset:
     """Every method on every cell, with the dimensions cell, method, particles, replicate.
 
     First, for each cell and method, one run at each step of the grid, of ensembles of TUNED_AT
     particles; the step of least free energy is taken. Then runs with other keys at that step.
     Every run spends the same number of gradients, and keeps ensembles of its second half."""
-    sizes = [n for n in sizes if n <= arguments.particles]
     if arguments.methods:
         candidates = [c for c in candidates if c.method.name in arguments.methods]
-    parts = [_one(problem, cells, one, arguments, gradients, sizes) for one in candidates]
+    parts = [_one(problem, cells, one, arguments, gradients) for one in candidates]
     methods = xr.DataArray([c.method.name for c in candidates], dims="method", name="method")
     data = xr.concat(parts, methods, data_vars="all")
     temperatures = ("cell", [cell.temperature for cell in cells])
@@ -103,9 +124,9 @@ def _one(
     candidate: Candidate,
     arguments: Any,
     gradients: int,
-    sizes: Sequence[int],
 ) -> xr.Dataset:
     begin = time.perf_counter()
+    sizes = arguments.particles
     method, total = candidate.method, sizes[-1]
     length = Length.of(gradients, method, draws=25)
     run = runner(problem, method, total, sizes[0], length)
@@ -115,10 +136,7 @@ def _one(
     trials = [Lane(c, h, tuned_at) for c in range(len(cells)) for h in candidate.grid]
     tried = _runs(run, cells, trials, total, key_tune)
     tuning = np.array(
-        [
-            cells[lane.cell].reference.least_free_energy(found.objective, found.averages)[0].mean()
-            for lane, found in zip(trials, tried, strict=True)
-        ]
+        [cells[lane.cell].score(found)[0].mean() for lane, found in zip(trials, tried, strict=True)]
     ).reshape(len(cells), STEPS)
     steps = candidate.grid[np.argmin(np.where(np.isfinite(tuning), tuning, np.inf), axis=1)]
 
@@ -133,14 +151,19 @@ def _one(
     for c, cell in enumerate(cells):
         for size in sizes:
             mine = [f for lane, f in zip(lanes, ran, strict=True) if lane[::2] == (c, size)]
-            one = Found(*(np.concatenate([np.atleast_1d(f[i]) for f in mine]) for i in range(6)))
-            gap, divergence = cell.reference.least_free_energy(one.objective, one.averages)
+            one = Found(
+                *(
+                    np.concatenate(list(map(np.atleast_1d, each)))
+                    for each in zip(*mine, strict=True)
+                )
+            )
+            gap, divergence = cell.score(one)
             rows.append(
                 {
                     "gap": gap[: arguments.seeds],
                     "objective": one.objective[: arguments.seeds],
                     "divergence": divergence,
-                    **{name: np.mean(getattr(one, name)) for name in Found._fields[2:]},
+                    **{name: np.mean(getattr(one, name)) for name in OF_ALL},
                 }
             )
     shape = (len(cells), len(sizes))
@@ -152,7 +175,7 @@ def _one(
             )
             for name in rows[0]
         },
-        {"particles": sizes},
+        {"particles": list(sizes)},
     )
     print(f"  {method.name:<30} {time.perf_counter() - begin:4.0f} s", flush=True)
     return data.assign(
@@ -180,19 +203,23 @@ def _runs(
             keys[take],
         )
         found += [
-            _found(Kept(*(leaf[i] for leaf in kept)), total // lane.size)
+            _found(Kept(*(leaf[i] for leaf in kept)), total // lane.size, lane.size)
             for i, lane in enumerate(some[: len(lanes) - begin])
         ]
     return found
 
 
-def _found(kept: Kept, ensembles: int) -> Found:
+def _found(kept: Kept, ensembles: int, size: int) -> Found:
     """Of one run; slots beyond its ensembles are empty."""
-    found = Found(
-        *(np.mean(leaf[:, :ensembles], axis=0, dtype=float) for leaf in kept[:3]),
-        *(float(np.mean(leaf)) for leaf in kept[3:]),
+    objective, averages, edge = (
+        np.mean(leaf[:, :ensembles], axis=0, dtype=float) for leaf in kept[:3]
     )
-    return found if ensembles == 1 else found._replace(collective_ratio=np.nan)
+    accepted, refused, ratio = (
+        float(np.mean(leaf)) for leaf in (kept.accepted, kept.refused, kept.collective_ratio)
+    )
+    last = kept.last[: ensembles * size].reshape(ensembles, size, *kept.last.shape[1:])
+    ratio = ratio if ensembles == 1 else np.nan
+    return Found(objective, averages, edge, last, accepted, refused, ratio)
 
 
 def together(parts: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -261,11 +288,12 @@ def show(data: xr.Dataset) -> None:
 def draw(data: xr.Dataset, columns: int) -> Any:
     """A panel a cell: the free energy over N, by method."""
     cells = data["cell"].values
+    columns = min(columns, len(cells))
     rows = -(-len(cells) // columns)
     figure, axes = plt.subplots(
         rows,
         columns,
-        figsize=(3.1 * columns, 2.5 * rows + 0.9),
+        figsize=(max(3.1 * columns, 4.6), 2.5 * rows + 0.9),
         layout="constrained",
         squeeze=False,
     )
@@ -301,16 +329,26 @@ def draw(data: xr.Dataset, columns: int) -> Any:
         ax.set_xlabel("particles $N$")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize="small"
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=columns + 1,
+        frameon=False,
+        fontsize="small",
     )
     return figure
 
 
 def report(data: xr.Dataset, champion: str, stem: Any, columns: int) -> None:
-    """Tables, verdict, NetCDF and figure."""
+    """Tables, verdict if the champion was run, NetCDF and figure."""
     show(data)
+    conclude(data, champion)
+    command.save(data, draw(data, columns), stem, dpi=85)
+
+
+def conclude(data: xr.Dataset, champion: str) -> None:
+    if champion not in data["method"]:
+        return
     won, lost = verdicts(data, champion)
     print(f"\n{champion}: least or tied within {TIE:g} standard errors in {won} of ", end="")
-    print(f"{won + len(lost)} (cell, N)")
-    print("\n".join(f"  {line}" for line in lost))
-    command.save(data, draw(data, columns), stem, dpi=85)
+    print(f"{won + len(lost)} (cell, N)", *lost, sep="\n  ")

@@ -7,8 +7,14 @@ squared discrepancy of mu and nu. See `exact.match_mean` for the solver.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from scipy.special import roots_legendre
+from scipy.stats import beta
 
 from .exact import Rule, Solution, match_mean
 
@@ -43,6 +49,19 @@ def kernel_features(gram: np.ndarray, tolerance: float = 1e-13) -> np.ndarray:
     values, vectors = np.linalg.eigh(gram)
     keep = values > tolerance * values[-1]
     return vectors[:, keep] * np.sqrt(values[keep] / 2)
+
+
+def quantiles(law: dist.Beta, count: int) -> np.ndarray:
+    """Points of equal mass that stand for a beta law."""
+    level = (np.arange(count) + 0.5) / count
+    return beta.ppf(level, float(law.concentration1), float(law.concentration0)).astype(np.float32)
+
+
+def gram(kernel: Callable, points: np.ndarray) -> np.ndarray:
+    """In double precision."""
+    with jax.enable_x64(True):
+        z = jnp.asarray(points, float)
+        return np.asarray(jax.jit(jax.vmap(jax.vmap(kernel, (None, 0)), (0, None)))(z, z))
 
 
 def sinkhorn(cost: np.ndarray, a: np.ndarray, b: np.ndarray, epsilon: float) -> np.ndarray:

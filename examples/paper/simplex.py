@@ -18,9 +18,9 @@ import mmfld_ppl as mm
 from mmfld_ppl import dynamics, mirrors
 
 from .. import command
-from .compare import Candidate, Cell, compare, options, report, together
+from .compare import Candidate, Cell, above, compare, options, report, together
 from .reference import simplex_reference
-from .runs import Method, Problem, default_map, projected
+from .runs import Method, Problem, adjusted, default_map, projected
 
 #: Groups of equal entries of q: their sizes, their values; temperatures; beta.
 TARGETS = {
@@ -31,7 +31,9 @@ TARGETS = {
 }
 #: Of each size, the share of the budget of gradients that it gets.
 SHARES = {3: 1.0, 10: 0.5, 50: 0.25}
-CHAMPION = "adjusted, log barrier"
+#: Of each size, the parts into which the champion divides its particles.
+PARTS = {3: 32, 10: 32, 50: 1}
+CHAMPION = "adjusted, burn-in"
 BARRIER = 0.1
 
 
@@ -68,7 +70,7 @@ def cells(names: Sequence[str], temperatures: Sequence[float] | None = None) -> 
                 continue
             reference = simplex_reference(values, counts, tau, beta)
             own = parameters(values, counts, beta)
-            found.append(Cell(f"{name}, tau={tau:g}", tau, own, reference))
+            found.append(Cell(f"{name}, tau={tau:g}", tau, own, above(reference)))
     return found
 
 
@@ -77,7 +79,8 @@ def candidates(base: dist.Distribution, sub_steps: int | None) -> list[Candidate
     barrier, entropy = default_map(base), mirrors.EntropySimplex()
     mirror = dynamics.Mirror
     found = [
-        Candidate(Method(CHAMPION, mirror(barrier), True), 3.0),
+        Candidate(adjusted(CHAMPION, barrier, PARTS[base.event_shape[0]]), 3.0),
+        Candidate(Method("adjusted, log barrier", mirror(barrier), True), 3.0),
         Candidate(Method("one step, log barrier", mirror(barrier)), 3.0),
         Candidate(Method("one step, entropy", mirror(entropy)), 1.0),
         Candidate(Method("projected", projected(base)), 0.03),
@@ -100,14 +103,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sub-steps", type=int, default=2, help="for d = 3; none above")
     arguments = parser.parse_args(argv)
     if arguments.quick:
-        arguments.particles, arguments.gradients, arguments.sizes = 256, 60, [3]
+        arguments.particles, arguments.gradients, arguments.sizes = [256], 60, [3]
     parts = []
     for d in arguments.sizes:
         print(f"d={d}")
         names = [name for name, (counts, *_) in TARGETS.items() if sum(counts) == d]
         here = problem(TARGETS[names[0]][0])
         several = candidates(here.base, arguments.sub_steps if d == 3 else None)
-        several = several[:4] if arguments.quick else several
+        several = several[:5] if arguments.quick else several
         budget = int(SHARES[d] * arguments.gradients)
         parts.append(
             compare(here, cells(names, arguments.temperatures), several, arguments, budget)

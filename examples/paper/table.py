@@ -25,6 +25,7 @@ import mmfld_ppl as mm
 from mmfld_ppl import distributions as convex
 from mmfld_ppl import dynamics, mirrors
 
+from .. import command
 from .exact import Solution, simplex_mean_matching, spectraplex_matching
 from .runs import Length, Method, Problem, default_map, projected, runner
 
@@ -146,7 +147,7 @@ def measure(of: Experiment, run: Run, arguments: argparse.Namespace, particles: 
     h = of.temperature * run.eta
     steps = max(int(arguments.time / h), arguments.least_steps)
     thinning = max(1, steps // 500)
-    length = Length(steps // thinning, thinning)
+    length = Length(steps, steps // thinning, thinning)
     go = runner(of.problem, run.method, particles, particles, length)
 
     def every(value: Any) -> np.ndarray:
@@ -190,29 +191,23 @@ def show(title: str, rows: list[Row]) -> None:
 
 
 def save(path: pathlib.Path, rows: list[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(Row._fields)
         for row in rows:
             writer.writerow(" ".join(map(str, v)) if isinstance(v, np.ndarray) else v for v in row)
-    print(f"\nsaved {path}")
+    print(f"\nThe rows are in {path}")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m examples.paper table",
-        description=(__doc__ or "").splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = command.parser("paper table", __doc__)
     parser.add_argument("--particles", type=int, default=1000, help="N in the first table")
     parser.add_argument("--chains", type=int, default=2, help="independent replicates")
     parser.add_argument("--time", type=float, default=10.0, help="h times steps, before and after")
     parser.add_argument(
         "--least-steps", type=int, default=1000, help="steps of each half, at least"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random keys")
-    parser.add_argument("--out", type=pathlib.Path, default=None, help="a CSV file for the rows")
-    parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.particles, arguments.time, arguments.least_steps = 100, 1.0, 200
@@ -235,5 +230,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = [exact_row(of), *(measure(of, run, arguments, particles) for run in runs)]
         show(f"{of.name}, N={particles}", rows)
         everything += rows
-    if arguments.out is not None:
-        save(arguments.out, everything)
+    save(arguments.out / "paper_table.csv", everything)

@@ -14,7 +14,7 @@ from examples.paper import simplex, spectraplex, tomography
 from examples.paper.compare import compare, verdicts
 from examples.paper.exact import Rule, match_mean, simplex_mean_matching
 from examples.paper.reference import simplex_reference, spectraplex_reference
-from examples.paper.runs import SideBySide
+from examples.paper.runs import Part, SideBySide
 from mmfld_ppl import Measure
 from mmfld_ppl.dynamics import FunctionalField
 from tests.models.test_tomography import bloch_rule
@@ -98,12 +98,29 @@ def test_ensembles_side_by_side_do_not_feel_one_another():
     np.testing.assert_allclose(functional(Measure.uniform(x[:4])), values[0], rtol=1e-5)
 
 
+def test_a_part_moves_in_the_field_of_all():
+    """One particle in three: those that stay count in the field, each in its own ensemble."""
+    problem = simplex.problem((1, 1, 1))
+    functional = problem.functional({"target": jnp.array([0.5, 0.3, 0.2]), "beta": 0.1})
+    x, key = problem.base.sample(jax.random.key(0), (12,)), jax.random.key(1)
+    whole = SideBySide(functional, jnp.asarray(6), 2, 12)
+    part = Part(whole, x, jnp.asarray(1), 3)
+    moved = problem.base.sample(jax.random.key(2), (4,))
+    everyone = x.at[1::3].set(moved)
+    np.testing.assert_array_equal(part.put(moved), everyone)
+    frozen = part.linearize(moved, None, key)
+    expected = whole.linearize(everyone, None, key)
+    np.testing.assert_allclose(frozen.value, expected.value)
+    own, _ = part.potentials(frozen, moved, key)
+    np.testing.assert_allclose(own, whole.potentials(expected, everyone, key)[0][1::3])
+
+
 def test_the_comparison_reaches_the_minimiser():
     """The minimiser is reached up to the error of N."""
     problem, cells = simplex.problem((1, 1, 1)), simplex.cells(["q=(.5, .3, .2)"])[1:2]
     several = simplex.candidates(problem.base, None)[:1]
-    arguments = SimpleNamespace(particles=128, seeds=10, seed=0, methods=None)
-    data = compare(problem, cells, several, arguments, 200, (64, 128))
+    arguments = SimpleNamespace(particles=[64, 128], seeds=10, seed=0, methods=None)
+    data = compare(problem, cells, several, arguments, 200)
     assert data["gap"].dims == ("method", "cell", "particles", "replicate")
     gap = data["gap"].mean("replicate") / cells[0].temperature
     adjusted = gap.sel({"method": simplex.CHAMPION}).isel(cell=0)

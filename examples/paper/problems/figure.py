@@ -1,0 +1,61 @@
+"""The figure: a panel a problem, and the factors of a tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from mmfld_ppl.plots import style
+
+from .deconvolution import TRUE_SPIKES
+from .problem import Problem, points_of
+
+
+def draw(problems: list[Problem], runs: list[Any], recovered: list[np.ndarray]) -> Any:
+    figure, axes = plt.subplots(2, 3, figsize=(10.5, 6.4), layout="constrained")
+    panels = {problem.name: ax for problem, ax in zip(problems, axes.flat, strict=False)}
+    for problem, idata in zip(problems, runs, strict=True):
+        ax, points = panels[problem.name], points_of(idata, problem)
+        if points.shape[-1] == 1:
+            draw_line(ax, problem, points.reshape(-1))
+        else:
+            draw_plane(ax, problem, points[0, -1])
+        style.bare(ax)
+    turn = np.linspace(0, 2 * np.pi, 200)
+    panels["tensor"].plot(np.cos(turn), np.sin(turn), color="black", lw=0.8)
+    panels["tensor"].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal", title="tensor")
+    panels["spikes"].set(xlabel="position $t$", ylabel="mass $a$", title="spikes")
+    for at in TRUE_SPIKES[0]:
+        panels["spikes"].axvline(at, color=style.REFERENCE, lw=1.2, ls="--")
+    panels["MMD"].set(xlabel="$x$", ylabel="density", title="kernel discrepancy")
+    panels["KSD"].set(xlabel="$x$", ylabel="density", title="Stein discrepancy")
+    panels["transport"].set(xlabel="$x$", ylabel="$y$", title="entropic transport")
+    weights, found, _ = recovered
+    ax, place = style.bare(axes[1, 2]), np.arange(len(weights))
+    ax.bar(place - 0.2, weights, 0.38, color="0.75", label="true")
+    ax.bar(place + 0.2, found, 0.38, color=style.COLOURS[0], label="found")
+    ax.set(xticks=place, xticklabels=place + 1, xlabel="factor", ylabel="weight")
+    ax.set_title("tensor in eight dimensions")
+    ax.legend(frameon=False)
+    return figure
+
+
+def draw_plane(ax: Any, problem: Problem, points: np.ndarray) -> None:
+    """Particles of one draw over the density of the minimiser."""
+    nodes, base = problem.exact.points, problem.base
+    density = problem.exact.weights / base
+    levels = density.max() * np.array([0.02, 0.1, 0.3, 0.6, 1.0])
+    ax.tricontourf(*nodes.T, density, levels=levels, cmap="Greys", alpha=0.9)
+    ax.plot(*points.T, ".", ms=3, color=style.COLOURS[0], alpha=0.6)
+
+
+def draw_line(ax: Any, problem: Problem, points: np.ndarray) -> None:
+    """Histogram of the particles of all draws, density of the minimiser."""
+    ax.hist(points, 50, (0, 1), density=True, color=style.COLOURS[4], label="particles")
+    density = problem.exact.weights / problem.base
+    ax.plot(problem.exact.points, density, color="black", lw=1.3, label="exact")
+    if problem.target is not None:
+        ax.plot(*problem.target, color=style.REFERENCE, lw=1.2, ls="--", label="target")
+    ax.legend(frameon=False)
