@@ -47,10 +47,12 @@ class Entry(NamedTuple):
 
     @property
     def source(self) -> Path:
-        """Of `paper NAME`, the module NAME somewhere in the package."""
+        """Of `paper NAME`, the module or package NAME somewhere in the package."""
         module, *rest = self.name.split()
-        path = ROOT / "examples" / f"{module}.py"
-        return next((ROOT / "examples" / module).rglob(f"{rest[0]}.py")) if rest else path
+        if not rest:
+            return ROOT / "examples" / f"{module}.py"
+        folder, name = ROOT / "examples" / module, rest[0]
+        return next(p for n in (f"{name}.py", f"{name}/__init__.py") for p in folder.rglob(n))
 
 
 ENTRIES = (
@@ -66,6 +68,7 @@ ENTRIES = (
     Entry("metabolic_fluxes", "Fluxes on a polytope", "metabolic_fluxes", "metabolic_fluxes"),
     Entry("paper tomography", "Quantum tomography", "paper_tomography_bell", "tomography"),
     Entry("paper xor", "Neurons in a ball", "paper_network_xor", "two_layer_network"),
+    Entry("paper problems", "Tensors, spikes, discrepancies", "paper_problems", "problems"),
     Entry("paper decay", "A theorem, measured", "paper_decay", "theory_decay"),
 )
 
