@@ -96,7 +96,7 @@ class Adaptation(eqx.Module):
     @property
     def _target(self) -> float:
         if self.target_accept_prob is None:
-            raise ValueError("target_accept_prob is None: pass the acceptance that steps are for")
+            raise ValueError("target_accept_prob must be given where no kernel chooses it")
         return self.target_accept_prob
 
     @property

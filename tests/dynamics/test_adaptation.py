@@ -77,7 +77,7 @@ def test_the_target_acceptance_is_higher_where_a_move_is_several_steps():
     def target(model, **options):
         kernel = mm.MMFLD(model, **options)
         layout = kernel.read((), {})[0].layout
-        return kernel._settings_for(layout).adaptation.target_accept_prob
+        return kernel.settings_for(layout).adaptation.target_accept_prob
 
     assert target(ordinary) == 0.8
     assert target(ordinary, target_accept_prob=0.7) == target(particles, target_accept_prob=0.7)
