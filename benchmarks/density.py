@@ -25,7 +25,6 @@ import numpyro.distributions as dist
 import optax
 from jax.nn import logsumexp
 from jaxtyping import PyTree
-from numpyro.diagnostics import gelman_rubin
 from numpyro.infer import NUTS, init_to_sample
 
 import mmfld_ppl as mm
@@ -36,8 +35,6 @@ from .density_data import PROBLEMS, Problem
 from .density_peers import PEERS
 
 PARTICLES = 200
-#: Of NUTS, for each training set.
-CHAINS = 4
 #: Of the temperature, in the warm-up.
 COOLING = optax.exponential_decay(100.0, 600, 0.01, end_value=1.0)
 
@@ -156,8 +153,7 @@ def particles(problem: Problem) -> Score:
 
 
 def finite_mixture(problem: Problem) -> Score:
-    """A Bayesian mixture of few components by NUTS; their number is the setting. Components have no
-    order, so that R-hat is that of the likelihood."""
+    """A Bayesian mixture of few components by NUTS; their number is the setting."""
 
     def model(size, counts):
         weights = numpyro.sample("weights", dist.Dirichlet(jnp.ones(size)))
@@ -176,19 +172,12 @@ def finite_mixture(problem: Problem) -> Score:
     def predict(counts: np.ndarray, at: np.ndarray) -> np.ndarray:
         log_p = np.empty(counts.shape)
         for i in np.unique(at):
-            jobs, size = at == i, problem.components[i]
-
-            def sized(counts, size=size):
-                model(size, counts)
-
-            kernel = NUTS(sized, max_tree_depth=8, init_strategy=init_to_sample)
-            each = np.repeat(counts[jobs], CHAINS, axis=0)
-            args = (jnp.asarray(each, jnp.float32),)
-            found = run_jobs(kernel, len(each), args, record, warmup=500, draws=500, thin=1)
-            likelihood = np.sum(each[:, None] * np.where(each[:, None] > 0, found, 0), axis=-1)
-            r_hat = [gelman_rubin(x) for x in likelihood.reshape(-1, CHAINS, found.shape[1])]
-            print(f"  {size} components: R-hat of the likelihood {np.round(np.sort(r_hat), 2)}")
-            found = found.reshape(-1, CHAINS * found.shape[1], found.shape[-1])
+            jobs = at == i
+            size = problem.components[i]
+            kernel = NUTS(lambda counts, size=size: model(size, counts), max_tree_depth=6)
+            args = (jnp.asarray(counts[jobs], jnp.float32),)
+            options = {"warmup": 300, "draws": 200, "thin": 1}
+            found = run_jobs(kernel, len(counts[jobs]), args, record, **options)
             log_p[jobs] = np.asarray(logsumexp(found, axis=1)) - np.log(found.shape[1])
         return log_p
 
