@@ -55,12 +55,9 @@ class Adaptation(eqx.Module):
     The metric: at the end of each window every map gets the weights of the moments it saw
     (`MirrorMap.adapted`), trusted more the longer the window, and the step search restarts. Before
     the first window the slope at the starting point sets the scale of each coordinate, so that the
-    first step is of the right order on any scale.
+    first step is of the right order on any scale."""
 
-    target_accept_prob: None where it is left to the kernel, which knows how many steps make a
-    move."""
-
-    target_accept_prob: float | None
+    target_accept_prob: float
     adapt_step_size: bool
     adapt_metric: bool
 
@@ -94,14 +91,8 @@ class Adaptation(eqx.Module):
         )
 
     @property
-    def _target(self) -> float:
-        if self.target_accept_prob is None:
-            raise ValueError("target_accept_prob must be given where no kernel chooses it")
-        return self.target_accept_prob
-
-    @property
     def _search(self) -> DualAveraging:
-        return DualAveraging(self._target)
+        return DualAveraging(self.target_accept_prob)
 
     def update(
         self,
@@ -115,7 +106,7 @@ class Adaptation(eqx.Module):
         slopes of the potential."""
         averaging, window, map = state.averaging, state.window, state.map
         if self.adapt_step_size:
-            bound = self._target ** (2 * jnp.maximum(collective_ratio, 0))
+            bound = self.target_accept_prob ** (2 * jnp.maximum(collective_ratio, 0))
             averaging = self._search.update(averaging, jnp.minimum(accept_prob, bound))
         if self.adapt_metric:
             window = self._observe(map, window, units, slopes)

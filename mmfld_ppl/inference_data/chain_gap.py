@@ -38,8 +38,8 @@ def gap(
     tangent: of F at mu. blocks: the particles. others: draws of mu_hat, as many. step_size: of the
     run, the first to try."""
     mixtures = _Mixtures(model, blocks, others)
-    frozen = [mixtures.frozen(tangent, 0.0, others)]
-    frozen += [mixtures.frozen(*mixtures.at(share), others) for share in (0.0, *SHARES)]
+    frozen = [mixtures.frozen(at, 0.0, others) for at in (tangent, mixtures.own)]
+    frozen += [mixtures.frozen(*mixtures.at(share), others) for share in SHARES]
     bound, at_mu = (mixtures.bound(others, among) for among in (frozen, frozen[:1]))
     divergence = Estimate(at_mu.value / model.temperature, at_mu.error / model.temperature)
     if FAR < divergence.value < np.inf:

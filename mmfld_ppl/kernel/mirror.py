@@ -112,11 +112,13 @@ class MMFLD(LangevinKernel):
         if adapt_metric is None:
             adapt_metric = metropolize
         self._diffusion = diffusion
+        self._chooses_target = target_accept_prob is None
+        target = ONE_STEP_TARGET if target_accept_prob is None else target_accept_prob
         settings = Settings(
             step_size=step_size,
             temperature=temperature,
             metropolize=metropolize,
-            adaptation=Adaptation(target_accept_prob, adapt_step_size, adapt_metric),
+            adaptation=Adaptation(target, adapt_step_size, adapt_metric),
             init_strategy=init_strategy,
             transition=functools.partial(_transition, diffusion),
             path_length=path_length,
@@ -124,16 +126,14 @@ class MMFLD(LangevinKernel):
         super().__init__(model, potential_fn, support, mirror_maps, strict, settings, mesh)
 
     def settings_for(self, layout: Layout) -> Settings:
-        adaptation = self.settings.adaptation
-        if adaptation.target_accept_prob is not None:
-            return self.settings
-        one_step = (
-            layout.particles is not None
-            or self.settings.path_length is None
-            or self._diffusion not in (None, SYMMETRIC)
+        several_steps = (
+            layout.particles is None
+            and self.settings.path_length is not None
+            and self._diffusion in (None, SYMMETRIC)
         )
-        target = ONE_STEP_TARGET if one_step else PATH_TARGET
-        adaptation = dataclasses.replace(adaptation, target_accept_prob=target)
+        if not (self._chooses_target and several_steps):
+            return self.settings
+        adaptation = dataclasses.replace(self.settings.adaptation, target_accept_prob=PATH_TARGET)
         return dataclasses.replace(self.settings, adaptation=adaptation)
 
     def _check_geometry(

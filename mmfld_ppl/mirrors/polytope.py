@@ -10,7 +10,7 @@ import jax.scipy.linalg as jsl
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .base import Event, MirrorMap, Scalar
-from .half_line import barrier_root
+from .half_line import barrier_growth
 from .linalg import log_det_from, matmul
 from .metric import Metric
 
@@ -48,23 +48,20 @@ class Polytope(MirrorMap):
     def grad(self, x: Event) -> Event:
         return matmul(self.matrix.T, 1 / self._slacks(x))
 
-    def metric(self, x: Event) -> Metric:
-        return self._metric(x)
-
-    def _metric(self, x: Event) -> PolytopeMetric:
+    def metric(self, x: Event) -> PolytopeMetric:
         return PolytopeMetric.of(self.matrix / self._slacks(x)[:, None])
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         # With the growth r_i = s'_i / s_i of the slacks and t_i = (r_i - 1/r_i) / 2:
         # p = -B^T t and p' = -B^T (t / r).
-        metric = self._metric(x)
+        metric = self.metric(x)
         stretch, move = _stretch(metric.orthonormal(), metric.whiten(momentum))
-        pushed = -matmul(metric.rows.T, stretch / _growth(stretch))
+        pushed = -matmul(metric.rows.T, stretch / barrier_growth(stretch)[0])
         return x + jsl.solve_triangular(metric.factor, move), pushed
 
     def log_det_grad(self, x: Event) -> Event:
         # The share of each inequality in G, a squared length in its own metric.
-        metric = self._metric(x)
+        metric = self.metric(x)
         leverage = jnp.sum(jnp.square(metric.orthonormal()), axis=1)
         return matmul(metric.rows.T, 2 * leverage)
 
@@ -117,7 +114,7 @@ class _Iterate(NamedTuple):
 def _stretch(
     orthonormal: Float[Array, "m d"], momentum: Float[Array, " d"], max_steps: int = 50
 ) -> tuple[Float[Array, " m"], Float[Array, " d"]]:
-    """t and u with Q^T t = -p and r(t) = 1 - Q u, for the r of `_growth`.
+    """t and u with Q^T t = -p and r(t) = 1 - Q u, for the r of `barrier_growth`.
 
     Newton's method with r, not t, made linear: the slope of r is bounded and r is positive for
     every t, so that full steps do, of any length. Three or four of them at lengths that are
@@ -132,7 +129,7 @@ def _stretch(
 
     def iterate(it: _Iterate) -> _Iterate:
         t, root = it.stretch, jnp.hypot(jnp.ones_like(it.stretch), it.stretch)
-        growth = _growth(t)
+        growth, _ = barrier_growth(t)
         slope = growth / root
         factor = jnp.linalg.cholesky(matmul(transposed, orthonormal / slope[:, None]))
         load = momentum + matmul(transposed, t + (1 - growth) / slope)
@@ -146,8 +143,3 @@ def _stretch(
     end = jax.lax.while_loop(unfinished, iterate, begin)
     converged = end.change <= tolerance
     return end.stretch, jnp.where(converged, end.move, jnp.nan)
-
-
-def _growth(stretch: Float[Array, " m"]) -> Float[Array, " m"]:
-    """The r > 0 with r - 1/r = 2t."""
-    return barrier_root(2 * stretch, jnp.ones_like(stretch))

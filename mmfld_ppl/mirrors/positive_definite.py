@@ -16,7 +16,7 @@ from .base import (
     Weighted,
     interpolate_scale,
 )
-from .half_line import UNTAILED, barrier_root, tail_trust
+from .half_line import UNTAILED, barrier_growth, barrier_root, tail_trust
 from .linalg import congruence, inverse_lower, log_det_from, symmetric
 from .log_det import LogDetMetric, entry_variance, least_eigenvalue, negative_inverse
 from .metric import Metric
@@ -117,7 +117,7 @@ class LogDet(MirrorMap):
         # Z = L^-1 X' L^-T has Z - Z^-1 = 2T for T = L^T P L, and L^T P' L = T Z^-1.
         factor = jnp.linalg.cholesky(x)
         t, vectors = eigen(congruence(factor.T, symmetric(momentum)))
-        z = barrier_root(2 * t, jnp.ones_like(t))
+        z, _ = barrier_growth(t)
         moved = congruence(factor, from_eigen(z, vectors))
         pushed = congruence(inverse_lower(factor).T, from_eigen(t / z, vectors))
         return moved, pushed
