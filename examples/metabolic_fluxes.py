@@ -91,6 +91,9 @@ def demand_growth(network: cobra.Model, measured: pd.DataFrame, share: float) ->
 
     Measured fluxes are bounded by four standard deviations on either side, in place of the bounds
     of the network, which may stop short of what was seen."""
+    growth = [r for r in network.reactions if r.objective_coefficient]
+    if len(growth) != 1:
+        raise SystemExit(f"the objective of a network must be one reaction, growth, got {growth}")
     for reaction, rate, sd in measured[["reaction", "rate", "sd"]].itertuples(index=False):
         network.reactions.get_by_id(reaction).bounds = rate - 4 * sd, rate + 4 * sd
     with network as at_rates:
@@ -99,8 +102,7 @@ def demand_growth(network: cobra.Model, measured: pd.DataFrame, share: float) ->
         best = at_rates.slim_optimize()
     if not np.isfinite(best):
         raise SystemExit("no steady state of this network has all the measured rates at once")
-    growth = next(r for r in network.reactions if r.objective_coefficient)
-    growth.lower_bound = share * best
+    growth[0].lower_bound = share * best
     return best
 
 

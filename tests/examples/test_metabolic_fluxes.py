@@ -53,6 +53,12 @@ def test_steady_states(network):
     assert not support(np.array([6.0, 1.0, 5.0, 6.0]))  # above the second way's bound
 
 
+def test_a_network_without_growth(network):
+    network.objective = {}
+    with pytest.raises(SystemExit, match="must be one reaction, growth"):
+        demand_growth(network, measured(6.0, 0.5), 0.75)
+
+
 def test_rates_that_cannot_be(network, tmp_path):
     with pytest.raises(SystemExit, match="all the measured rates at once"):
         demand_growth(network, measured(-3.0, 0.5), 0.8)
