@@ -134,7 +134,7 @@ class MirrorMap(eqx.Module):
 
         `start` is an interior point from which iterative solvers begin; closed forms ignore it.
         NaN when a solver does not converge."""
-        return newton_conjugate(self, y, start)
+        return newton_conjugate(self, y, start, self.self_concordance)
 
     def metric(self, x: Event) -> Metric:
         """The Hessian G(x), factored once."""
@@ -165,7 +165,7 @@ class MirrorMap(eqx.Module):
         (x', -p') goes to (x, -p). x' is the minimiser of the strictly convex
         phi(x') + |x' - x|^2_{G(x)} / 2 - <2p + grad phi(x), x'>, so that it exists and is inside
         for any p. Default: Newton's method."""
-        return newton_symmetric_step(self, x, momentum)
+        return newton_symmetric_step(self, x, momentum, self.self_concordance)
 
     def stepping(self) -> MirrorMap:
         """The map that symmetric steps are made with: metric, log determinant and step of one and

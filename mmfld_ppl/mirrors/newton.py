@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +11,24 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-if TYPE_CHECKING:
-    from .base import MirrorMap
-
 Vector = Float[Array, " n"]
 Scalar = Float[Array, ""]
+
+
+class Hessian(Protocol):
+    """What Newton's method asks of a Hessian."""
+
+    def solve(self, v: PyTree, /) -> PyTree: ...
+
+
+class Legendre(Protocol):
+    """What Newton's method asks of a Legendre function; a `MirrorMap` has it."""
+
+    def slack(self, x: PyTree, /) -> Scalar: ...
+
+    def grad(self, x: PyTree, /) -> PyTree: ...
+
+    def metric(self, x: PyTree, /) -> Hessian: ...
 
 
 class _Iterate(NamedTuple):
@@ -27,7 +40,13 @@ class _Iterate(NamedTuple):
     steps: Int[Array, ""]
 
 
-def newton_conjugate(mirror: MirrorMap, y: PyTree, start: PyTree, max_steps: int = 100) -> PyTree:
+def newton_conjugate(
+    mirror: Legendre,
+    y: PyTree,
+    start: PyTree,
+    self_concordance: float | Scalar,
+    max_steps: int = 100,
+) -> PyTree:
     """argmin_x phi(x) - <y, x> from an interior `start`, with the map's own `grad`, `metric` and
     `slack`: a map that knows its Hessian's structure gets a structured Newton method.
 
@@ -43,12 +62,10 @@ def newton_conjugate(mirror: MirrorMap, y: PyTree, start: PyTree, max_steps: int
     x0, unravel = ravel_pytree(start)
     dual = ravel_pytree(y)[0].astype(x0.dtype)
     tolerance = jnp.finfo(x0.dtype).eps ** 0.25
-    stated = jnp.asarray(mirror.self_concordance, x0.dtype)
+    stated = jnp.asarray(self_concordance, x0.dtype)
     concordant = jnp.isfinite(stated)
     constant = jnp.where(concordant, stated, 1)
-    inside_by_theory = isinstance(mirror.self_concordance, float) and np.isfinite(
-        mirror.self_concordance
-    )
+    inside_by_theory = isinstance(self_concordance, float) and np.isfinite(self_concordance)
 
     def residual_at(x: Vector) -> Vector:
         return dual - ravel_pytree(mirror.grad(unravel(x)))[0]

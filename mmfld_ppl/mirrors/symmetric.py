@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from .linalg import inner
-from .newton import newton_conjugate
-
-if TYPE_CHECKING:
-    from .base import MirrorMap
-    from .metric import Metric
+from .metric import Metric
+from .newton import Legendre, newton_conjugate
 
 
-def newton_symmetric_step(mirror: MirrorMap, x: PyTree, momentum: PyTree) -> tuple[PyTree, PyTree]:
+class Geometry(Legendre, Protocol):
+    """What a symmetric step asks of a Legendre function; a `MirrorMap` has it."""
+
+    def metric(self, x: PyTree, /) -> Metric: ...
+
+    def restore(self, x: PyTree, /) -> PyTree: ...
+
+
+def newton_symmetric_step(
+    mirror: Geometry, x: PyTree, momentum: PyTree, self_concordance: float | Float[Array, ""]
+) -> tuple[PyTree, PyTree]:
     """`MirrorMap.symmetric_step` by Newton's method on phi(z) + |z - x|^2_{G(x)} / 2, whose
     self-concordance is that of phi. NaN where it does not converge."""
     here, y = mirror.metric(x), mirror.grad(x)
     target = jax.tree.map(lambda p, y: 2 * p + y, momentum, y)
-    anchored: Any = _Anchored(mirror, x, here)
-    moved: Any = mirror.restore(newton_conjugate(anchored, target, x))
+    anchored = _Anchored(mirror, x, here)
+    moved = mirror.restore(newton_conjugate(anchored, target, x, self_concordance))
     step = jax.tree.map(jnp.subtract, moved, x)
     pushed = jax.tree.map(
         lambda g, new, old: 0.5 * (g + new - old),
@@ -36,13 +43,9 @@ def newton_symmetric_step(mirror: MirrorMap, x: PyTree, momentum: PyTree) -> tup
 class _Anchored(NamedTuple):
     """phi(z) + |z - x|^2_{G(x)} / 2, as far as `newton_conjugate` asks. metric: G(x)."""
 
-    mirror: Any
+    mirror: Geometry
     x: PyTree
-    here: Any
-
-    @property
-    def self_concordance(self):
-        return self.mirror.self_concordance
+    here: Metric
 
     def slack(self, z: PyTree) -> Array:
         return self.mirror.slack(z)
