@@ -24,7 +24,6 @@ def entropic_transport(
     epsilon: float | Array = 0.05,
     penalty: float | Array = 10.0,
     particles: int = 500,
-    block_size: int = 64,
 ) -> None:
     r"""A coupling pi of two laws P and Q whose marginals are held by a kernel.
 
@@ -38,7 +37,7 @@ def entropic_transport(
     laws: P and Q. marginals: what stands for each in its discrepancy: quantiles, nodes of a
     quadrature rule, or a sample, as a `Measure`. kernel: of two points of P, or of Q.
     cost: c, of one point of each. epsilon: in units of the cost. penalty: rho, of the cost over
-    those of the kernel. block_size: of `MMD`.
+    those of the kernel.
 
     Sites: `x` and `y`, the two ends of each particle."""
     P, Q = (as_probability(f"marginal {k}", marginal) for k, marginal in enumerate(marginals))
@@ -47,6 +46,6 @@ def entropic_transport(
         y = numpyro.sample("y", laws[1])
     loss = OfMean(potential=lambda pair: cost(pair["x"], pair["y"]))
     for name, target in (("x", P), ("y", Q)):
-        held = MMD(target, kernel, block_size=block_size)
+        held = MMD(target, kernel)
         loss = loss + penalty * Pushforward(held, lambda pair, name=name: pair[name])
     mm.objective("loss", loss, {"x": x, "y": y}, temperature=epsilon)

@@ -20,7 +20,6 @@ def quantisation(
     *,
     particles: int = 100,
     temperature: float | Array = 1e-4,
-    block_size: int = 64,
 ) -> None:
     r"""A measure on the support of the base that looks like the target to a kernel.
 
@@ -31,7 +30,7 @@ def quantisation(
 
     target: a sample as `mm.Measure.uniform(sample)`, or any points with masses that sum to one.
     kernel: one of `mmfld_ppl.functionals.kernels`, or a symmetric function of two points.
-    temperature: tau, in units of the kernel. block_size: of `MMD`.
+    temperature: tau, in units of the kernel.
 
     Sites: `x`, the particles. Start at points of the target, by `init_to_targets([target])` of
     `models.barycenter`: far from it a kernel with short tails does not pull.
@@ -40,7 +39,7 @@ def quantisation(
     _require_inside(nu, base)
     with mm.particles("atom", particles):
         x = numpyro.sample("x", base)
-    mm.objective("loss", MMD(nu, kernel, block_size=block_size), x, temperature=temperature)
+    mm.objective("loss", MMD(nu, kernel), x, temperature=temperature)
 
 
 def _require_inside(target: mm.Measure, base: dist.Distribution) -> None:

@@ -20,7 +20,6 @@ def stein(
     *,
     particles: int = 200,
     temperature: float | Array = 1e-2,
-    block_size: int = 64,
 ) -> None:
     r"""A measure on the support of the base that a kernel Stein discrepancy cannot tell from p.
 
@@ -32,7 +31,7 @@ def stein(
 
     log_density: log p up to a constant, of one point. kernel: positive definite, smooth where
     points meet. base: a law of vectors, on the support of p. temperature: tau, in units of the
-    Stein kernel. block_size: of `KSD`.
+    Stein kernel.
 
     Sites: `x`, shape (particles, d).
     Raises ValueError for a support without a mirror map."""
@@ -44,5 +43,5 @@ def stein(
         )
     with mm.particles("atom", particles):
         x = numpyro.sample("x", base)
-    loss = KSD(log_density, kernel, geometry, block_size)
+    loss = KSD(log_density, kernel, geometry)
     mm.objective("loss", loss, x, temperature=temperature)

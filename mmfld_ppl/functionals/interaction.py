@@ -17,6 +17,10 @@ from .checks import as_probability, is_known, require_same_events
 #: k(x, y) of two points.
 PairKernel = Callable[[Any, Any], Float[Array, ""]]
 
+#: Coordinates of pairs in one block: on a CPU what stays in its cache, on other devices enough to
+#: keep them busy.
+CPU_BLOCK, ACCELERATOR_BLOCK = 2**20, 2**27
+
 
 class Interaction(Functional):
     r"""F(mu) = (1/2) iint k(x, y) mu(dx) mu(dy) + E_mu[U(x)].
@@ -26,8 +30,9 @@ class Interaction(Functional):
 
     kernel: k, of two points, to a number; symmetric.
     potential: U, of one point, to a number. None for U = 0.
-    block_size: points whose interactions are held at a time.
-    Cost: O(N^2) kernels in time and O(block_size N) in memory, also where it is differentiated.
+    block_size: points whose interactions are held at a time. Default: as the device calls for.
+    Cost: O(N^2) kernels in time and O(block_size N) in memory, by default O(N), also where it is
+    differentiated.
 
         >>> import jax.numpy as jnp
         >>> from mmfld_ppl.functionals.kernels import Gaussian
@@ -40,7 +45,7 @@ class Interaction(Functional):
 
     kernel: PairKernel
     potential: Callable[[Any], Float[Array, ""]] | None = None
-    block_size: int = eqx.field(static=True, default=64)
+    block_size: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         _require_block(self.block_size)
@@ -76,9 +81,9 @@ class MMD(Functional):
 
     target: nu, a `Measure` or a (points, masses) pair, of mass one.
     kernel: k, of two points, to a number; symmetric.
-    block_size: points whose interactions are held at a time.
-    Cost: O(N (N + n)) kernels in time and O(block_size (N + n)) in memory, n being the number of
-    atoms of nu; O(n^2) kernels once, when the functional is made.
+    block_size: points whose interactions are held at a time. Default: as the device calls for.
+    Cost: O(N (N + n)) kernels in time and O(block_size (N + n)) in memory, by default O(N + n), n
+    being the number of atoms of nu; O(n^2) kernels once, when the functional is made.
 
         >>> import jax.numpy as jnp
         >>> from mmfld_ppl.functionals.kernels import Energy
@@ -93,14 +98,14 @@ class MMD(Functional):
     target: Measure
     kernel: PairKernel
     constant: Float[Array, ""]
-    block_size: int = eqx.field(static=True)
+    block_size: int | None = eqx.field(static=True)
 
     def __init__(
         self,
         target: Measure | tuple[PyTree, Array],
         kernel: PairKernel,
         *,
-        block_size: int = 64,
+        block_size: int | None = None,
     ):
         _require_block(block_size)
         self.target = as_probability("the target of MMD", target)
@@ -139,9 +144,10 @@ class MMD(Functional):
 
 
 def smooth(
-    kernel: PairKernel, measure: Measure, points: PyTree, block_size: int
+    kernel: PairKernel, measure: Measure, points: PyTree, block_size: int | None
 ) -> Float[Array, " m"]:
     """E_mu[k(x, .)] at each of m points, `block_size` of them at a time."""
+    size = default_block(measure) if block_size is None else block_size
     pair = scalar(kernel, "the kernel of an interaction")
 
     # Differentiating a block computes its kernels again instead of keeping them. In a loop nothing
@@ -150,9 +156,16 @@ def smooth(
     def at(x: PyTree) -> Float[Array, ""]:
         return measure.mean(jax.vmap(pair, (None, 0))(x, measure.points))
 
-    return jax.lax.map(at, points, batch_size=block_size)
+    return jax.lax.map(at, points, batch_size=size)
 
 
-def _require_block(block_size: int) -> None:
-    if block_size < 1:
+def default_block(measure: Measure) -> int:
+    """Points to compare with all of a measure's at a time, on the device that JAX runs on."""
+    held = CPU_BLOCK if jax.default_backend() == "cpu" else ACCELERATOR_BLOCK
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(measure.points))
+    return max(1, held // numbers)
+
+
+def _require_block(block_size: int | None) -> None:
+    if block_size is not None and block_size < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")

@@ -44,7 +44,7 @@ class KSD(Functional):
     log_density: log p up to a constant, of one point, a vector. kernel: k, positive definite and
     smooth where points meet: `kernels.Gaussian` or `kernels.InverseMultiquadric`.
     geometry: the mirror map of the support of p, or None for all of R^d.
-    block_size: points whose interactions are held at a time.
+    block_size: points whose interactions are held at a time. Default: as the device calls for.
     Cost: a score and a factored Hessian a point; O(N^2 d^2) in time and O(block_size N d^2) in
     memory.
 
@@ -58,7 +58,7 @@ class KSD(Functional):
     log_density: Callable[[Vector], Float[Array, ""]]
     kernel: PairKernel
     geometry: MirrorMap | None = None
-    block_size: int = eqx.field(static=True, default=64)
+    block_size: int | None = eqx.field(static=True, default=None)
 
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None

@@ -46,7 +46,7 @@ def transport_problem() -> Problem:
         "transport",
         entropic_transport,
         (laws, tuple(mm.Measure.uniform(jnp.asarray(z, jnp.float32)) for z in atoms), kernel),
-        {"cost": lambda x, y: (x - y) ** 2, "epsilon": epsilon, "penalty": rho, "block_size": 1000},
+        {"cost": lambda x, y: (x - y) ** 2, "epsilon": epsilon, "penalty": rho},
         exact,
         ("x", "y"),
         {
