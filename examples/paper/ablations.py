@@ -150,9 +150,7 @@ def draw_barriers(ax: Any, data: xr.Dataset) -> None:
     x = np.arange(len(weights))
     ax.errorbar(x, mean[at], 2 * error[at], marker="o", ms=4, lw=1.1, capsize=2, color=COLOURS[0])
     ax.axhline(mean[names.index(ADJUSTED)], color="black", lw=1, ls=":")
-    ax.text(
-        0.97, 0.06, "adjusted, log barrier: dotted", fontsize=7, ha="right", transform=ax.transAxes
-    )
+    ax.text(0.03, 0.06, "dotted: adjusted, log barrier", fontsize=7, transform=ax.transAxes)
     ax.set_xticks(x, [f"{b:g}" for b in weights])
     ax.set(yscale="log", xlabel="weight of the barrier", title="projected, at the best step")
     ax.set_ylabel(r"$(L - L(\mu_*))/\tau$, nats", color=COLOURS[0])

@@ -70,10 +70,16 @@ def above(reference: Reference) -> Score:
 
 
 class Candidate(NamedTuple):
-    """A method, and the largest step h of its grid."""
+    """A method, and the largest step h of its grid. others: ways to run it that are tuned as its
+    step is."""
 
     method: Method
     largest: float
+    others: tuple[Method, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.method.name
 
     @property
     def grid(self) -> np.ndarray:
@@ -107,12 +113,13 @@ def compare(
     """Every method on every cell, with the dimensions cell, method, particles, replicate.
 
     First, for each cell and method, one run at each step of the grid, of ensembles of TUNED_AT
-    particles; the step of least free energy is taken. Then runs with other keys at that step.
-    Every run spends the same number of gradients, and keeps ensembles of its second half."""
+    particles, and the same of each other way to run it; that of least free energy is taken. Then
+    runs with other keys. Every run spends the same number of gradients, and keeps ensembles of its
+    second half."""
     if arguments.methods:
-        candidates = [c for c in candidates if c.method.name in arguments.methods]
+        candidates = [c for c in candidates if c.name in arguments.methods]
     parts = [_one(problem, cells, one, arguments, gradients) for one in candidates]
-    methods = xr.DataArray([c.method.name for c in candidates], dims="method", name="method")
+    methods = xr.DataArray([c.name for c in candidates], dims="method", name="method")
     data = xr.concat(parts, methods, data_vars="all")
     temperatures = ("cell", [cell.temperature for cell in cells])
     return data.assign_coords(cell=[cell.name for cell in cells], temperature=temperatures)
@@ -127,26 +134,36 @@ def _one(
 ) -> xr.Dataset:
     begin = time.perf_counter()
     sizes = arguments.particles
-    method, total = candidate.method, sizes[-1]
-    length = Length.of(gradients, method, draws=25)
-    run = runner(problem, method, total, sizes[0], length)
+    settings, total = (candidate.method, *candidate.others), sizes[-1]
+    runs = [
+        runner(problem, method, total, sizes[0], Length.of(gradients, method, draws=25))
+        for method in settings
+    ]
     key_tune, key_run = jax.random.split(jax.random.key(arguments.seed))
 
     tuned_at = min(TUNED_AT, total)
     trials = [Lane(c, h, tuned_at) for c in range(len(cells)) for h in candidate.grid]
-    tried = _runs(run, cells, trials, total, key_tune)
-    tuning = np.array(
-        [cells[lane.cell].score(found)[0].mean() for lane, found in zip(trials, tried, strict=True)]
-    ).reshape(len(cells), STEPS)
-    steps = candidate.grid[np.argmin(np.where(np.isfinite(tuning), tuning, np.inf), axis=1)]
-
-    lanes = [
-        Lane(c, steps[c], size)
-        for c in range(len(cells))
-        for size in sizes
-        for _ in range(-(-arguments.seeds // (total // size)))
+    tried = [
+        cells[lane.cell].score(found)[0].mean()
+        for run in runs
+        for lane, found in zip(trials, _runs(run, cells, trials, total, key_tune), strict=True)
     ]
-    ran = _runs(run, cells, lanes, total, key_run)
+    tuning = np.reshape(tried, (len(settings), len(cells), STEPS))
+    tuning = np.where(np.isfinite(tuning), tuning, np.inf)
+    best = np.argmin(tuning.min(axis=-1), axis=0)
+    tuning = tuning[best, np.arange(len(cells))]
+    steps = candidate.grid[np.argmin(tuning, axis=-1)]
+
+    lanes, ran = [], []
+    for k, run in enumerate(runs):
+        own = [
+            Lane(int(c), steps[c], size)
+            for c in np.flatnonzero(best == k)
+            for size in sizes
+            for _ in range(-(-arguments.seeds // (total // size)))
+        ]
+        lanes += own
+        ran += _runs(run, cells, own, total, key_run)
     rows = []
     for c, cell in enumerate(cells):
         for size in sizes:
@@ -177,9 +194,12 @@ def _one(
         },
         {"particles": list(sizes)},
     )
-    print(f"  {method.name:<30} {time.perf_counter() - begin:4.0f} s", flush=True)
+    print(f"  {candidate.name:<30} {time.perf_counter() - begin:4.0f} s", flush=True)
     return data.assign(
-        step=("cell", steps), tuning=(("cell", "trial"), tuning), grid=("trial", candidate.grid)
+        setting=("cell", [settings[k].name for k in best]),
+        step=("cell", steps),
+        tuning=(("cell", "trial"), tuning),
+        grid=("trial", candidate.grid),
     )
 
 
@@ -226,7 +246,7 @@ def together(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     """Comparisons one after another along their cells. The first has all methods; what another
     leaves out is NaN."""
     methods = parts[0]["method"]
-    parts = [part.reindex({"method": methods}) for part in parts]
+    parts = [part.reindex({"method": methods}, fill_value={"setting": ""}) for part in parts]
     return xr.concat(parts, "cell", data_vars="minimal", coords="minimal", compat="override")
 
 
@@ -281,6 +301,7 @@ def show(data: xr.Dataset) -> None:
                 f"  {method:<24}{numbers}  {float(one['step']):8.1e}{mark}"
                 f"{float(last['edge']):7.1%}  {float(last['accepted']):8.0%}"
                 f"  {float(last['refused']):7.2%}  {float(last['collective_ratio']):4.2f}"
+                + (f"  {setting}" if (setting := one["setting"].item()) != method else "")
             )
     print("\n* the step is the first or the last of its grid")
 

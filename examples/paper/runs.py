@@ -174,7 +174,7 @@ def projected(base: dist.Distribution, barrier: float = 0.0) -> dynamics.Project
     return dynamics.Projected(project, default_map(base), jnp.asarray(barrier), inset=1e-4)
 
 
-def adjusted(name: str, map: mirrors.MirrorMap, parts: int = 1) -> Method:
+def with_burn_in(map: mirrors.MirrorMap, parts: int = 1) -> Method:
     """Adjusted dynamics that arrive: unadjusted steps first, which cost half as much and leave
     behind what is far from rest, then adjusted symmetric ones, which are longer and have no bias.
 
@@ -182,7 +182,7 @@ def adjusted(name: str, map: mirrors.MirrorMap, parts: int = 1) -> Method:
     one field. Steps can then be longer than a burn-in that has a bias may take; it takes a quarter
     of them."""
     return Method(
-        name,
+        "burn-in",
         dynamics.Symmetric(map),
         True,
         parts,

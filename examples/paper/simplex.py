@@ -20,7 +20,7 @@ from mmfld_ppl import dynamics, mirrors
 from .. import command
 from .compare import Candidate, Cell, above, compare, options, report, together
 from .reference import simplex_reference
-from .runs import Method, Problem, adjusted, default_map, projected
+from .runs import Method, Problem, default_map, projected, with_burn_in
 
 #: Groups of equal entries of q: their sizes, their values; temperatures; beta.
 TARGETS = {
@@ -31,9 +31,9 @@ TARGETS = {
 }
 #: Of each size, the share of the budget of gradients that it gets.
 SHARES = {3: 1.0, 10: 0.5, 50: 0.25}
-#: Of each size, the parts into which the champion divides its particles.
+#: Of each size, the parts into which the champion divides its particles after a burn-in.
 PARTS = {3: 32, 10: 32, 50: 1}
-CHAMPION = "adjusted, burn-in"
+CHAMPION = "adjusted"
 BARRIER = 0.1
 
 
@@ -75,12 +75,12 @@ def cells(names: Sequence[str], temperatures: Sequence[float] | None = None) -> 
 
 
 def candidates(base: dist.Distribution, sub_steps: int | None) -> list[Candidate]:
-    """sub_steps: of the methods that have some, None to leave these out."""
+    """sub_steps: of methods that have some, which are left out if it is None."""
     barrier, entropy = default_map(base), mirrors.EntropySimplex()
     mirror = dynamics.Mirror
+    burn_in = with_burn_in(barrier, PARTS[base.event_shape[0]])
     found = [
-        Candidate(adjusted(CHAMPION, barrier, PARTS[base.event_shape[0]]), 3.0),
-        Candidate(Method("adjusted, log barrier", mirror(barrier), True), 3.0),
+        Candidate(Method(CHAMPION, mirror(barrier), True), 3.0, (burn_in,)),
         Candidate(Method("one step, log barrier", mirror(barrier)), 3.0),
         Candidate(Method("one step, entropy", mirror(entropy)), 1.0),
         Candidate(Method("projected", projected(base)), 0.03),
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options(parser, gradients=240)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SHARES), help="d")
     parser.add_argument("--temperatures", type=float, nargs="+", help="some of them")
-    parser.add_argument("--sub-steps", type=int, default=2, help="for d = 3; none above")
+    parser.add_argument("--sub-steps", type=int, help="rows of so many, for d = 3")
     arguments = parser.parse_args(argv)
     if arguments.quick:
         arguments.particles, arguments.gradients, arguments.sizes = [256], 60, [3]
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         names = [name for name, (counts, *_) in TARGETS.items() if sum(counts) == d]
         here = problem(TARGETS[names[0]][0])
         several = candidates(here.base, arguments.sub_steps if d == 3 else None)
-        several = several[:5] if arguments.quick else several
+        several = several[:4] if arguments.quick else several
         budget = int(SHARES[d] * arguments.gradients)
         parts.append(
             compare(here, cells(names, arguments.temperatures), several, arguments, budget)

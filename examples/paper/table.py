@@ -9,21 +9,22 @@ finite: an implementation without that check has NaN from the first of them on.
 from __future__ import annotations
 
 import argparse
-import csv
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import numpyro.distributions as dist
+import xarray as xr
 from jaxtyping import Array
 from numpyro.diagnostics import effective_sample_size
 
 import mmfld_ppl as mm
 from mmfld_ppl import distributions as convex
 from mmfld_ppl import dynamics, mirrors
+from mmfld_ppl.plots.style import COLOURS, bare
 
 from .. import command
 from .exact import Solution, simplex_mean_matching, spectraplex_matching
@@ -35,12 +36,14 @@ GAMMA = 2.0
 
 
 class Experiment(NamedTuple):
-    """problem: without parameters; its statistics are coordinates, then their squares."""
+    """problem: without parameters; its statistics are coordinates, then their squares.
+    coordinates: their names."""
 
     name: str
     problem: Problem
     temperature: float
     exact: Solution
+    coordinates: tuple[str, ...]
 
 
 class Run(NamedTuple):
@@ -51,12 +54,13 @@ class Run(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A line of a table; mean, error and sd by coordinate."""
+    """A line of a table; mean, its standard error, and sd by coordinate."""
 
     problem: str
+    particles: int
     method: str
     mean: np.ndarray
-    error: np.ndarray | None
+    error: np.ndarray
     sd: np.ndarray
     edge: float
     accepted: float
@@ -71,12 +75,15 @@ def experiment(
     coordinates: Callable[[Array], Array],
     temperature: float,
     exact: Solution,
+    names: tuple[str, ...],
 ) -> Experiment:
     def statistics(x: Array) -> Array:
         z = coordinates(x)
         return jnp.concatenate([z, jnp.square(z)])
 
-    return Experiment(name, Problem(base, lambda _: functional, statistics), temperature, exact)
+    return Experiment(
+        name, Problem(base, lambda _: functional, statistics), temperature, exact, names
+    )
 
 
 def simplex_problem(temperature: float, beta: float) -> Experiment:
@@ -91,6 +98,7 @@ def simplex_problem(temperature: float, beta: float) -> Experiment:
         lambda x: x,
         temperature,
         simplex_mean_matching(TARGET, temperature, beta),
+        ("$x_1$", "$x_2$", "$x_3$"),
     )
 
 
@@ -106,6 +114,7 @@ def spectraplex_problem(temperature: float) -> Experiment:
         lambda x: jnp.stack([x[0, 0] - 0.5, x[0, 1]]),
         temperature,
         spectraplex_matching(DENSITY_MATRIX, temperature, GAMMA),
+        ("$(X_{11} - X_{22})/2$", "$X_{12}$"),
     )
 
 
@@ -159,6 +168,7 @@ def measure(of: Experiment, run: Run, arguments: argparse.Namespace, particles: 
     mean = z.mean(axis=(0, 1))
     return Row(
         of.name,
+        particles,
         f"{run.method.name}, eta={run.eta:g}",
         mean,
         np.sqrt(z.var(axis=(0, 1)) / effective_sample_size(z)),
@@ -170,9 +180,10 @@ def measure(of: Experiment, run: Run, arguments: argparse.Namespace, particles: 
     )
 
 
-def exact_row(of: Experiment) -> Row:
+def exact_row(of: Experiment, particles: int) -> Row:
     mu = of.exact
-    return Row(of.name, "exact", mu.mean, None, mu.sd, 0.0, 1.0, 0.0, 0.0)
+    error = np.zeros_like(mu.mean)
+    return Row(of.name, particles, "exact", mu.mean, error, mu.sd, 0.0, 1.0, 0.0, 0.0)
 
 
 def show(title: str, rows: list[Row]) -> None:
@@ -182,7 +193,7 @@ def show(title: str, rows: list[Row]) -> None:
         numbers = " ".join(f"{v:6.4f}" for v in row.mean)
         spread = " ".join(f"{v:5.3f}" for v in row.sd)
         line = f"  {row.method:<{width}}  mean {numbers}  sd {spread}"
-        if row.error is not None:
+        if row.method != "exact":
             line += (
                 f"  +- {row.error.max():.4f}  edge {row.edge:5.1%}  accepted {row.accepted:4.0%}"
                 f"  r {row.collective_ratio:5.2f}  refused {row.refused:.3%}"
@@ -190,14 +201,44 @@ def show(title: str, rows: list[Row]) -> None:
         print(line, flush=True)
 
 
-def save(path: pathlib.Path, rows: list[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(Row._fields)
-        for row in rows:
-            writer.writerow(" ".join(map(str, v)) if isinstance(v, np.ndarray) else v for v in row)
-    print(f"\nThe rows are in {path}")
+def dataset(rows: Sequence[Row]) -> xr.Dataset:
+    """A line of a table each, with the dimensions row and coordinate; coordinates that a problem
+    does not have are NaN."""
+
+    def padded(values: Sequence[np.ndarray]) -> np.ndarray:
+        most = max(map(len, values))
+        return np.stack([np.pad(v, (0, most - len(v)), constant_values=np.nan) for v in values])
+
+    columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
+    labels = {name: ("row", list(columns.pop(name))) for name in ("problem", "method")}
+    return xr.Dataset(
+        {
+            name: (("row", "coordinate"), padded(values))
+            if name in ("mean", "error", "sd")
+            else ("row", np.asarray(values))
+            for name, values in columns.items()
+        },
+        labels,
+    )
+
+
+def draw(tables: Sequence[tuple[Experiment, list[Row]]]) -> Any:
+    """A panel a table: the means of each method with their errors, on lines at the exact ones."""
+    figure, axes = plt.subplots(2, 2, figsize=(10.4, 5.0), layout="constrained")
+    for ax, (of, (exact, *rows)) in zip(axes.flat, tables, strict=True):
+        places = np.arange(len(rows))
+        for k, name in enumerate(of.coordinates):
+            style = {"color": COLOURS[k], "marker": "os^"[k], "ms": 4.5, "ls": "", "capsize": 2}
+            ax.axvline(exact.mean[k], color=COLOURS[k], lw=1)
+            values, errors = [r.mean[k] for r in rows], [2 * r.error[k] for r in rows]
+            ax.errorbar(values, places, xerr=errors, label=name, **style)
+        labels = [row.method.replace("eta", r"$\eta$") for row in rows]
+        ax.set_yticks(places, labels, fontsize=8)
+        ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="mean; lines are exact")
+        ax.set_title(f"{of.name}, N={rows[0].particles}".replace("tau", r"$\tau$"), fontsize=9)
+        ax.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        bare(ax)
+    return figure
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -225,9 +266,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         (matrices, spectraplex_runs(matrices.problem.base, 0.1), n),
         (strong, adjustment_runs(strong.problem.base), 100),
     ]
-    everything = []
+    found = []
     for of, runs, particles in tables:
-        rows = [exact_row(of), *(measure(of, run, arguments, particles) for run in runs)]
+        rows = [exact_row(of, particles), *(measure(of, run, arguments, particles) for run in runs)]
         show(f"{of.name}, N={particles}", rows)
-        everything += rows
-    save(arguments.out / "paper_table.csv", everything)
+        found.append((of, rows))
+    everything = dataset([row for _, rows in found for row in rows])
+    command.save(everything, draw(found), arguments.out / "paper_table", dpi=100)

@@ -25,22 +25,21 @@ from mmfld_ppl.plots import style
 
 from .. import command
 from .compare import Candidate, Cell, Found, Score, compare, conclude, options
-from .runs import Method, Problem, adjusted, default_map, projected
+from .runs import Method, Problem, default_map, projected, with_burn_in
 from .xor import xor
 
 BASE = mm.distributions.UniformBall(4)
 BARRIER = 0.1
-#: Into which the champion divides its neurons.
+#: Into which the champion divides its neurons after a burn-in.
 PARTS = 8
-CHAMPION = "adjusted, burn-in"
+CHAMPION = "adjusted"
 
 
 def candidates() -> list[Candidate]:
     barrier = default_map(BASE)
     mirror = dynamics.Mirror(barrier)
     return [
-        Candidate(adjusted(CHAMPION, barrier, PARTS), 1.0),
-        Candidate(Method("adjusted", mirror, True), 1.0),
+        Candidate(Method(CHAMPION, mirror, True), 1.0, (with_burn_in(barrier, PARTS),)),
         Candidate(Method("algorithm 1", mirror), 1.0),
         Candidate(Method("projected", projected(BASE)), 0.01),
         Candidate(Method("projected, barrier", projected(BASE, BARRIER)), 0.01),
@@ -88,6 +87,7 @@ def show(data: xr.Dataset) -> None:
                 f"  {name:<18} {pair(row['objective'])}  {pair(row['gap'])}"
                 f"  {row['edge'].item():6.1%}  {row['divergence'].item():6.3f}"
                 f"  {row['accepted'].item():8.0%}  {row['step'].item():7.1e}{last}"
+                + (f"  {setting}" if (setting := row["setting"].item()) != name else "")
             )
     print("\n* the step is the first or the last of its grid")
 

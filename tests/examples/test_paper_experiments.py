@@ -122,6 +122,7 @@ def test_the_comparison_reaches_the_minimiser():
     arguments = SimpleNamespace(particles=[64, 128], seeds=10, seed=0, methods=None)
     data = compare(problem, cells, several, arguments, 200)
     assert data["gap"].dims == ("method", "cell", "particles", "replicate")
+    assert data["setting"].item() in ("adjusted", "burn-in")
     gap = data["gap"].mean("replicate") / cells[0].temperature
     adjusted = gap.sel({"method": simplex.CHAMPION}).isel(cell=0)
     # Two degrees of freedom of the mean, of which the functional damps some.
