@@ -20,6 +20,7 @@ NAMES = (
     "path_space",
     "posteriors",
     "quantisation",
+    "scaling",
     "streaming",
     "trajectories",
 )

@@ -1,12 +1,13 @@
 """What a run that goes to disk costs: its memory, its time, and what it loses when it is killed.
 
-`python -m benchmarks.streaming` measures memory and time, each run in a process of its own, and
-`python -m benchmarks.streaming --kills 50` kills a run that often at random moments."""
+`python -m benchmarks.streaming` measures memory, each run in a process of its own, and then time:
+runs to disk and to memory in turn, in one process. The time of a step is the slope between a short
+and a long run, which leaves compilation out. `python -m benchmarks.streaming --kills 50` kills a
+run that often at random moments."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import random
 import resource
@@ -16,6 +17,7 @@ import tempfile
 import time
 
 import jax
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import xarray as xr
@@ -50,9 +52,9 @@ def sampler(draws: int, warmup: int = WARMUP) -> MCMC:
     )
 
 
-def one(how: str, draws: int) -> None:
-    """One run, for a process of its own: prints its CPU seconds and its peak memory."""
-    key, begun = jax.random.key(0), time.process_time()
+def draw(how: str, draws: int) -> tuple[float, float]:
+    """One run; its seconds of the processor and on the wall."""
+    key, begun = jax.random.key(0), (time.process_time(), time.perf_counter())
     with tempfile.TemporaryDirectory() as folder:
         if how == "disk":
             run_to_disk(sampler(draws), key, PARTICLES, store=f"{folder}/run.zarr")
@@ -60,37 +62,51 @@ def one(how: str, draws: int) -> None:
             mcmc = sampler(draws)
             mcmc.run(key, PARTICLES)
             mm.to_inference_data(mcmc)
-        seconds = time.process_time() - begun
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": seconds, "peak": peak}))
+        return time.process_time() - begun[0], time.perf_counter() - begun[1]
 
 
-def run() -> list[dict]:
-    rows = []
-    for how in ("disk", "memory"):
-        found = []
-        for draws in LENGTHS:
-            command = [sys.executable, "-m", "benchmarks.streaming", "--one", how, str(draws)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            found.append(json.loads(done.stdout.splitlines()[-1]))
-        (short, long), (few, many) = found, LENGTHS
-        rows.append(
-            {
-                "draws to": how,
-                f"peak MB, {few} draws": short["peak"],
-                f"peak MB, {many} draws": long["peak"],
-                "CPU us a step": 1e6 * (long["seconds"] - short["seconds"]) / (many - few),
-                f"CPU seconds, {many} draws": long["seconds"],
-            }
-        )
-    disk, memory = rows
-    for row in rows:
-        row["time, to memory"] = row["CPU us a step"] / memory["CPU us a step"]
-    return [disk, memory]
+def peak(how: str, draws: int) -> float:
+    """The peak memory of a process that does nothing else, in MB."""
+    command = [sys.executable, "-m", "benchmarks.streaming", "--one", how, str(draws)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def a_step(how: str) -> np.ndarray:
+    """Seconds of a step, of the processor and on the wall."""
+    short, long = (np.array(draw(how, draws)) for draws in LENGTHS)
+    return (long - short) / (LENGTHS[1] - LENGTHS[0])
+
+
+def run(pairs: int = 3) -> list[dict]:
+    hows = ("disk", "memory")
+    rows = [
+        {"draws to": how} | {f"peak MB, {n} draws": peak(how, n) for n in LENGTHS} for how in hows
+    ]
+    times(1)  # Compiled, where there is a cache, before anything is timed.
+    return [row | more for row, more in zip(rows, times(pairs), strict=True)]
+
+
+def times(pairs: int) -> list[dict]:
+    """Of a step to disk and to memory; ratios are those within a pair, their median."""
+    found = [[a_step(how) for how in ("disk", "memory")] for _ in range(pairs)]
+    disk, memory = np.array(found).swapaxes(0, 1)
+    return [
+        {
+            f"{clock} {what}": float(value)
+            for k, clock in enumerate(("CPU", "wall"))
+            for what, value in (
+                ("us a step", 1e6 * np.median(these[:, k])),
+                ("to memory", np.median(these[:, k] / memory[:, k])),
+            )
+        }
+        for these in (disk, memory)
+    ]
 
 
 def short_run(store: str) -> None:
     """A run of many small chunks, for a process that is killed."""
+    print("begins", flush=True)
     run_to_disk(
         sampler(SHORT["draws"], SHORT["warmup"]),
         jax.random.key(1),
@@ -106,8 +122,9 @@ def kills(count: int) -> list[dict]:
     """Kills runs `count` times in all, and compares what they end with, to the last bit."""
     chance, rows, done = random.Random(0), [], 0
     with tempfile.TemporaryDirectory() as folder:
-        expected, begun = pathlib.Path(folder, "whole.zarr"), time.perf_counter()
-        begin(expected).wait()
+        expected = pathlib.Path(folder, "whole.zarr")
+        process, begun = begin(expected), time.perf_counter()
+        process.wait()
         longest = time.perf_counter() - begun
         while done < count:
             store = pathlib.Path(folder, f"{len(rows)}.zarr")
@@ -129,8 +146,13 @@ def kills(count: int) -> list[dict]:
 
 
 def begin(store: pathlib.Path) -> subprocess.Popen:
-    """A process with the short run."""
-    return subprocess.Popen([sys.executable, "-m", "benchmarks.streaming", "--short", str(store)])
+    """A process with the short run, once it has imported what it needs: a kill before that is no
+    kill of a run."""
+    command = [sys.executable, "-m", "benchmarks.streaming", "--short", str(store)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
 
 
 def moment(store: pathlib.Path) -> str:
@@ -159,6 +181,7 @@ if __name__ == "__main__":
     if arguments.short:
         short_run(arguments.short)
     elif arguments.one:
-        one(arguments.one[0], int(arguments.one[1]))
+        draw(arguments.one[0], int(arguments.one[1]))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     else:
         print_rows(kills(arguments.kills) if arguments.kills else run())

@@ -7,7 +7,6 @@ import re
 import socket
 import subprocess
 import sys
-import textwrap
 
 import jax
 import jax.numpy as jnp
@@ -100,31 +99,35 @@ import sys
 import jax
 import numpy as np
 
-processes, process, port = map(int, sys.argv[1:4])
-jax.config.update("jax_num_cpu_devices", 4 // processes)
-if processes > 1:
-    jax.distributed.initialize(f"127.0.0.1:{port}", processes, process)
+process, port = map(int, sys.argv[1:3])
+jax.config.update("jax_num_cpu_devices", 4)
+jax.distributed.initialize(f"127.0.0.1:{port}", 2, process)
 from jax.experimental.multihost_utils import process_allgather
 
 from tests.test_sharding import run
 
-mesh = jax.make_mesh((2, 2), ("chains", "particles"))
-draws = run(mesh, chains=2).get_samples()
-np.savez(sys.argv[4], **{k: process_allgather(v, tiled=True) for k, v in draws.items()})
+mesh = jax.make_mesh((2, 4), ("chains", "particles"))
+mcmc = run(mesh, chains=2)
+block = mcmc.last_state.particles
+for leaf in jax.tree.leaves((block.particles, block.felt.variation)):
+    assert {shard.data.size for shard in leaf.addressable_shards} == {leaf.size // 8}
+draws = mcmc.get_samples()
+np.savez(sys.argv[3], **{k: process_allgather(v, tiled=True) for k, v in draws.items()})
 """
 
 
 @pytest.mark.slow
-def test_two_processes_agree_with_one_device(whole: MCMC, tmp_path) -> None:
+def test_eight_devices_of_two_processes_agree_with_one(whole: MCMC, tmp_path) -> None:
+    """Chains over two, particles over four."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+        port = free.getsockname()[1]
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": os.getcwd()}
     paths = [tmp_path / f"{i}.npz" for i in range(2)]
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(PROGRAM), "2", str(i), port, str(path)],
+            [sys.executable, "-c", PROGRAM, *map(str, (i, port, path))],
             env=environment,
             stderr=subprocess.PIPE,
             text=True,

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, PyTree
 from numpyro.infer import MCMC
 from numpyro.util import is_prng_key
 
-from ..inference_data.export import Export
+from ..inference_data.datasets import require_known
+from ..inference_data.export import Export, flat, statistics_of
 from .fingerprint import compiler, digest, fingerprint, require_same, warn_of_compiler
 from .memory import chunk_rows, of_state, warn_of_disk
 from .plan import plan
 from .program import Collection, Program
 from .store import Store
+
+#: Options of `Export`.
+EXPORTS = [
+    name
+    for name, parameter in inspect.signature(Export).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+]
 
 
 class Setup:
@@ -28,7 +38,8 @@ class Setup:
     mcmc: a copy, with the model's arguments and one chunk of draws at a time. state: the first
     one; the continued one has its structure. rows: draws of a chunk.
 
-    Raises ValueError when the target holds another run."""
+    Raises ValueError when the target holds another run, and for options of the export that there
+    are not or that do not fit the model."""
 
     def __init__(
         self,
@@ -44,6 +55,7 @@ class Setup:
         export: Mapping[str, Any] | None,
     ) -> None:
         options, committed = dict(export or {}), target.committed
+        require_known("export", options, EXPORTS)
         self.mcmc = copy.copy(mcmc)
         self.mcmc._args, self.mcmc._kwargs, self.mcmc._cache = args, kwargs, {}
         init_params = jax.tree.map(
@@ -84,7 +96,11 @@ class Setup:
         if not committed:
             warn_of_disk(target.path, estimate)
         self.record = {"fingerprint": same, "compiler": compiler(), "rows": self.rows}
-        self.export = Export(self.mcmc, self._one_draw(), **options)
+        first = self._first_draw()
+        self.export = Export(self.mcmc, first, **options)
+        if self.export.coords:  # Now, and not when the first chunk is done.
+            self._require_coords()
+        self.mcmc._states = None
 
     def phase(self, step: int) -> str:
         """For the progress bar."""
@@ -95,10 +111,18 @@ class Setup:
         """The steps, compiled when they are first made."""
         return Program(self._collection, self.state, self.rows)
 
-    def _one_draw(self) -> PyTree:
-        draw = jax.jit(self._collection.of_state)(self.state)[self.mcmc._sample_field]
-        several = self.mcmc.num_chains > 1
-        return jax.device_get(jax.tree.map(lambda leaf: leaf[0], draw) if several else draw)
+    def _first_draw(self) -> PyTree:
+        """The sites of the first state; it becomes the one draw of each chain that `mcmc` has."""
+        values = jax.device_get(jax.jit(self._collection.of_state)(self.state))
+        axes = 1 if self.mcmc.num_chains > 1 else (0, 1)
+        self.mcmc._states = jax.tree.map(lambda leaf: np.expand_dims(leaf, axes), values)
+        sites = self.mcmc.get_samples(group_by_chain=True)
+        return jax.tree.map(lambda leaf: leaf[0, 0], sites)
+
+    def _require_coords(self) -> None:
+        draws = flat(self.mcmc.get_samples(group_by_chain=True))
+        datasets = self.export.datasets(draws, statistics_of(self.mcmc))
+        self.export.require_coords(datasets | self.export.data())
 
 
 def require_streamable(mcmc: MCMC) -> None:

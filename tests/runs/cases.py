@@ -11,6 +11,14 @@ import mmfld_ppl as mm
 from tests import small_models as models
 
 KEY = jax.random.key(5)
+#: All options of `export=`, for a run of the cloud.
+EXPORT = {
+    "log_likelihood": True,
+    "dual": True,
+    "dims": {"seen_at": ["station"]},
+    "coords": {"station": ["north", "south"], "atom": list("abcdef")},
+    "constant_data": {"seen_at": np.array([1.5, 2.5])},
+}
 
 
 def cloud_mcmc(draws=20, warmup=10, chains=2, **options) -> MCMC:

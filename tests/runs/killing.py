@@ -20,6 +20,7 @@ class _Watch:
     left = 0
     error: BaseException = Killed()
     count = 0
+    installed = False
 
     def __call__(self, event: str, arguments: tuple) -> None:
         if self.folder is None or event not in OPERATIONS:
@@ -44,7 +45,7 @@ WATCH = _Watch()
 @contextmanager
 def failing(folder: Path, after: int, error: BaseException | None = None) -> Iterator[_Watch]:
     """Lets every operation below the folder fail, once `after` of them have been done."""
-    if not getattr(WATCH, "installed", False):
+    if not WATCH.installed:
         sys.addaudithook(WATCH)  # For good; it does nothing outside of this context.
         WATCH.installed = True
     WATCH.left, WATCH.count, WATCH.error = after, 0, error or Killed()

@@ -18,8 +18,10 @@ import mmfld_ppl as mm
 from mmfld_ppl.runs import estimate_memory, open_run, run, streaming
 from mmfld_ppl.runs.files import locked
 from tests import small_models as models
-from tests.runs.cases import KEY, cloud_mcmc, groups_of, identical, mcmc_of, nuts_mcmc
+from tests.runs.cases import EXPORT, KEY, cloud_mcmc, groups_of, identical, mcmc_of, nuts_mcmc
 from tests.runs.killing import failing
+
+DUAL = "unconstrained_posterior"
 
 
 def coin_mcmc(draws=10, warmup=4, chains=1, kernel=None, **options):
@@ -57,17 +59,22 @@ def interrupt_at(monkeypatch):
 
 
 def test_disk_equals_memory(whole):
-    """The draws of the warm-up and statistics included, up to the rounding of another loop."""
+    """The draws of the warm-up, statistics, log likelihoods, dual variables and data included, up
+    to the rounding of another loop."""
     _, streamed = whole
     streamed, mcmc = groups_of(streamed), cloud_mcmc()
     mcmc.warmup(KEY, collect_warmup=True)
-    warmup = groups_of(mm.to_inference_data(mcmc))
+    warmup = groups_of(mm.to_inference_data(mcmc, **EXPORT))
     mcmc.run(mcmc.post_warmup_state.rng_key)
-    sample = groups_of(mm.to_inference_data(mcmc))
+    sample = groups_of(mm.to_inference_data(mcmc, **EXPORT))
+    data = {"observed_data", "constant_data"}
+    assert set(sample) == {"posterior", "sample_stats", "log_likelihood", DUAL, *data}
+    assert set(streamed) == set(sample) | {f"warmup_{name}" for name in set(sample) - data}
     for expected, phase in ((warmup, "warmup_"), (sample, "")):
-        for name in ("posterior", "sample_stats"):
+        for name in set(sample) - data:
             alike(streamed[phase + name], expected[name])
-    assert streamed["observed_data"].equals(sample["observed_data"])
+    for name in data:
+        assert streamed[name].equals(sample[name])
     # All that is said of the run, but when it was exported.
     ours, theirs = (dict(g["posterior"].attrs) for g in (streamed, sample))
     first, second = (json.loads(attrs.pop("step_size")) for attrs in (ours, theirs))
@@ -122,7 +129,13 @@ def test_any_kernel(tmp_path):
 def test_a_finished_run_is_opened(whole):
     store, expected = whole
     before = contents(store)
-    identical(run(cloud_mcmc(), KEY, store=store, resume=True, collect_warmup=True), expected)
+
+    def again(**export):
+        return run(cloud_mcmc(), KEY, store=store, resume=True, collect_warmup=True, export=export)
+
+    identical(again(**EXPORT), expected)
+    with pytest.raises(ValueError, match=r"differs in the options of export="):
+        again(**EXPORT | {"dual": False})
     after = contents(store)
     assert after == before
     with pytest.raises(FileExistsError, match="resume=True"):
@@ -204,6 +217,15 @@ def test_what_cannot_be_streamed(tmp_path):
     mcmc.chain_method = "sequential"
     with pytest.raises(ValueError, match="chain_method='vectorized'"):
         run(mcmc, KEY, store=tmp_path / "run.zarr")
+    for export, words in (
+        ({"diagnostics": True}, r"export names \['diagnostics'\], .* 'dual', 'log_likelihood'"),
+        ({"coords": {"stations": [1]}}, r"coords names \['stations'\]"),
+        ({"dims": {"q": ["side"]}}, r"dims names \['q'\]"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            run(coin_mcmc(), KEY, store=tmp_path / "options.zarr", export=export)
+    assert not (tmp_path / "options.zarr" / ".zmetadata").exists()
+    shutil.rmtree(tmp_path / "options.zarr")
     mcmc = coin_mcmc()
     mcmc.post_warmup_state = ()
     with pytest.raises(ValueError, match="post_warmup_state"):
@@ -244,7 +266,7 @@ def test_what_is_not_finite_is_located(tmp_path):
 def test_the_estimate_is_what_is_written(whole, monkeypatch):
     estimate = estimate_memory(cloud_mcmc())
     groups = groups_of(whole[1])
-    names = [n for n in groups["sample_stats"].data_vars if not n.startswith("boundary")]
+    names = [n for n in groups["sample_stats"].data_vars if not str(n).startswith("boundary")]
     written = groups["posterior"].drop_vars(["chain", "draw", "atom"]).nbytes
     written += sum(groups["sample_stats"][n].nbytes for n in names)
     assert estimate.disk == written

@@ -1,0 +1,148 @@
+"""How the cost of a step grows with particles, dimensions and chains, and that of an interaction.
+
+`grows as` is the slope of log cost against log size from the row before: 1 is linear. A step is one
+of the kernel on the mean matching of particles on a simplex, its step size fixed. An interaction is
+the value of an MMD to as many atoms as there are points, and its gradient at every point, beside
+the same written out with all pairs in one array, in JAX and in NumPy. Seconds are seconds of the
+processor, the least of three; memory is what the compiled program needs for intermediate results.
+
+`python -m benchmarks.scaling`
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jaxtyping import Array
+
+import mmfld_ppl as mm
+
+REPEATS = 3
+#: Of one timing, about.
+SECONDS = 0.2
+#: Beyond these, all pairs in one array take gigabytes.
+DENSE = 4_000
+
+
+def matching(size: int, dimension: int) -> None:
+    """Particles on a simplex, pulled to its first vertex."""
+    with mm.particles("atom", size):
+        x = numpyro.sample("x", dist.Dirichlet(jnp.ones(dimension)))
+    target = jnp.zeros(dimension).at[0].set(1.0)
+    pull = mm.functionals.OfMean(outer=lambda m: jnp.sum(jnp.square(m - target)))
+    mm.objective("F", pull, x, temperature=0.05)
+
+
+def step_cost(size: int = 100, dimension: int = 3, chains: int = 1) -> tuple[float, float]:
+    """(CPU seconds of a step, MB)."""
+    kernel = mm.MMFLD(matching, step_size=0.1, adapt_step_size=False, adapt_metric=False)
+    key, args = jax.random.key(0), (size, dimension)
+    keys = jax.random.split(key, chains) if chains > 1 else key
+    state = kernel.init(keys, 0, None, args, {})
+
+    def advance(state: Any, steps: Array) -> Any:
+        return jax.lax.fori_loop(0, steps, lambda _, s: kernel.sample(s, args, {}), state)
+
+    program = jax.jit(advance).lower(state, 1).compile()
+    run = lambda steps: program(state, jnp.asarray(steps, jnp.int32))  # noqa: E731
+    # Moves of the first step start from states that JAX has just made.
+    few = max(1, math.ceil(SECONDS / 10 / least(lambda: run(1))))
+    many = max(few + 1, math.ceil(few * SECONDS / least(lambda: run(few))))
+    return least(lambda: run(many)) / many, memory(program)
+
+
+def interaction_costs(size: int) -> dict[str, tuple[float, float]]:
+    """(CPU seconds, MB) of value and gradient, by who computes them."""
+    x, y = (jax.random.normal(key, (size, 3)) for key in jax.random.split(jax.random.key(0)))
+    F = mm.functionals.MMD(mm.Measure.uniform(y), mm.functionals.kernels.Gaussian(1.0))
+
+    def blocks(x: Array) -> tuple[Array, Array]:
+        value, tangent, _ = F.linearize(mm.Measure.uniform(x))
+        return value, jax.grad(lambda points: F.first_variation(tangent, points).sum())(x)
+
+    def all_pairs(x: Array) -> tuple[Array, Array]:
+        def kernels(a: Array, b: Array) -> Array:
+            return jnp.exp(-jnp.square(a[:, None] - b[None]).sum(-1) / 2)
+
+        frozen = jax.lax.stop_gradient(x)
+        variation = lambda p: (kernels(p, frozen) - kernels(p, y)).mean(1)  # noqa: E731
+        value = (kernels(x, x).mean() - 2 * kernels(x, y).mean()) / 2 + F.constant
+        return value, jax.grad(lambda points: variation(points).sum())(x)
+
+    ours = jax.jit(blocks).lower(x).compile()
+    found = {"MMD": (least(lambda: ours(x)), memory(ours))}
+    if size <= DENSE:
+        dense = jax.jit(all_pairs).lower(x).compile()
+        for a, b in zip(ours(x), dense(x), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+        found["all pairs, JAX"] = least(lambda: dense(x)), memory(dense)
+        plain = np.asarray(x), np.asarray(y)
+        np.testing.assert_allclose(ours(x)[1], in_numpy(*plain), atol=1e-5)
+        found["all pairs, NumPy"] = least(lambda: in_numpy(*plain)), 2 * size**2 * 4 / 1e6
+    return found
+
+
+def in_numpy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The gradient of the MMD's first variation at x, by products of matrices."""
+    gradient = np.zeros_like(x)
+    for sign, other in ((-1, x), (1, y)):
+        squares = (x**2).sum(1)[:, None] + (other**2).sum(1) - 2 * x @ other.T
+        k = np.exp(-squares / 2) / len(other)
+        gradient += sign * (k.sum(1)[:, None] * x - k @ other)
+    return gradient
+
+
+def least(function: Callable[[], Any]) -> float:
+    """CPU seconds of a call: the least, which has the least of other programs in it."""
+    jax.block_until_ready(function())
+    seconds = []
+    for _ in range(REPEATS):
+        begin = time.process_time()
+        jax.block_until_ready(function())
+        seconds.append(time.process_time() - begin)
+    return max(min(seconds), 1e-6)
+
+
+def memory(program: Any) -> float:
+    return program.memory_analysis().temp_size_in_bytes / 1e6
+
+
+def run() -> list[dict]:
+    rows: list[dict] = []
+    sweeps = {
+        "particles": ("size", (10, 1_000, 10_000, 100_000)),
+        "dimensions": ("dimension", (3, 30, 300)),
+        "chains": ("chains", (1, 4, 32)),
+    }
+    for what, (name, sizes) in sweeps.items():
+        for size in sizes:
+            add(rows, f"step, {what}", size, *step_cost(**{name: size}))
+    for size in (1_000, 4_000, 16_000):
+        for who, cost in interaction_costs(size).items():
+            add(rows, f"interaction, {who}", size, *cost)
+    return sorted(rows, key=lambda row: row["of"])
+
+
+def add(rows: list[dict], what: str, size: int, seconds: float, megabytes: float) -> None:
+    before = [row for row in rows if row["of"] == what]
+    exponent: Any = ""
+    if before:
+        last = before[-1]
+        exponent = math.log(seconds / last["seconds"]) / math.log(size / last["size"])
+    rows.append(
+        {"of": what, "size": size, "seconds": seconds, "grows as": exponent, "MB": megabytes}
+    )
+
+
+if __name__ == "__main__":
+    from .__main__ import print_rows
+
+    print_rows(run())
