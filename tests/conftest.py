@@ -20,6 +20,12 @@ if version("jaxlib").startswith("0.10."):
         [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false"]
     )
 
+# These two divide a batch of factorisations among the threads of a pool while they hold one of
+# them: two such batches at once stop a pool of two for ever (docs/gotchas.md). This must come
+# before the first computation.
+if version("jaxlib").startswith(("0.10.", "0.11.")):
+    os.environ.setdefault("NPROC", "8")
+
 # Two CPU devices, so that chain_method="parallel" is what it says. This must come before the first
 # computation.
 numpyro.set_host_device_count(2)

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpyro.infer import init_to_sample
 from numpyro.infer.util import log_density
 
 import mmfld_ppl as mm
 from mmfld_ppl.constraints.hermitian import to_complex
-from models.tomography import PAULI, pauli_measurement, tomography
+from models.tomography import PAULI, pauli_measurement, tomography, varying_states
 from tests.helpers import refused, run, z_score
 
 OPERATORS = np.stack([pauli_measurement(letter) for letter in "XYZ"])
@@ -56,6 +57,44 @@ def test_the_density_is_that_of_the_counts():
     ours = [log_density(tomography, (OPERATORS, COUNTS), {}, {"state": x})[0] for x in states]
     expected = log_likelihood(bloch(states), COUNTS)
     np.testing.assert_allclose(ours[0] - ours[1], expected[0] - expected[1], rtol=1e-4)
+
+
+def minimiser(blocks: np.ndarray, tau: float) -> np.ndarray:
+    """Masses on a rule of the law of states: damped iteration of mu = exp(-(1/tau) dF/dmu)."""
+    points, base = bloch_rule(16)
+    likelihood = np.exp(log_likelihood(points[:, None], blocks[None]))
+    mu = base
+    for _ in range(400):
+        variation = -np.mean(likelihood / (mu @ likelihood), axis=1)
+        new = np.log(base) - variation / tau
+        mixed = 0.95 * np.log(mu) + 0.05 * new
+        mu = np.exp(mixed - mixed.max())
+        mu /= mu.sum()
+    return mu @ points, mu @ points**2
+
+
+@pytest.mark.slow
+def test_the_law_of_varying_states():
+    """Two kinds of states, three shots a setting in each block. Many particles and few draws, since
+    the particles' law is the minimiser up to a term of order 1/N only."""
+    rng = np.random.default_rng(0)
+    truth = np.where(rng.uniform(size=(10, 1)) < 0.7, [0.9, 0.0, 0.2], [-0.5, 0.6, 0.0])
+    plus = rng.binomial(3, (1 + truth) / 2)
+    blocks = np.stack([plus, 3 - plus], axis=-1)
+    mean, square = minimiser(blocks, 0.1)
+    mcmc = run(
+        mm.MMFLD(varying_states, init_strategy=init_to_sample),
+        OPERATORS,
+        blocks,
+        warmup=100,
+        draws=20,
+        chains=10,
+        model_kwargs={"particles": 400, "temperature": 0.1},
+    )
+    r = bloch(mcmc.get_samples(group_by_chain=True)["state"])
+    for k in range(3):
+        assert abs(z_score(r[..., k].mean(axis=2), mean[k])) < 4.5
+        assert abs(z_score((r[..., k] ** 2).mean(axis=2), square[k])) < 4.5
 
 
 def test_outcomes_of_two_qubits():

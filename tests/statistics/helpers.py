@@ -118,25 +118,24 @@ def run_kernel(
     batched_args: bool = False,
 ) -> dict[str, np.ndarray]:
     """Independent chains of a kernel in one compiled program: what `MCMC` does with vectorized
-    chains, at the cost of one compilation.
+    chains, at the cost of one compilation. The warm-up goes through the same loop, so that a step
+    is compiled once.
 
     record: what to keep of every `thin`-th state; it comes back stacked, (chains, draws, ...).
     args: model arguments, shared or, where `batched_args`, with a leading axis of chains."""
+    left_out = -(-warmup // thin)
 
-    def advance(state: Any, args: tuple, steps: int) -> Any:
+    def chain(key: jax.Array, args: tuple):
         def step(state, _):
             return kernel.sample(state, args, {}), None
 
-        return jax.lax.scan(step, state, None, length=steps)[0]
-
-    def chain(key: jax.Array, args: tuple):
-        state = advance(kernel.init(key, warmup, None, args, {}), args, warmup)
-
         def keep(state, _):
-            state = advance(state, args, thin)
+            state = jax.lax.scan(step, state, None, length=thin)[0]
             return state, record(state)
 
-        return jax.lax.scan(keep, state, None, length=draws)[1]
+        state = kernel.init(key, warmup, None, args, {})
+        draws_and_more = jax.lax.scan(keep, state, None, length=left_out + draws)[1]
+        return jax.tree.map(lambda x: x[left_out:], draws_and_more)
 
     mapped = jax.jit(jax.vmap(chain, (0, 0 if batched_args else None)))
     return jax.tree.map(np.asarray, mapped(jax.random.split(key, chains), args))

@@ -95,10 +95,10 @@ def run_dynamics(
             state, info = langevin.step(key, state)
             return state, {"moments": moments_of(state.particles), **info._asdict()}
 
-        state, _ = jax.lax.scan(
-            lambda s, k: (step(s, k)[0], None), state, jax.random.split(key_warm, warmup)
-        )
-        return jax.lax.scan(step, state, jax.random.split(key_run, draws))[1]
+        # One loop for the warm-up and the draws, so that a step is compiled once.
+        keys = [jax.random.split(key_warm, warmup), jax.random.split(key_run, draws)]
+        out = jax.lax.scan(step, state, jnp.concatenate(keys))[1]
+        return jax.tree.map(lambda x: x[warmup:], out)
 
     repeated = np.repeat(np.asarray(settings, np.float32), chains, axis=0)
     keys = jax.random.split(jax.random.key(seed), len(repeated))

@@ -10,8 +10,6 @@ from mmfld_ppl import MMFLD
 from . import laws, matrix_laws
 from .helpers import assert_law, compare_all, run_kernel
 
-pytestmark = pytest.mark.optimised
-
 LAWS = {**laws.laws(), **matrix_laws.laws()}
 FAST = ("dirichlet", "half-lines")
 
