@@ -237,7 +237,7 @@ def laws() -> dict[str, Law]:
         "sparse dirichlet": _dirichlet((0.15, 0.4, 6.0, 1.2))._replace(
             chains=512, warmup=2000, steps=20000, thin=20
         ),
-        "half-lines": _half_lines()._replace(warmup=1000, steps=2000),
+        "half-lines": _half_lines()._replace(warmup=1000, steps=6000),
         "intervals": _intervals()._replace(warmup=1000, steps=6000),
         "half-cauchy": half_cauchy,
         "half-cauchy, pure log barrier": half_cauchy._replace(settings=pure),
