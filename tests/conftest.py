@@ -6,9 +6,13 @@ import os
 from collections.abc import Iterator
 from importlib.metadata import version
 
+import arviz  # noqa: F401
 import jax
 import numpyro
 import pytest
+
+# ArviZ 0.23 writes a file at its first import of a day, and two processes that do so at once stop at
+# it. The import above comes before test processes are started.
 
 # Figures are drawn without a display. Matplotlib reads this when it is first imported.
 os.environ["MPLBACKEND"] = "Agg"
