@@ -11,8 +11,8 @@ import jax
 import numpyro
 import pytest
 
-# ArviZ 0.23 writes a file at its first import of a day, and two processes that do so at once stop at
-# it. The import above comes before test processes are started.
+# ArviZ 0.23 writes a file at its first import of a day, and fails where two processes do so at
+# once. The import above comes before test processes are started.
 
 # Figures are drawn without a display. Matplotlib reads this when it is first imported.
 os.environ["MPLBACKEND"] = "Agg"

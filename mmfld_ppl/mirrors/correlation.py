@@ -10,6 +10,7 @@ import jax.scipy.linalg as jsl
 from .base import Event, MirrorMap, Scalar
 from .linalg import Matrix, log_det_from
 from .log_det import LogDetMetric, least_eigenvalue, negative_inverse
+from .log_det_step import slice_step
 from .metric import Metric
 
 
@@ -29,8 +30,24 @@ class CorrelationMatrix(MirrorMap):
     def slack(self, x: Event) -> Scalar:
         return least_eigenvalue(x)
 
+    def restore(self, x: Event) -> Event:
+        diagonal = jnp.diagonal(x)
+        return x / jnp.sqrt(diagonal[:, None] * diagonal)
+
     def grad(self, x: Event) -> Event:
         return negative_inverse(x)
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        factor = jnp.linalg.cholesky(x)
+        normals = factor[:, :, None] * factor[:, None, :]  # the diagonal unit matrices
+        moved, pushed = slice_step(factor, momentum, normals)
+        return self.restore(moved), pushed
+
+    def log_det_grad(self, x: Event) -> Event:
+        inverse_gram = jsl.cho_solve(
+            (jnp.linalg.cholesky(jnp.square(x)), True), jnp.eye(len(x), dtype=x.dtype)
+        )
+        return (len(x) + 1) * negative_inverse(x) + 2 * x * inverse_gram
 
     def metric(self, x: Event) -> Metric:
         return CorrelationMetric(LogDetMetric.at(x), jnp.linalg.cholesky(jnp.square(x)))

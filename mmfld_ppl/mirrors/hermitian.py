@@ -8,32 +8,18 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
-import jax.scipy.linalg as jsl
 from jaxtyping import Array, Complex
 
 from ..constraints.hermitian import hermitian_spectraplex, to_complex, to_real
 from .base import Event, MirrorMap, Scalar
-from .linalg import log_det_from
+from .linalg import congruence, inverse_lower, log_det_from, matmul
+from .log_det_step import slice_step
 from .metric import Metric, RestrictedMetric
 from .registry import register
 from .simplex import barrier_weights
 
 ComplexMatrix = Complex[Array, "n n"]
-
-
-def _matmul(a: ComplexMatrix, b: ComplexMatrix) -> ComplexMatrix:
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
-
-
-def _congruence(a: ComplexMatrix, b: ComplexMatrix) -> ComplexMatrix:
-    """a b a^H."""
-    return _matmul(a, _matmul(b, jnp.conj(a.T)))
-
-
-def _inverse_lower(factor: ComplexMatrix) -> ComplexMatrix:
-    return jsl.solve_triangular(factor, jnp.eye(len(factor), dtype=factor.dtype), lower=True)
 
 
 class HermitianLogDetMetric(Metric):
@@ -48,25 +34,25 @@ class HermitianLogDetMetric(Metric):
     def at(cls, x: Event) -> HermitianLogDetMetric:
         """At a positive definite X; NaN at any other."""
         factor = jnp.linalg.cholesky(to_complex(x))
-        return cls(factor, _inverse_lower(factor))
+        return cls(factor, inverse_lower(factor))
 
     def apply(self, u: Event) -> Event:
-        inside = _congruence(self.inverse_factor, to_complex(u))
-        return to_real(_congruence(jnp.conj(self.inverse_factor.T), inside))
+        inside = congruence(self.inverse_factor, to_complex(u))
+        return to_real(congruence(jnp.conj(self.inverse_factor.T), inside))
 
     def solve(self, v: Event) -> Event:
         # Not X v X at once, for the reason given in `log_det`.
-        inside = _congruence(jnp.conj(self.factor.T), to_complex(v))
-        return to_real(_congruence(self.factor, inside))
+        inside = congruence(jnp.conj(self.factor.T), to_complex(v))
+        return to_real(congruence(self.factor, inside))
 
     def sqrt(self, noise: Event) -> Event:
-        return to_real(_congruence(jnp.conj(self.inverse_factor.T), to_complex(noise)))
+        return to_real(congruence(jnp.conj(self.inverse_factor.T), to_complex(noise)))
 
     def log_det(self) -> Scalar:
         return -2 * len(self.factor) * log_det_from(self.factor)
 
     def inverse_norm_sq(self, v: Event) -> Scalar:
-        return jnp.sum(jnp.square(to_real(_congruence(jnp.conj(self.factor.T), to_complex(v)))))
+        return jnp.sum(jnp.square(to_real(congruence(jnp.conj(self.factor.T), to_complex(v)))))
 
 
 class HermitianSpectraplex(MirrorMap):
@@ -88,18 +74,27 @@ class HermitianSpectraplex(MirrorMap):
         return jnp.linalg.eigvalsh(to_complex(x))[0]
 
     def grad(self, x: Event) -> Event:
-        inverse = _inverse_lower(jnp.linalg.cholesky(to_complex(x)))
-        return -to_real(_matmul(jnp.conj(inverse.T), inverse))
+        inverse = inverse_lower(jnp.linalg.cholesky(to_complex(x)))
+        return -to_real(matmul(jnp.conj(inverse.T), inverse))
 
     def conjugate_grad(self, y: Event, start: Event) -> Event:
         values, vectors = jnp.linalg.eigh(to_complex(y))
         shares = barrier_weights(values, jnp.ones_like(values))
-        return to_real(_congruence(vectors, jnp.diag(shares).astype(vectors.dtype)))
+        return to_real(congruence(vectors, jnp.diag(shares).astype(vectors.dtype)))
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        factor = jnp.linalg.cholesky(to_complex(x))
+        normal = matmul(jnp.conj(factor.T), factor)  # the identity
+        moved, pushed = slice_step(factor, to_complex(momentum), normal[None])
+        return self.restore(to_real(moved)), to_real(pushed)
+
+    def log_det_grad(self, x: Event) -> Event:
+        return 2 * len(x) * self.grad(x) + 2 * x / jnp.sum(jnp.square(x))
 
     def metric(self, x: Event) -> Metric:
         X = to_complex(x)
         identity = jnp.eye(len(x), dtype=x.dtype)
-        return RestrictedMetric(HermitianLogDetMetric.at(x), identity, to_real(_matmul(X, X)))
+        return RestrictedMetric(HermitianLogDetMetric.at(x), identity, to_real(matmul(X, X)))
 
 
 @register(type(hermitian_spectraplex))

@@ -1,4 +1,5 @@
-"""Products and solves that the maps share.
+"""Products and solves that the maps share. Matrices may be real or complex: a transpose is a
+conjugate one.
 
 Accelerators round float32 matrix products to fewer digits by default, which would put points
 outside of their sets; here they are asked for full precision.
@@ -28,12 +29,12 @@ def matmul(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."
 def symmetric(a: Matrix) -> Matrix:
     """The symmetric part: dual vectors of symmetric matrices are classes modulo the rest. It makes
     a matrix of standard normals standard in any orthonormal basis of symmetric matrices."""
-    return 0.5 * (a + a.T)
+    return 0.5 * (a + a.T.conj())
 
 
 def congruence(a: Matrix, b: Matrix) -> Matrix:
     """a b a^T for a symmetric b, symmetric to the last digit."""
-    return symmetric(matmul(a, matmul(b, a.T)))
+    return symmetric(matmul(a, matmul(b, a.T.conj())))
 
 
 def inverse_lower(factor: Matrix) -> Matrix:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from .base import Event, MirrorMap, Observation, Scalar
 from .linalg import Matrix, congruence, inverse_lower, log_det_from, matmul, symmetric
+from .log_det_step import slice_step
 from .metric import Metric, RestrictedMetric
 from .simplex import barrier_weights
 from .spectral import eigen, from_eigen
@@ -94,6 +95,15 @@ class Spectraplex(MirrorMap):
     def metric(self, x: Event) -> Metric:
         identity = jnp.eye(x.shape[0], dtype=x.dtype)
         return RestrictedMetric(LogDetMetric.at(x), identity, matmul(x, x))
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        factor = jnp.linalg.cholesky(x)
+        normal = matmul(factor.T, factor)  # the identity
+        moved, pushed = slice_step(factor, momentum, normal[None])
+        return self.restore(moved), pushed
+
+    def log_det_grad(self, x: Event) -> Event:
+        return (len(x) + 1) * negative_inverse(x) + 2 * x / jnp.sum(jnp.square(x))
 
     def observe(self, x: Event) -> Observation:
         # The trace takes out the direction G^-1 I = X^2.

@@ -16,9 +16,10 @@ from .base import (
     Weighted,
     interpolate_scale,
 )
-from .half_line import UNTAILED, barrier_growth, barrier_root, tail_trust
-from .linalg import congruence, inverse_lower, log_det_from, symmetric
+from .half_line import UNTAILED, barrier_root, tail_trust
+from .linalg import congruence, log_det_from, symmetric
 from .log_det import LogDetMetric, entry_variance, least_eigenvalue, negative_inverse
+from .log_det_step import cone_step
 from .metric import Metric
 from .spectral import SpectralMetric, eigen, from_eigen
 
@@ -114,13 +115,8 @@ class LogDet(MirrorMap):
         return LogDetMetric.at(x)
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
-        # Z = L^-1 X' L^-T has Z - Z^-1 = 2T for T = L^T P L, and L^T P' L = T Z^-1.
         factor = jnp.linalg.cholesky(x)
-        t, vectors = eigen(congruence(factor.T, symmetric(momentum)))
-        z, _ = barrier_growth(t)
-        moved = congruence(factor, from_eigen(z, vectors))
-        pushed = congruence(inverse_lower(factor).T, from_eigen(t / z, vectors))
-        return moved, pushed
+        return cone_step(factor, congruence(factor.T, symmetric(momentum)))
 
     def log_det_grad(self, x: Event) -> Event:
         return (len(x) + 1) * negative_inverse(x)

@@ -146,7 +146,7 @@ def test_maps_that_are_not_self_concordant_have_none() -> None:
     [
         c
         for c in STEPPING
-        if c.name in ("zero_sum", "simplex", "spectraplex", "hermitian_spectraplex")
+        if c.name in ("zero_sum", "simplex", "corr_matrix", "spectraplex", "hermitian_spectraplex")
     ],
     ids=lambda case: case.name,
 )
