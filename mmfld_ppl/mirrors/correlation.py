@@ -44,12 +44,10 @@ class CorrelationMatrix(MirrorMap):
         return self.restore(moved), pushed
 
     def log_det_grad(self, x: Event) -> Event:
-        inverse_gram = jsl.cho_solve(
-            (jnp.linalg.cholesky(jnp.square(x)), True), jnp.eye(len(x), dtype=x.dtype)
-        )
+        inverse_gram = jsl.cho_solve((self.metric(x).gram, True), jnp.eye(len(x), dtype=x.dtype))
         return (len(x) + 1) * negative_inverse(x) + 2 * x * inverse_gram
 
-    def metric(self, x: Event) -> Metric:
+    def metric(self, x: Event) -> CorrelationMetric:
         return CorrelationMetric(LogDetMetric.at(x), jnp.linalg.cholesky(jnp.square(x)))
 
 

@@ -14,10 +14,12 @@ from jaxtyping import Array, Complex
 from ..constraints.hermitian import hermitian_spectraplex, to_complex, to_real
 from .base import Event, MirrorMap, Scalar
 from .linalg import congruence, inverse_lower, log_det_from, matmul
+from .log_det import least_eigenvalue, negative_inverse
 from .log_det_step import slice_step
 from .metric import Metric, RestrictedMetric
 from .registry import register
 from .simplex import barrier_weights
+from .spectral import eigen, from_eigen
 
 ComplexMatrix = Complex[Array, "n n"]
 
@@ -71,16 +73,14 @@ class HermitianSpectraplex(MirrorMap):
         return x / jnp.trace(x)
 
     def slack(self, x: Event) -> Scalar:
-        return jnp.linalg.eigvalsh(to_complex(x))[0]
+        return least_eigenvalue(to_complex(x))
 
     def grad(self, x: Event) -> Event:
-        inverse = inverse_lower(jnp.linalg.cholesky(to_complex(x)))
-        return -to_real(matmul(jnp.conj(inverse.T), inverse))
+        return to_real(negative_inverse(to_complex(x)))
 
     def conjugate_grad(self, y: Event, start: Event) -> Event:
-        values, vectors = jnp.linalg.eigh(to_complex(y))
-        shares = barrier_weights(values, jnp.ones_like(values))
-        return to_real(congruence(vectors, jnp.diag(shares).astype(vectors.dtype)))
+        values, vectors = eigen(to_complex(y))
+        return to_real(from_eigen(barrier_weights(values, jnp.ones_like(values)), vectors))
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         factor = jnp.linalg.cholesky(to_complex(x))

@@ -49,7 +49,7 @@ class LogDetMetric(Metric):
 def negative_inverse(x: Event) -> Event:
     """-X^-1, the gradient of -log det, through the Cholesky factor of X."""
     inverse_factor = inverse_lower(jnp.linalg.cholesky(x))
-    return -matmul(inverse_factor.T, inverse_factor)
+    return -matmul(inverse_factor.T.conj(), inverse_factor)
 
 
 def least_eigenvalue(x: Event) -> Scalar:

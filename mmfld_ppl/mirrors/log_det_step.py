@@ -39,7 +39,7 @@ def slice_step(factor: Matrix, momentum: Matrix, normals: Normals) -> tuple[Matr
     push = congruence(factor.T.conj(), symmetric(momentum))
     dual = _Slice(push, normals)
     shortest = jnp.linalg.solve(_products(normals, normals), _products(normals, push[None])[:, 0])
-    nu = newton_conjugate(dual, jnp.zeros_like(shortest), shortest, dual.self_concordance)
+    nu = newton_conjugate(dual, jnp.zeros_like(shortest), shortest, self_concordance=1.0)
     return cone_step(factor, dual.push_at(nu))
 
 
@@ -48,15 +48,11 @@ class _Slice(NamedTuple):
     `newton_conjugate` asks: at its minimiser <A_k, Z> = <A_k, I> for all k.
 
     The supremum is attained at the Z of `cone_step`. psi is a conjugate of a self-concordant
-    function along a line, hence itself self-concordant with M = 1 (Nesterov and Nemirovskii 1994,
-    theorem 2.4.1)."""
+    function on an affine set, hence itself self-concordant with M = 1 (Nesterov and Nemirovskii
+    1994, theorem 2.4.1)."""
 
     push: Matrix
     normals: Normals
-
-    @property
-    def self_concordance(self) -> float:
-        return 1.0
 
     def push_at(self, nu: Multipliers) -> Matrix:
         """T - sum_k nu_k A_k."""
