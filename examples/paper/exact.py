@@ -72,6 +72,16 @@ def disk_rule(radius: float, order: int = 80) -> Rule:
     return Rule(points.reshape(-1, 2), np.repeat(w, 2 * order))
 
 
+def ball_rule(radius: float, order: int = 80) -> Rule:
+    """For smooth functions on the ball of three dimensions that are symmetric about an axis: points
+    are (height, distance from the axis). Gauss-Jacobi in r, Gauss-Legendre in the cosine."""
+    t, w_r = roots_jacobi(order, 0, 2)
+    c, w_c = roots_jacobi(order, 0, 0)
+    r = radius * (1 + t) / 2
+    points = np.stack([np.outer(r, c), np.outer(r, np.sqrt(1 - c**2))], axis=-1)
+    return Rule(points.reshape(-1, 2), np.outer(w_r, w_c).reshape(-1))
+
+
 #: Minus as many nats of divergence are as good as infinite.
 UNBOUNDED = -200.0
 

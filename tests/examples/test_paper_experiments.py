@@ -13,7 +13,11 @@ import xarray as xr
 from examples.paper import simplex, spectraplex, tomography
 from examples.paper.compare import compare, verdicts
 from examples.paper.exact import Rule, match_mean, simplex_mean_matching
-from examples.paper.reference import simplex_reference, spectraplex_reference
+from examples.paper.reference import (
+    drawn_spectraplex_reference,
+    simplex_reference,
+    spectraplex_reference,
+)
 from examples.paper.runs import Part, SideBySide
 from mmfld_ppl import Measure
 from mmfld_ppl.dynamics import FunctionalField
@@ -33,17 +37,26 @@ def test_weighted_draws_find_the_minimiser_on_the_simplex():
     np.testing.assert_allclose(drawn.value, whole.value, atol=TAU * 0.02)
 
 
-def test_weighted_draws_find_the_minimiser_on_the_bloch_ball():
-    """Complex matrices of size two: X_11 = (1 + r_z) / 2, |X|^2 = (1 + |r|^2) / 2."""
+@pytest.mark.parametrize("complex_entries", [False, True])
+def test_weighted_draws_of_matrices_find_the_minimiser(complex_entries):
+    """Of size two, where quadrature knows it."""
+    problem = (2, 0.9, 0.05, 2.0, complex_entries)
+    drawn, exact = drawn_spectraplex_reference(*problem), spectraplex_reference(*problem)
+    np.testing.assert_allclose(drawn.mean, exact.mean, atol=1e-3)
+    np.testing.assert_allclose(drawn.value, exact.value, atol=0.05 * 0.003)
+
+
+def test_quadrature_on_the_bloch_ball():
+    """Against another rule, of all three coordinates: X_11 = (1 + r_z) / 2."""
     top, tau, gamma = 0.9, 0.05, 2.0
     points, weights = bloch_rule()
     y = np.stack([(1 + points[:, 2]) / 2, (1 - points[:, 2]) / 2], axis=-1)
     squares = (1 + np.sum(points**2, axis=1)) / 2
-    exact = match_mean(
+    expected = match_mean(
         Rule(y, weights), np.array([top, 1 - top]), 2 * tau, lambda _: squares / gamma
     )
-    drawn = spectraplex_reference(2, top, tau, gamma, complex_entries=True)
-    np.testing.assert_allclose(drawn.mean, exact.mean, atol=3e-3)
+    found = spectraplex_reference(2, top, tau, gamma, complex_entries=True)
+    np.testing.assert_allclose(found.mean, expected.mean, atol=1e-8)
 
 
 def test_weighted_draws_integrate_the_uniform_law():
