@@ -13,7 +13,7 @@ what the tables call the free energy.
 
 Integrals are sums over a rule: quadrature in two dimensions, in more of them weighted draws. The
 draws are normalised Gammas or Wishart matrices, scaled so that the weights hardly vary, and made of
-a Sobol sequence, of which as many are taken as leave L(mu*) wrong by less than a thousandth of a nat.
+a Sobol sequence, of which as many are taken as leave L(mu*) right to a thousandth of a nat.
 """
 
 from __future__ import annotations
