@@ -17,7 +17,7 @@ from .base import Functional, Linearization, cast
 from .checks import require_positive, require_probabilities, require_same_events
 from .distances import squared_distance
 from .snapshots import Snapshot, stack_snapshots
-from .transport import SinkhornReport, assess, coupling, pairwise, solve, transform
+from .transport import SinkhornReport, assess, coupling, extend, flat, pairwise, solve
 
 
 class PathTangent(NamedTuple):
@@ -177,7 +177,7 @@ class PathSpace(Functional):
         a, log_growth = like._grow(x, w)
         g, _ = like._solve(*jax.lax.stop_gradient((x, w, a)), carry)
         # By the envelope theorem the gradient of this in points and masses is that of OT.
-        f = jax.vmap(transform)(like._costs(x), w[1:], g, like._epsilons())
+        f = _each_gap(_extend, *_split(x), w[1:], g, like._epsilons())
         transported = jnp.sum(a * f, axis=1) + jnp.sum(w[1:] * g, axis=1)
         evidence = logsumexp(like._log_kernel(x) + jnp.log(w)[:, None], axis=2)
         fit = -like.weights @ jnp.sum(like.masses * evidence, axis=1)
@@ -193,11 +193,11 @@ class PathSpace(Functional):
         p, epsilons, gaps = like.blocks(points), like._epsilons(), like.gaps
         earlier, later = _split(p)
         before, after = _split(x)
-        leave = jax.vmap(transform)(_costs(earlier, after), w[1:], g, epsilons)
+        leave = _each_gap(_extend, earlier, after, w[1:], g, epsilons)
         if like.growth is not None:
             factor = jnp.exp(like._rates(p) * gaps[:, None] - log_growth[:, None])
             leave = factor * (leave - jnp.sum(a * f, axis=1, keepdims=True))
-        arrive = jax.vmap(transform)(_costs(later, before), a, f, epsilons)
+        arrive = _each_gap(_extend, later, before, a, f, epsilons)
         slopes = jnp.exp(like._log_kernel(p) - evidence[:, :, None])
         fit = -like.weights[:, None] * jnp.sum(like.masses[:, :, None] * slopes, axis=1)
         total = fit / like.regularization
@@ -213,8 +213,7 @@ class PathSpace(Functional):
         """How the solve of each gap goes at `measure`, started from `carry` (default: cold)."""
         like, a, b, g, iterations = self._solved(measure, carry)
         x, _ = like._family(measure)
-
-        found = jax.vmap(assess)(like._costs(x), b, a, g, like._epsilons())
+        found = _each_gap(_by_cost(assess), *_split(x), b, a, g, like._epsilons())
         return SinkhornReport.of(iterations, found, self.threshold)
 
     def couplings(
@@ -223,7 +222,7 @@ class PathSpace(Functional):
         """Of each block, after growth (rows), with the next (columns)."""
         like, a, b, g, _ = self._solved(measure, carry)
         x, _ = like._family(measure)
-        plans = jax.vmap(coupling)(like._costs(x), b, a, g, like._epsilons())
+        plans = _each_gap(_by_cost(coupling), *_split(x), b, a, g, like._epsilons())
         return jnp.swapaxes(plans, 1, 2)
 
     def _solved(
@@ -240,9 +239,8 @@ class PathSpace(Functional):
         """Potentials at the later blocks, and the iterations that they took."""
         g = jnp.zeros_like(w[1:]) if carry is None else carry
         limits = self.threshold, self.max_iterations
-        return jax.vmap(lambda cost, b, a, g, eps: solve(cost, b, a, g, eps, *limits))(
-            self._costs(x), w[1:], a, g, self._epsilons()
-        )
+        one = _by_cost(lambda *gap: solve(*gap, *limits))
+        return _each_gap(one, *_split(x), w[1:], a, g, self._epsilons())
 
     def _family(self, measure: Measure) -> tuple[PyTree, Float[Array, "t m"]]:
         """Points and masses in blocks."""
@@ -265,11 +263,7 @@ class PathSpace(Functional):
         return rates.astype(self.times.dtype)
 
     def _log_kernel(self, x: PyTree[Float[Array, "t m ..."]]) -> Float[Array, "t n m"]:
-        return -_costs(x, self.cells) / self.bandwidth**2
-
-    def _costs(self, x: PyTree[Float[Array, "t m ..."]]) -> Float[Array, "t-1 m m"]:
-        """Later blocks along the rows."""
-        return _costs(*_split(x))
+        return -jax.vmap(_cost)(x, self.cells) / self.bandwidth**2
 
     def _epsilons(self) -> Float[Array, " t-1"]:
         return self.diffusivity * self.gaps
@@ -280,6 +274,25 @@ def _split(x: PyTree[Float[Array, "t ..."]]) -> tuple[PyTree, PyTree]:
     return jax.tree.map(lambda leaf: leaf[:-1], x), jax.tree.map(lambda leaf: leaf[1:], x)
 
 
-def _costs(x: PyTree[Float[Array, "t m ..."]], y: PyTree) -> Float[Array, "t n m"]:
-    """|x - y|^2 / 2 within each block, the y along the rows."""
-    return jax.vmap(lambda x, y: pairwise(squared_distance, x, y))(x, y) / 2
+def _cost(x: PyTree[Float[Array, "m ..."]], y: PyTree) -> Float[Array, "n m"]:
+    """|x - y|^2 / 2, the y along the rows."""
+    return pairwise(squared_distance, x, y) / 2
+
+
+def _by_cost(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
+    """function(C, ...) as a function of x, y, ..., C being their cost."""
+    return lambda x, y, *rest: function(_cost(x, y), *rest)
+
+
+def _extend(x: PyTree[Float[Array, "m ..."]], y: PyTree, *rest: Array) -> Float[Array, " m"]:
+    return extend(flat(x), flat(y), *rest)
+
+
+def _each_gap(function: Callable[..., PyTree], *gaps: PyTree[Float[Array, "t-1 ..."]]) -> PyTree:
+    """`function` of what belongs to each gap."""
+    # On a CPU one after another: the matrices of one gap stay in its cache, no other is held, and
+    # each solve stops by itself. In a batch all wait for the slowest, but its loop starts once, not
+    # once a gap, which is what counts where a loop costs more than what it computes.
+    if jax.default_backend() == "cpu":
+        return jax.lax.map(lambda gap: function(*gap), gaps)
+    return jax.vmap(function)(*gaps)

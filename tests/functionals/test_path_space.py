@@ -263,6 +263,55 @@ def test_a_bad_carry_does_no_harm(path):
         assert jnp.all(jnp.isfinite(warm.carry))
 
 
+def test_a_wrong_carry_that_underflows_does_no_harm():
+    """The kernel about it holds zeros where the plan has mass."""
+    path = PathSpace(SNAPSHOTS, TIMES, diffusivity=1e-2, bandwidth=SIGMA, regularization=LAMBDA)
+    mu = family(ATOMS, mixed(0.4))
+    carry = jnp.asarray(RNG.uniform(-0.5, 0.5, (2, 5)), jnp.float32)
+    cold, warm = path.report(mu), path.report(mu, carry)
+    assert jnp.all(warm.converged)
+    np.testing.assert_allclose(warm.value, cold.value, rtol=1e-3)
+
+
+def test_gaps_one_by_one_or_in_a_batch(x64, growth, monkeypatch):
+    """As on a CPU and elsewhere."""
+    mu, results = family(ATOMS, mixed(0.4)), []
+    F = build(GROWTH[growth])
+
+    def value(x):
+        out = F.linearize(Measure(x, mu.weights))
+        return out.value, out.tangent
+
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        (total, tangent), in_points = jax.value_and_grad(value, has_aux=True)(mu.points)
+        field = jax.jacobian(lambda x, tangent=tangent: F.first_variation(tangent, x))(POINTS)
+        results.append((total, tangent, in_points, field, F.couplings(mu), F.report(mu)))
+    for one, batch in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(one, batch, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.optimised
+def test_memory_is_that_of_one_gap():
+    """Of a value and a gradient of the first variation, as in a step, and of a gradient in the
+    points of a measure: less than half of what the costs of all gaps would take."""
+    times, m = 40, 64
+    F = PathSpace([Y] * times, np.arange(times), **OPTIONS)
+    x = jnp.zeros((times * m, 2))
+
+    def held(function):
+        return jax.jit(function).lower(x).compile().memory_analysis().temp_size_in_bytes
+
+    def field(x):
+        value, tangent, _ = F.linearize(Measure.uniform(x))
+        return value, jax.grad(lambda x: F.first_variation(tangent, x).sum())(x)
+
+    def in_points(x):
+        return jax.grad(lambda x: F(Measure.uniform(x)))(x)
+
+    assert max(held(field), held(in_points)) < (times - 1) * m**2 * x.dtype.itemsize / 2
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_scan_can_hold_a_linearization(precision, x64):
     dtype = jnp.dtype(precision)
