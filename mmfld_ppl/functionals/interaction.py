@@ -13,6 +13,9 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..measures import Measure
 from .base import Functional, Linearization, cast, scalar
 from .checks import as_probability, is_known, require_same_events
+from .distances import flatten
+from .kernels import Radial
+from .radial import smooth_radial
 
 #: k(x, y) of two points.
 PairKernel = Callable[[Any, Any], Float[Array, ""]]
@@ -28,7 +31,7 @@ class Interaction(Functional):
     First variation at x:  E_mu[k(x, .)] + U(x).  Convex along mixtures of measures of one mass
     where k is conditionally positive definite, as those of `functionals.kernels` are.
 
-    kernel: k, of two points, to a number; symmetric.
+    kernel: k, of two points, to a number; symmetric. A `kernels.Radial` is several times faster.
     potential: U, of one point, to a number. None for U = 0.
     block_size: points whose interactions are held at a time. Default: as the device calls for.
     Cost: O(N^2) kernels in time and O(block_size N) in memory, by default O(N), also where it is
@@ -80,7 +83,7 @@ class MMD(Functional):
     k, the three integrals being of that size however close mu and nu are.
 
     target: nu, a `Measure` or a (points, masses) pair, of mass one.
-    kernel: k, of two points, to a number; symmetric.
+    kernel: k, of two points, to a number; symmetric. A `kernels.Radial` is several times faster.
     block_size: points whose interactions are held at a time. Default: as the device calls for.
     Cost: O(N (N + n)) kernels in time and O(block_size (N + n)) in memory, by default O(N + n), n
     being the number of atoms of nu; O(n^2) kernels once, when the functional is made.
@@ -147,6 +150,9 @@ def smooth(
     kernel: PairKernel, measure: Measure, points: PyTree, block_size: int | None
 ) -> Float[Array, " m"]:
     """E_mu[k(x, .)] at each of m points, `block_size` of them at a time."""
+    if isinstance(kernel, Radial):
+        x, y = flatten(points), flatten(measure.points)
+        return smooth_radial(kernel, x, y, measure.weights, block_size=block_size)
     size = default_block(measure) if block_size is None else block_size
     pair = scalar(kernel, "the kernel of an interaction")
 

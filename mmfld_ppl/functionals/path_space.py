@@ -15,9 +15,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from ..measures import Measure
 from .base import Functional, Linearization, cast
 from .checks import require_positive, require_probabilities, require_same_events
-from .distances import squared_distance
+from .distances import flatten, squared_distance
 from .snapshots import Snapshot, stack_snapshots
-from .transport import SinkhornReport, assess, coupling, extend, flat, pairwise, solve
+from .transport import SinkhornReport, assess, coupling, extend, pairwise, solve
 
 
 class PathTangent(NamedTuple):
@@ -285,7 +285,7 @@ def _by_cost(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
 
 def _extend(x: PyTree[Float[Array, "m ..."]], y: PyTree, *rest: Array) -> Float[Array, " m"]:
-    return extend(flat(x), flat(y), *rest)
+    return extend(flatten(x), flatten(y), *rest)
 
 
 def _each_gap(function: Callable[..., PyTree], *gaps: PyTree[Float[Array, "t-1 ..."]]) -> PyTree:

@@ -24,13 +24,13 @@ from ott.problems.linear.linear_problem import LinearProblem
 from ott.solvers.linear.acceleration import Momentum
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
-from .distances import squared_distance
+from .distances import flatten, squared_distance
 
 
 def pairwise(cost: Callable[[Any, Any], Array], x: PyTree, y: PyTree) -> Float[Array, "m n"]:
     """cost(x_i, y_j) with the y_j along the first axis."""
     if cost is squared_distance:
-        return _squared_distances(flat(x), flat(y))
+        return _squared_distances(flatten(x), flatten(y))
     return jax.vmap(jax.vmap(cost, (0, None)), (None, 0))(x, y)
 
 
@@ -41,12 +41,6 @@ def _squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[
     x, y = x - centre, y - centre
     products = jnp.matmul(y, x.T, precision="highest")
     return jnp.sum(y**2, axis=1)[:, None] + jnp.sum(x**2, axis=1) - 2 * products
-
-
-def flat(points: PyTree[Float[Array, "n ..."]]) -> Float[Array, "n d"]:
-    """Points as vectors."""
-    leaves = jax.tree.leaves(points)
-    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
 
 
 def transform(

@@ -107,7 +107,8 @@ def needed(function, size):
 def test_memory_grows_with_the_number_of_particles_and_not_with_its_square(chains):
     """Of all that a step takes: the value, and the gradient of the first variation."""
     target = Measure.uniform(jnp.asarray(Y, jnp.float32))
-    F = MMD(target, Energy()) + Interaction(Gaussian(0.5))
+    kernel = Gaussian(0.5)
+    F = MMD(target, Energy()) + Interaction(lambda x, y: kernel(x, y))  # radial, and any other
 
     def step(x):
         value, tangent, _ = F.linearize(Measure.uniform(x))

@@ -1,0 +1,132 @@
+"""Integrals of radial kernels against a measure: one pass over the pairs gives gradients too."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .kernels import Radial
+
+#: Pairs in one block: on a CPU what stays in the cache of a core, on other devices what stays in
+#: the cache that all of its cores share.
+CPU_PAIRS, ACCELERATOR_PAIRS = 2**16, 2**23
+
+# What is differentiated is computed again in place of being kept, which takes the memory of all
+# pairs. In a loop nothing else could be merged with that; see `interaction.smooth`.
+_recomputed = functools.partial(eqx.filter_checkpoint, prevent_cse=False)
+
+
+@eqx.filter_custom_jvp
+def smooth_radial(
+    kernel: Radial,
+    x: Float[Array, "m d"],
+    y: Float[Array, "n d"],
+    weights: Float[Array, " n"],
+    *,
+    block_size: int | None,
+) -> Float[Array, " m"]:
+    """sum_j weights[j] k(x_i, y_j) at each x_i, `block_size` of them at a time.
+
+    Distances are sums over differences: those by a product of matrices cancel where points nearly
+    meet. Cost: O(m n d) in time, value and gradient in x together; O(block_size n) in memory, also
+    of the gradient in each argument."""
+    return _at_points(_integral, kernel, x, y, weights, block_size)
+
+
+@smooth_radial.def_jvp
+def _smooth_radial_jvp(
+    primals: Any, tangents: Any, *, block_size: int | None
+) -> tuple[Array, Array]:
+    along_kernel, along_x, along_y, along_w = tangents
+    others = (along_kernel, None, along_y, along_w)
+
+    def integrals(*arguments: Any) -> Float[Array, " m"]:
+        return _at_points(_recomputed(_integral), *arguments, block_size)
+
+    if along_x is None:
+        return eqx.filter_jvp(integrals, primals, others)
+    # JAX takes one mark off, as the first derivative has nothing to compute again; the other is for
+    # the second.
+    with_gradient = _recomputed(_recomputed(_with_gradient))
+    values, gradients = _at_points(with_gradient, *primals, block_size)
+    tangent = jnp.sum(gradients * along_x, axis=1)
+    if jax.tree.leaves(others):
+        tangent = tangent + eqx.filter_jvp(integrals, primals, others)[1]
+    return values, tangent
+
+
+def _at_points(
+    function: Callable[..., Any],
+    kernel: Radial,
+    x: Float[Array, "m d"],
+    y: Float[Array, "n d"],
+    w: Float[Array, " n"],
+    block_size: int | None,
+) -> Any:
+    if block_size is None:
+        pairs = CPU_PAIRS if _on_cpu() else ACCELERATOR_PAIRS
+        # Of a single row XLA would not make products of a matrix and a vector.
+        block_size = max(2, pairs // len(y))
+    return jax.lax.map(lambda point: function(kernel, point, y.T, w), x, batch_size=block_size)
+
+
+def _integral(
+    kernel: Radial, x: Float[Array, " d"], y: Float[Array, "d n"], w: Float[Array, " n"]
+) -> Float[Array, ""]:
+    return _dot(_profile(kernel)(_squared_distances(x, y)), w)
+
+
+def _with_gradient(
+    kernel: Radial, x: Float[Array, " d"], y: Float[Array, "d n"], w: Float[Array, " n"]
+) -> tuple[Float[Array, ""], Float[Array, " d"]]:
+    """The integral and its gradient in x, 2 sum_j w_j g'(r_j^2) (x - y_j)."""
+    square = _squared_distances(x, y)
+    values, slopes = jax.jvp(_profile(kernel), (square,), (jnp.ones_like(square),))
+
+    def pull(_: None, coordinate: tuple[Array, Array]) -> tuple[None, Array]:
+        a, b = coordinate
+        return None, _dot(slopes * (a - b), w)
+
+    # Coordinate by coordinate: in a product of the slopes and y what is large cancels as well. On a
+    # CPU more than one of them at a time leave its cache; elsewhere they share a reading of slopes.
+    unroll = 1 if _on_cpu() else 8
+    return _dot(values, w), 2 * jax.lax.scan(pull, None, (x, y), unroll=unroll)[1]
+
+
+def _profile(kernel: Radial) -> Callable[[Array], Array]:
+    def checked(square: Float[Array, " n"]) -> Float[Array, " n"]:
+        values = kernel.profile(square)
+        if jnp.shape(values) != square.shape:
+            raise ValueError(
+                f"the profile of {type(kernel).__name__} must give a number for each squared "
+                f"distance, got shape {jnp.shape(values)} for {square.shape}: let it work "
+                "elementwise"
+            )
+        return values
+
+    return checked
+
+
+def _squared_distances(x: Float[Array, " d"], y: Float[Array, "d n"]) -> Float[Array, " n"]:
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def add(total: Array, coordinate: tuple[Array, Array]) -> tuple[Array, None]:
+        a, b = coordinate
+        return total + (a - b) ** 2, None
+
+    none = jnp.zeros(y.shape[1], jnp.result_type(x, y))
+    # Sixteen: the loops that XLA makes for CPUs of two to twelve are three times slower.
+    return jax.lax.scan(add, none, (x, y), unroll=16)[0]
+
+
+def _dot(values: Float[Array, " n"], w: Float[Array, " n"]) -> Float[Array, ""]:
+    return jnp.dot(values, w, precision="highest")
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
