@@ -17,6 +17,7 @@ NAMES = (
     "density",
     "diagnostics",
     "fluxes",
+    "interactions",
     "path_space",
     "posteriors",
     "quantisation",

@@ -1,10 +1,9 @@
-"""How the cost of a step grows with particles, dimensions and chains, and that of an interaction.
+"""How the cost of a step grows with particles, dimensions and chains.
 
 `grows as` is the slope of log cost against log size from the row before: 1 is linear. A step is one
-of the kernel on the mean matching of particles on a simplex, its step size fixed. An interaction is
-the value of an MMD to as many atoms as there are points, and its gradient at every point, beside
-the same written out with all pairs in one array, in JAX and in NumPy. Seconds are seconds of the
-processor, the least of three; memory is what the compiled program needs for intermediate results.
+of the kernel on the mean matching of particles on a simplex, its step size fixed. Seconds are
+seconds of the processor, the least of three; memory is what the compiled program needs for
+intermediate results.
 
 `python -m benchmarks.scaling`
 """
@@ -18,7 +17,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array
@@ -28,8 +26,6 @@ import mmfld_ppl as mm
 REPEATS = 3
 #: Of one timing, about.
 SECONDS = 0.2
-#: Beyond these, all pairs in one array take gigabytes.
-DENSE = 4_000
 
 
 def matching(size: int, dimension: int) -> None:
@@ -59,47 +55,6 @@ def step_cost(size: int = 100, dimension: int = 3, chains: int = 1) -> tuple[flo
     return least(lambda: run(many)) / many, memory(program)
 
 
-def interaction_costs(size: int) -> dict[str, tuple[float, float]]:
-    """(CPU seconds, MB) of value and gradient, by who computes them."""
-    x, y = (jax.random.normal(key, (size, 3)) for key in jax.random.split(jax.random.key(0)))
-    F = mm.functionals.MMD(mm.Measure.uniform(y), mm.functionals.kernels.Gaussian(1.0))
-
-    def blocks(x: Array) -> tuple[Array, Array]:
-        value, tangent, _ = F.linearize(mm.Measure.uniform(x))
-        return value, jax.grad(lambda points: F.first_variation(tangent, points).sum())(x)
-
-    def all_pairs(x: Array) -> tuple[Array, Array]:
-        def kernels(a: Array, b: Array) -> Array:
-            return jnp.exp(-jnp.square(a[:, None] - b[None]).sum(-1) / 2)
-
-        frozen = jax.lax.stop_gradient(x)
-        variation = lambda p: (kernels(p, frozen) - kernels(p, y)).mean(1)  # noqa: E731
-        value = (kernels(x, x).mean() - 2 * kernels(x, y).mean()) / 2 + F.constant
-        return value, jax.grad(lambda points: variation(points).sum())(x)
-
-    ours = jax.jit(blocks).lower(x).compile()
-    found = {"MMD": (least(lambda: ours(x)), memory(ours))}
-    if size <= DENSE:
-        dense = jax.jit(all_pairs).lower(x).compile()
-        for a, b in zip(ours(x), dense(x), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-5)
-        found["all pairs, JAX"] = least(lambda: dense(x)), memory(dense)
-        plain = np.asarray(x), np.asarray(y)
-        np.testing.assert_allclose(ours(x)[1], in_numpy(*plain), atol=1e-5)
-        found["all pairs, NumPy"] = least(lambda: in_numpy(*plain)), 2 * size**2 * 4 / 1e6
-    return found
-
-
-def in_numpy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The gradient of the MMD's first variation at x, by products of matrices."""
-    gradient = np.zeros_like(x)
-    for sign, other in ((-1, x), (1, y)):
-        squares = (x**2).sum(1)[:, None] + (other**2).sum(1) - 2 * x @ other.T
-        k = np.exp(-squares / 2) / len(other)
-        gradient += sign * (k.sum(1)[:, None] * x - k @ other)
-    return gradient
-
-
 def least(function: Callable[[], Any]) -> float:
     """CPU seconds of a call: the least, which has the least of other programs in it."""
     jax.block_until_ready(function())
@@ -125,9 +80,6 @@ def run() -> list[dict]:
     for what, (name, sizes) in sweeps.items():
         for size in sizes:
             add(rows, f"step, {what}", size, *step_cost(**{name: size}))
-    for size in (1_000, 4_000, 16_000):
-        for who, cost in interaction_costs(size).items():
-            add(rows, f"interaction, {who}", size, *cost)
     return sorted(rows, key=lambda row: row["of"])
 
 

@@ -36,7 +36,7 @@ def smooth_radial(
     Distances are sums over differences: those by a product of matrices cancel where points nearly
     meet. Cost: O(m n d) in time, value and gradient in x together; O(block_size n) in memory, also
     of the gradient in each argument."""
-    return _at_points(_integral, kernel, x, y, weights, block_size)
+    return _at_points(_integral, block_size, kernel, x, y, weights)
 
 
 @smooth_radial.def_jvp
@@ -47,14 +47,14 @@ def _smooth_radial_jvp(
     others = (along_kernel, None, along_y, along_w)
 
     def integrals(*arguments: Any) -> Float[Array, " m"]:
-        return _at_points(_recomputed(_integral), *arguments, block_size)
+        return _at_points(_recomputed(_integral), block_size, *arguments)
 
     if along_x is None:
         return eqx.filter_jvp(integrals, primals, others)
     # JAX takes one mark off, as the first derivative has nothing to compute again; the other is for
     # the second.
     with_gradient = _recomputed(_recomputed(_with_gradient))
-    values, gradients = _at_points(with_gradient, *primals, block_size)
+    values, gradients = _at_points(with_gradient, block_size, *primals)
     tangent = jnp.sum(gradients * along_x, axis=1)
     if jax.tree.leaves(others):
         tangent = tangent + eqx.filter_jvp(integrals, primals, others)[1]
@@ -63,11 +63,11 @@ def _smooth_radial_jvp(
 
 def _at_points(
     function: Callable[..., Any],
+    block_size: int | None,
     kernel: Radial,
     x: Float[Array, "m d"],
     y: Float[Array, "n d"],
     w: Float[Array, " n"],
-    block_size: int | None,
 ) -> Any:
     if block_size is None:
         pairs = CPU_PAIRS if _on_cpu() else ACCELERATOR_PAIRS
