@@ -34,8 +34,9 @@ from .scaling import least, memory
 SIZES, DIMENSIONS = (1_000, 4_000, 16_000), (2, 8, 50)
 #: Numbers in all pairs of points beyond which they are not held.
 HELD = 4_000**2 * 8
-#: Pairs beyond which only programs in linear memory that are fast are run.
-PAIRS = 4_000**2
+#: Pairs beyond which only programs in linear memory that are fast are run, and numbers in all pairs
+#: beyond which KeOps takes minutes.
+PAIRS, LONG = 4_000**2, 16_000**2 * 8
 
 #: One program at one size: seconds of a call, of the first beyond it, MB, the gradient.
 Cost = tuple[float, float, float | str, np.ndarray]
@@ -115,7 +116,7 @@ def costs(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[str, Cost]]:
         return
     if x.shape[1] * pairs <= HELD:
         yield "all pairs, PyTorch", geomloss(x, y, "tensorized", "")
-    if importlib.util.find_spec("pykeops") is not None:
+    if importlib.util.find_spec("pykeops") is not None and x.shape[1] * pairs <= LONG:
         yield "KeOps", geomloss(x, y, "online", "")
 
 
