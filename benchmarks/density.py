@@ -5,7 +5,9 @@ of trials of their own number). Cross-validated: every observation is scored by 
 seen its fold, with fold and seed fixed. What has a setting (temperature, concentration of a kernel,
 bandwidth, number of components) chooses it inside of each training set, by the score on a part of
 it that was held out for that. `score` is the mean log score of an observation, `gain` its
-difference to the first method of the data, both with standard errors over observations.
+difference to the first method of the data, both with standard errors over observations. `R-hat` is
+the largest over folds of the log density of the training set and of that held out, across chains:
+unlike a component, neither depends on labels.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpyro
 import numpyro.distributions as dist
 import optax
 from jax.nn import logsumexp
-from jaxtyping import PyTree
+from numpyro.diagnostics import split_gelman_rubin
 from numpyro.infer import NUTS, init_to_sample
 
 import mmfld_ppl as mm
@@ -35,15 +37,19 @@ from .density_data import PROBLEMS, Problem
 from .density_peers import PEERS
 
 PARTICLES = 200
+#: Of NUTS, for each training set.
+CHAINS = 4
 #: Of the temperature, in the warm-up.
 COOLING = optax.exponential_decay(100.0, 600, 0.01, end_value=1.0)
 
 
 class Score(NamedTuple):
-    """log_p: held-out log density of each observation. chosen: the setting of each fold."""
+    """log_p: held-out log density of each observation. chosen: the setting of each fold. r_hat: the
+    largest of the folds, for several chains."""
 
     log_p: np.ndarray
     chosen: list[Any]
+    r_hat: float = np.nan
 
 
 def by_setting(
@@ -72,10 +78,9 @@ def by_setting(
     return Score(held_out, [settings[i] for i in best])
 
 
-def run_jobs(
-    kernel: Any, jobs: int, args: tuple, record: Callable, *, warmup: int, draws: int, thin: int
-) -> PyTree:
-    """One chain for each row of the arguments, in one compiled program; (jobs, draws, ...)."""
+def chains(kernel: Any, record: Callable, *, warmup: int, draws: int, thin: int) -> Callable:
+    """A compiled program: (keys (n,), arguments with an axis of n before their own) -> what is
+    recorded of each of n chains, (n, draws, ...)."""
 
     def advance(state, args, steps):
         return jax.lax.scan(lambda s, _: (kernel.sample(s, args, {}), None), state, None, steps)[0]
@@ -88,8 +93,7 @@ def run_jobs(
         state = advance(kernel.init(key, warmup, None, args, {}), args, warmup)
         return jax.lax.scan(keep, state, None, draws)[1]
 
-    keys = jax.random.split(jax.random.key(0), jobs)
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(chain))(keys, args))
+    return jax.jit(jax.vmap(chain))
 
 
 def on_grid(problem: Problem, tempered: bool) -> Callable:
@@ -144,16 +148,17 @@ def particles(problem: Problem) -> Score:
 
     def predict(counts: np.ndarray, _: np.ndarray) -> np.ndarray:
         args = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (counts, concentration, tau))
-        options = {"warmup": 1000, "draws": 50, "thin": 40}
         kernel = mm.MMFLD(model, init_strategy=init_to_sample, temperature=COOLING)
-        log_p = run_jobs(kernel, len(counts), args, record, **options)
+        run = chains(kernel, record, warmup=1000, draws=50, thin=40)
+        log_p = run(jax.random.split(jax.random.key(0), len(counts)), args)
         return np.asarray(logsumexp(log_p, axis=1)) - np.log(log_p.shape[1])
 
     return Score(by_setting(problem, [None], predict).log_p, chosen)
 
 
 def finite_mixture(problem: Problem) -> Score:
-    """A Bayesian mixture of few components by NUTS; their number is the setting."""
+    """A Bayesian mixture of so many components by NUTS, their number the setting: chosen with one
+    chain a job, measured with several."""
 
     def model(size, counts):
         weights = numpyro.sample("weights", dist.Dirichlet(jnp.ones(size)))
@@ -169,19 +174,31 @@ def finite_mixture(problem: Problem) -> Score:
         concentration = values.get("concentration", 0.0)
         return log_p_at(problem, concentration, values["theta"], values["weights"])
 
-    def predict(counts: np.ndarray, at: np.ndarray) -> np.ndarray:
-        log_p = np.empty(counts.shape)
-        for i in np.unique(at):
-            jobs = at == i
-            size = problem.components[i]
-            kernel = NUTS(lambda counts, size=size: model(size, counts), max_tree_depth=6)
-            args = (jnp.asarray(counts[jobs], jnp.float32),)
-            options = {"warmup": 300, "draws": 200, "thin": 1}
-            found = run_jobs(kernel, len(counts[jobs]), args, record, **options)
-            log_p[jobs] = np.asarray(logsumexp(found, axis=1)) - np.log(found.shape[1])
-        return log_p
+    @functools.cache
+    def nuts(size: int) -> Callable:
+        of = functools.partial(model, size)
+        kernel = NUTS(of, init_strategy=init_to_sample, max_tree_depth=7)
+        return chains(kernel, record, warmup=500, draws=500, thin=1)
 
-    return by_setting(problem, list(problem.components), predict)
+    everyone = problem.counts(np.full(len(problem.inverse), True))
+    r_hats: list[float] = []
+
+    def predict(many: int, counts: np.ndarray, at: np.ndarray) -> np.ndarray:
+        log_p = []
+        # One job after another: in lockstep each would wait for the deepest tree of all.
+        for key, c, i in zip(jax.random.split(jax.random.key(0), len(at)), counts, at, strict=True):
+            args = (jnp.tile(jnp.asarray(c, jnp.float32), (many, 1)),)
+            run = nuts(problem.components[i])
+            found = np.asarray(run(jax.random.split(key, many), args), float)
+            r_hats.append(max(split_gelman_rubin(found @ of) for of in (c, everyone - c)))
+            log_p.append(np.asarray(logsumexp(found, axis=(0, 1))) - np.log(found[..., 0].size))
+        return np.stack(log_p)
+
+    sizes = list(problem.components)
+    chosen = by_setting(problem, sizes, functools.partial(predict, 1)).chosen
+    at = np.array([sizes.index(size) for size in chosen])
+    found = by_setting(problem, [None], lambda counts, _: predict(CHAINS, counts, at))
+    return Score(found.log_p, chosen, max(r_hats[-len(chosen) :]))
 
 
 def grid_optimum(problem: Problem) -> Score:
@@ -206,7 +223,7 @@ def run(names: Sequence[str] = tuple(PROBLEMS)) -> list[dict]:
         first = None
         for name, method in methods.items():
             begin = time.perf_counter()
-            log_p, chosen = method(problem)
+            log_p, chosen, r_hat = method(problem)
             first = log_p if first is None else first
             n = len(log_p)
             rows.append(
@@ -218,6 +235,7 @@ def run(names: Sequence[str] = tuple(PROBLEMS)) -> list[dict]:
                     "gain": float((log_p - first).mean()),
                     "se of gain": float((log_p - first).std(ddof=1) / n**0.5),
                     "most chosen": str(Counter(chosen).most_common(1)[0][0]),
+                    "R-hat": r_hat,
                     "seconds": time.perf_counter() - begin,
                 }
             )

@@ -65,7 +65,7 @@ def visits() -> Problem:
         log_base=np.asarray(base.log_prob(grid), float),
         settings=[(0.0, tau) for tau in (1e-2, 1e-3, 1e-4)],
         sharpness=(0.0,),
-        components=(3, 5),
+        components=(4, 8, 12),
         parts=5,
     )
 
@@ -85,7 +85,7 @@ def shares() -> Problem:
         log_base=np.zeros(len(grid)),
         settings=[(c, tau) for c in concentrations for tau in (1.0, 0.3, 0.1, 0.03)],
         sharpness=concentrations,
-        components=(1, 2, 3),
+        components=(2, 4, 8, 16),
         parts=5,
         rounds=3,
     )
@@ -108,7 +108,7 @@ def districts() -> Problem:
         log_base=np.zeros(len(grid)),
         settings=[(0.0, tau) for tau in (1.0, 0.3, 0.1, 0.03, 0.01)],
         sharpness=(0.0,),
-        components=(4, 8),
+        components=(32, 64, 128),
         parts=5,
     )
 
