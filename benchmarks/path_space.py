@@ -94,9 +94,10 @@ def run(
     rows = []
     for num_times, cells in [(10, m) for m in particles] + [(t, 100) for t in snapshots]:
         # A guess of the cost, to give each size about the same time.
-        guess = 8e-3 * (num_times / 10) * (cells / 100) ** 2
+        guess = 2e-3 * (num_times / 10) * (cells / 100) ** 2
         long = max(4, min(400, int(budget / (4 * guess))))
-        warmup = max(20, min(300, int(budget / guess)))
+        # Long enough for a step size at which r is below 1.
+        warmup = max(40, min(300, int(budget / guess)))
         pairs = 3 if guess < 0.1 else 2
         rows.append(measure(num_times, cells, warmup, max(1, long // 4), long, pairs))
         print(rows[-1], flush=True)
