@@ -174,21 +174,21 @@ def projected(base: dist.Distribution, barrier: float = 0.0) -> dynamics.Project
     return dynamics.Projected(project, default_map(base), jnp.asarray(barrier), inset=1e-4)
 
 
-def with_burn_in(map: mirrors.MirrorMap, parts: int = 1) -> Method:
+def with_burn_in(
+    map: mirrors.MirrorMap, parts: int = 1, arriving: mirrors.MirrorMap | None = None
+) -> Method:
     """Adjusted dynamics that arrive: unadjusted steps first, which cost half as much and leave
     behind what is far from rest, then adjusted symmetric ones, which are longer and have no bias.
 
     parts: into how many parts particles are divided, which move in turn and so do not all answer
     one field. Steps can then be longer than a burn-in that has a bias may take; it takes a quarter
-    of them."""
-    return Method(
-        "burn-in",
-        dynamics.Symmetric(map),
-        True,
-        parts,
-        burn_in=dynamics.Mirror(map),
-        slower=1.0 if parts == 1 else 0.25,
-    )
+    of them. arriving: a map under which to arrive by its exact diffusion, in the place of one step
+    under `map`; its steps are a twentieth as long, being in the units of another metric."""
+    if arriving is not None:
+        name, burn_in, slower = "exact burn-in", dynamics.Mirror(arriving, "exact"), 0.05
+    else:
+        name, burn_in, slower = "burn-in", dynamics.Mirror(map), 1.0 if parts == 1 else 0.25
+    return Method(name, dynamics.Symmetric(map), True, parts, burn_in, slower)
 
 
 def stepper(

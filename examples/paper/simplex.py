@@ -80,9 +80,13 @@ def candidates(base: dist.Distribution, sub_steps: int | None) -> list[Candidate
     """sub_steps: of methods that have some, which are left out if it is None."""
     barrier, entropy = default_map(base), mirrors.EntropySimplex()
     mirror = dynamics.Mirror
-    burn_in = with_burn_in(barrier, PARTS[base.event_shape[0]])
+    size = base.event_shape[0]
+    ways = (with_burn_in(barrier, PARTS[size]),)
+    if size > 3:
+        # Under the barrier the faces are infinitely far away, and many coordinates are near them.
+        ways += (with_burn_in(barrier, PARTS[size], entropy),)
     found = [
-        Candidate(Method(CHAMPION, mirror(barrier), True), 3.0, (burn_in,)),
+        Candidate(Method(CHAMPION, mirror(barrier), True), 3.0, ways),
         Candidate(Method("one step, log barrier", mirror(barrier)), 3.0),
         Candidate(Method("one step, entropy", mirror(entropy)), 1.0),
         Candidate(Method("projected", projected(base)), 0.03),
