@@ -291,27 +291,6 @@ def test_gaps_one_by_one_or_in_a_batch(x64, growth, monkeypatch):
         np.testing.assert_allclose(one, batch, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.optimised
-def test_memory_is_that_of_one_gap():
-    """Of a value and a gradient of the first variation, as in a step, and of a gradient in the
-    points of a measure: less than half of what the costs of all gaps would take."""
-    times, m = 40, 64
-    F = PathSpace([Y] * times, np.arange(times), **OPTIONS)
-    x = jnp.zeros((times * m, 2))
-
-    def held(function):
-        return jax.jit(function).lower(x).compile().memory_analysis().temp_size_in_bytes
-
-    def field(x):
-        value, tangent, _ = F.linearize(Measure.uniform(x))
-        return value, jax.grad(lambda x: F.first_variation(tangent, x).sum())(x)
-
-    def in_points(x):
-        return jax.grad(lambda x: F(Measure.uniform(x)))(x)
-
-    assert max(held(field), held(in_points)) < (times - 1) * m**2 * x.dtype.itemsize / 2
-
-
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_scan_can_hold_a_linearization(precision, x64):
     dtype = jnp.dtype(precision)
