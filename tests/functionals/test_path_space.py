@@ -273,24 +273,6 @@ def test_a_wrong_carry_that_underflows_does_no_harm():
     np.testing.assert_allclose(warm.value, cold.value, rtol=1e-3)
 
 
-def test_gaps_one_by_one_or_in_a_batch(x64, growth, monkeypatch):
-    """As on a CPU and elsewhere."""
-    mu, results = family(ATOMS, mixed(0.4)), []
-    F = build(GROWTH[growth])
-
-    def value(x):
-        out = F.linearize(Measure(x, mu.weights))
-        return out.value, out.tangent
-
-    for backend in ("cpu", "gpu"):
-        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        (total, tangent), in_points = jax.value_and_grad(value, has_aux=True)(mu.points)
-        field = jax.jacobian(lambda x, tangent=tangent: F.first_variation(tangent, x))(POINTS)
-        results.append((total, tangent, in_points, field, F.couplings(mu), F.report(mu)))
-    for one, batch in zip(*map(jax.tree.leaves, results), strict=True):
-        np.testing.assert_allclose(one, batch, rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_a_scan_can_hold_a_linearization(precision, x64):
     dtype = jnp.dtype(precision)
