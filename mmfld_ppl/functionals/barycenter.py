@@ -20,7 +20,16 @@ from .checks import (
 )
 from .distances import squared_distance
 from .stacking import masses, stack_measures
-from .transport import SinkhornReport, assess, coupling, pairwise, solve, solve_self, transform
+from .transport import (
+    SinkhornReport,
+    assess,
+    coupling,
+    each,
+    pairwise,
+    solve,
+    solve_self,
+    transform,
+)
 
 
 class Potentials(NamedTuple):
@@ -181,9 +190,8 @@ class SinkhornBarycenter(Functional):
         g, p = self.init_carry(measure) if carry is None else carry
         like, a = cast(self, measure.weights.dtype), masses(measure)
         limits = like.epsilon, self.threshold, self.max_iterations
-        g, iterations = jax.vmap(lambda cost, b, g: solve(cost, b, a, g, *limits))(
-            like._costs(measure.points), like.masses, g
-        )
+        problems = like._costs(measure.points), like.masses, g
+        g, iterations = each(lambda cost, b, g: solve(cost, b, a, g, *limits), *problems)
         if p is not None:
             cost = pairwise(like.cost, measure.points, measure.points)
             p, count = solve_self(cost, a, p, *limits)

@@ -17,7 +17,7 @@ from .base import Functional, Linearization, cast
 from .checks import require_positive, require_probabilities, require_same_events
 from .distances import flatten, squared_distance
 from .snapshots import Snapshot, stack_snapshots
-from .transport import SinkhornReport, assess, coupling, extend, pairwise, solve
+from .transport import SinkhornReport, assess, coupling, each, extend, pairwise, solve
 
 
 class PathTangent(NamedTuple):
@@ -177,7 +177,7 @@ class PathSpace(Functional):
         a, log_growth = like._grow(x, w)
         g, _ = like._solve(*jax.lax.stop_gradient((x, w, a)), carry)
         # By the envelope theorem the gradient of this in points and masses is that of OT.
-        f = _each_gap(_extend, *_split(x), w[1:], g, like._epsilons())
+        f = each(_extend, *_split(x), w[1:], g, like._epsilons())
         transported = jnp.sum(a * f, axis=1) + jnp.sum(w[1:] * g, axis=1)
         evidence = logsumexp(like._log_kernel(x) + jnp.log(w)[:, None], axis=2)
         fit = -like.weights @ jnp.sum(like.masses * evidence, axis=1)
@@ -193,11 +193,11 @@ class PathSpace(Functional):
         p, epsilons, gaps = like.blocks(points), like._epsilons(), like.gaps
         earlier, later = _split(p)
         before, after = _split(x)
-        leave = _each_gap(_extend, earlier, after, w[1:], g, epsilons)
+        leave = each(_extend, earlier, after, w[1:], g, epsilons)
         if like.growth is not None:
             factor = jnp.exp(like._rates(p) * gaps[:, None] - log_growth[:, None])
             leave = factor * (leave - jnp.sum(a * f, axis=1, keepdims=True))
-        arrive = _each_gap(_extend, later, before, a, f, epsilons)
+        arrive = each(_extend, later, before, a, f, epsilons)
         slopes = jnp.exp(like._log_kernel(p) - evidence[:, :, None])
         fit = -like.weights[:, None] * jnp.sum(like.masses[:, :, None] * slopes, axis=1)
         total = fit / like.regularization
@@ -213,7 +213,7 @@ class PathSpace(Functional):
         """How the solve of each gap goes at `measure`, started from `carry` (default: cold)."""
         like, a, b, g, iterations = self._solved(measure, carry)
         x, _ = like._family(measure)
-        found = _each_gap(_by_cost(assess), *_split(x), b, a, g, like._epsilons())
+        found = each(_by_cost(assess), *_split(x), b, a, g, like._epsilons())
         return SinkhornReport.of(iterations, found, self.threshold)
 
     def couplings(
@@ -222,7 +222,7 @@ class PathSpace(Functional):
         """Of each block, after growth (rows), with the next (columns)."""
         like, a, b, g, _ = self._solved(measure, carry)
         x, _ = like._family(measure)
-        plans = _each_gap(_by_cost(coupling), *_split(x), b, a, g, like._epsilons())
+        plans = each(_by_cost(coupling), *_split(x), b, a, g, like._epsilons())
         return jnp.swapaxes(plans, 1, 2)
 
     def _solved(
@@ -240,7 +240,7 @@ class PathSpace(Functional):
         g = jnp.zeros_like(w[1:]) if carry is None else carry
         limits = self.threshold, self.max_iterations
         one = _by_cost(lambda *gap: solve(*gap, *limits))
-        return _each_gap(one, *_split(x), w[1:], a, g, self._epsilons())
+        return each(one, *_split(x), w[1:], a, g, self._epsilons())
 
     def _family(self, measure: Measure) -> tuple[PyTree, Float[Array, "t m"]]:
         """Points and masses in blocks."""
@@ -286,13 +286,3 @@ def _by_cost(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
 def _extend(x: PyTree[Float[Array, "m ..."]], y: PyTree, *rest: Array) -> Float[Array, " m"]:
     return extend(flatten(x), flatten(y), *rest)
-
-
-def _each_gap(function: Callable[..., PyTree], *gaps: PyTree[Float[Array, "t-1 ..."]]) -> PyTree:
-    """`function` of what belongs to each gap."""
-    # On a CPU one after another: the matrices of one gap stay in its cache, no other is held, and
-    # each solve stops by itself. In a batch all wait for the slowest, but its loop starts once, not
-    # once a gap, which is what counts where a loop costs more than what it computes.
-    if jax.default_backend() == "cpu":
-        return jax.lax.map(lambda gap: function(*gap), gaps)
-    return jax.vmap(function)(*gaps)
