@@ -108,7 +108,7 @@ def districts() -> Problem:
         log_base=np.zeros(len(grid)),
         settings=[(0.0, tau) for tau in (1.0, 0.3, 0.1, 0.03, 0.01)],
         sharpness=(0.0,),
-        components=(32, 64, 128),
+        components=(16, 32, 64),
         parts=5,
     )
 

@@ -221,5 +221,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     show(minibatches)
     names = {name: f"minibatch_{name}" for name in minibatches.data_vars}
-    everything: Any = xr.merge([data, minibatches.rename(names | {"method": "batch"})])
+    renamed = minibatches.rename(names | {"method": "batch"})
+    everything: Any = xr.merge([data, renamed], compat="no_conflicts")
     command.save(everything, draw(data, minibatches), arguments.out / "paper_ablations", dpi=62)

@@ -53,7 +53,8 @@ def draw_plane(ax: Any, problem: Problem, points: np.ndarray) -> None:
 
 def draw_line(ax: Any, problem: Problem, points: np.ndarray) -> None:
     """Histogram of the particles of all draws, density of the minimiser."""
-    ax.hist(points, 50, (0, 1), density=True, color=style.COLOURS[4], label="particles")
+    bars = {"color": style.COLOURS[4], "label": "particles"}
+    ax.hist(points, 50, range=(0, 1), density=True, **bars)
     density = problem.exact.weights / problem.base
     ax.plot(problem.exact.points, density, color="black", lw=1.3, label="exact")
     if problem.target is not None:
