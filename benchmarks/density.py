@@ -157,8 +157,7 @@ def particles(problem: Problem) -> Score:
 
 
 def finite_mixture(problem: Problem) -> Score:
-    """A Bayesian mixture of so many components by NUTS, their number the setting: chosen with one
-    chain a job, measured with several."""
+    """A Bayesian mixture of so many components by NUTS; their number is the setting."""
 
     def model(size, counts):
         weights = numpyro.sample("weights", dist.Dirichlet(jnp.ones(size)))
@@ -183,22 +182,19 @@ def finite_mixture(problem: Problem) -> Score:
     everyone = problem.counts(np.full(len(problem.inverse), True))
     r_hats: list[float] = []
 
-    def predict(many: int, counts: np.ndarray, at: np.ndarray) -> np.ndarray:
+    def predict(counts: np.ndarray, at: np.ndarray) -> np.ndarray:
         log_p = []
         # One job after another: in lockstep each would wait for the deepest tree of all.
         for key, c, i in zip(jax.random.split(jax.random.key(0), len(at)), counts, at, strict=True):
-            args = (jnp.tile(jnp.asarray(c, jnp.float32), (many, 1)),)
+            args = (jnp.tile(jnp.asarray(c, jnp.float32), (CHAINS, 1)),)
             run = nuts(problem.components[i])
-            found = np.asarray(run(jax.random.split(key, many), args), float)
+            found = np.asarray(run(jax.random.split(key, CHAINS), args), float)
             r_hats.append(max(split_gelman_rubin(found @ of) for of in (c, everyone - c)))
             log_p.append(np.asarray(logsumexp(found, axis=(0, 1))) - np.log(found[..., 0].size))
         return np.stack(log_p)
 
-    sizes = list(problem.components)
-    chosen = by_setting(problem, sizes, functools.partial(predict, 1)).chosen
-    at = np.array([sizes.index(size) for size in chosen])
-    found = by_setting(problem, [None], lambda counts, _: predict(CHAINS, counts, at))
-    return Score(found.log_p, chosen, max(r_hats[-len(chosen) :]))
+    found = by_setting(problem, list(problem.components), predict)
+    return found._replace(r_hat=max(r_hats[-problem.parts :]))
 
 
 def grid_optimum(problem: Problem) -> Score:
