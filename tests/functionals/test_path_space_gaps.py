@@ -32,8 +32,9 @@ def test_gaps_one_by_one_or_in_a_batch(x64, growth, monkeypatch):
 @pytest.mark.optimised
 def test_memory_is_that_of_one_gap():
     """Of a value and a gradient of the first variation, as in a step, and of a gradient in the
-    points of a measure: less than half of what the costs of all gaps would take."""
-    times, m = 40, 64
+    points of a measure: less than a quarter of what the costs of all gaps would take. With enough
+    particles for a gap to outweigh what is kept for each of them, as compilers differ in it."""
+    times, m = 40, 256
     options = {"diffusivity": 1.0, "bandwidth": 1.0, "regularization": 1.0}
     F = PathSpace([POINTS] * times, np.arange(times), **options)
     x = jnp.zeros((times * m, 2))
@@ -48,4 +49,4 @@ def test_memory_is_that_of_one_gap():
     def in_points(x):
         return jax.grad(lambda x: F(Measure.uniform(x)))(x)
 
-    assert max(held(field), held(in_points)) < (times - 1) * m**2 * x.dtype.itemsize / 2
+    assert max(held(field), held(in_points)) < (times - 1) * m**2 * x.dtype.itemsize / 4
