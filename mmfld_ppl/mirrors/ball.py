@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .base import Event, MirrorMap, Observation, Scalar
+from .linalg import sum_entries
 from .metric import Metric
 
 
@@ -24,14 +25,14 @@ class Ball(MirrorMap):
     radius: Float[Array, ""]
 
     def potential(self, x: Event) -> Scalar:
-        return -jnp.log1p(-jnp.sum(jnp.square(x / self.radius)))
+        return -jnp.log1p(-sum_entries(jnp.square(x / self.radius)))
 
     def slack(self, x: Event) -> Scalar:
         return self.radius - jnp.linalg.norm(x)
 
     def grad(self, x: Event) -> Event:
         z = x / self.radius
-        return 2 / self.radius * z / (1 - jnp.sum(jnp.square(z)))
+        return 2 / self.radius * z / (1 - sum_entries(jnp.square(z)))
 
     def conjugate_grad(self, y: Event, start: Event) -> Event:
         q = self.radius * y
@@ -40,11 +41,11 @@ class Ball(MirrorMap):
 
     def metric(self, x: Event) -> Metric:
         z = x / self.radius
-        return BallMetric(z, jnp.sum(jnp.square(z)), self.radius)
+        return BallMetric(z, sum_entries(jnp.square(z)), self.radius)
 
     def observe(self, x: Event) -> Observation:
         z = x / self.radius
-        s = jnp.sum(jnp.square(z))
+        s = sum_entries(jnp.square(z))
         variance = 0.5 * (1 - s) * (1 - 2 * jnp.square(z) / (1 + s))
         return Observation(x, jnp.square(self.radius) * variance)
 
@@ -61,7 +62,7 @@ class BallMetric(Metric):
         differently that taking a multiple of one from the other would lose digits."""
         # At the centre any direction will do, since both weights are then the same.
         s = jnp.where(self.s > 0, self.s, 1)
-        along = self.z * (jnp.sum(self.z * v) / s)
+        along = self.z * (sum_entries(self.z * v) / s)
         return along, v - along
 
     def _across(self) -> Scalar:
@@ -87,5 +88,5 @@ class BallMetric(Metric):
 
     def inverse_norm_sq(self, v: Event) -> Scalar:
         along, across = self._split(v)
-        squares = jnp.sum(jnp.square(across)) + jnp.sum(jnp.square(along)) / self._ratio()
+        squares = sum_entries(jnp.square(across)) + sum_entries(jnp.square(along)) / self._ratio()
         return squares / self._across()

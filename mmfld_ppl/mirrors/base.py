@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
-from .linalg import inner
+from .linalg import inner, sum_entries
 from .metric import DenseMetric, Metric, ScaledMetric
 from .newton import newton_conjugate
 from .symmetric import newton_symmetric_step
@@ -300,4 +300,4 @@ def interpolate_scale(
 
 
 def _total(tree: PyTree) -> Scalar:
-    return jnp.sum(jnp.stack([jnp.sum(leaf) for leaf in jax.tree.leaves(tree)]))
+    return sum_entries(jnp.stack([sum_entries(leaf) for leaf in jax.tree.leaves(tree)]))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .base import Event, MirrorMap, Observation, Scalar
+from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric, RestrictedMetric
 
 
@@ -31,7 +32,7 @@ class EntropyOrthant(MirrorMap):
 
     def potential(self, x: Event) -> Scalar:
         u = x - self.bound
-        return jnp.sum(u * jnp.log(u) - u)
+        return sum_entries(u * jnp.log(u) - u)
 
     def slack(self, x: Event) -> Scalar:
         return jnp.min(x - self.bound)
@@ -69,7 +70,7 @@ class EntropySimplex(MirrorMap):
     has_exact_diffusion: ClassVar[bool] = True
 
     def potential(self, x: Event) -> Scalar:
-        return jnp.sum(x * jnp.log(x))
+        return sum_entries(x * jnp.log(x))
 
     def slack(self, x: Event) -> Scalar:
         return jnp.min(x)
@@ -92,7 +93,7 @@ class EntropySimplex(MirrorMap):
         # might overflow.
         clock = -jnp.expm1(-rate * time) / rate if rate else time
         copies = squared_bessel(jnp.exp(-rate * time) * x, noise, clock)
-        return copies / jnp.sum(copies)
+        return copies / sum_entries(copies)
 
     def diffusion_noise_like(self, x: Event) -> PyTree:
         return _two_each(x)
@@ -113,7 +114,7 @@ class EntropyInterval(MirrorMap):
 
     def potential(self, x: Event) -> Scalar:
         u, v = x - self.lower, self.upper - x
-        return jnp.sum(u * jnp.log(u) + v * jnp.log(v))
+        return sum_entries(u * jnp.log(u) + v * jnp.log(v))
 
     def slack(self, x: Event) -> Scalar:
         return jnp.min(jnp.minimum(x - self.lower, self.upper - x))
@@ -136,8 +137,8 @@ class EntropyInterval(MirrorMap):
         width = self.upper - self.lower
         shares = jnp.stack([x - self.lower, self.upper - x]) / width
         low, high = squared_bessel(shares, noise, time / width)
-        total = low + high
-        return self._from_shares(low / total, high / total)
+        both = low + high
+        return self._from_shares(low / both, high / both)
 
     def diffusion_noise_like(self, x: Event) -> PyTree:
         return _two_each(jnp.stack([x, x]))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .base import Event, MirrorMap, Observation, Scalar
+from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric
 
 
@@ -19,7 +20,7 @@ class Euclidean(MirrorMap):
     self_concordance: ClassVar[float] = 0.0
 
     def potential(self, x: Event) -> Scalar:
-        return 0.5 * jnp.sum(jnp.square(x))
+        return 0.5 * sum_entries(jnp.square(x))
 
     def slack(self, x: Event) -> Scalar:
         return jnp.full((), jnp.inf, x.dtype)
@@ -52,7 +53,7 @@ class ZeroSum(MirrorMap):
     self_concordance: ClassVar[float] = 0.0
 
     def potential(self, x: Event) -> Scalar:
-        return 0.5 * jnp.sum(jnp.square(x))
+        return 0.5 * sum_entries(jnp.square(x))
 
     def slack(self, x: Event) -> Scalar:
         return jnp.full((), jnp.inf, x.dtype)
@@ -95,7 +96,7 @@ class ZeroSumMetric(Metric):
         return jnp.zeros((), self.zero.dtype)
 
     def inverse_norm_sq(self, v: Event) -> Scalar:
-        return jnp.sum(jnp.square(centred(v)))
+        return sum_entries(jnp.square(centred(v)))
 
 
 def centred(v: Float[Array, "..."]) -> Float[Array, "..."]:

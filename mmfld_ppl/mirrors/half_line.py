@@ -16,6 +16,7 @@ from .base import (
     Weighted,
     interpolate_scale,
 )
+from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric
 
 #: A scale s that leaves no tail where warm-up begins, and whose square is far from overflow.
@@ -147,7 +148,7 @@ class LogBarrier(MirrorMap):
     bound: Float[Array, ""] | float = 0.0
 
     def potential(self, x: Event) -> Scalar:
-        return -jnp.sum(jnp.log(x - self.bound))
+        return -sum_entries(jnp.log(x - self.bound))
 
     def slack(self, x: Event) -> Scalar:
         return jnp.min(x - self.bound)

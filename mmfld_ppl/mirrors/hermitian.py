@@ -13,7 +13,7 @@ from jaxtyping import Array, Complex
 
 from ..constraints.hermitian import hermitian_spectraplex, to_complex, to_real
 from .base import Event, MirrorMap, Scalar
-from .linalg import congruence, inverse_lower, log_det_from, matmul
+from .linalg import congruence, inverse_lower, log_det_from, matmul, sum_entries
 from .log_det import least_eigenvalue, negative_inverse
 from .log_det_step import slice_step
 from .metric import Metric, RestrictedMetric
@@ -54,7 +54,7 @@ class HermitianLogDetMetric(Metric):
         return -2 * len(self.factor) * log_det_from(self.factor)
 
     def inverse_norm_sq(self, v: Event) -> Scalar:
-        return jnp.sum(jnp.square(to_real(congruence(jnp.conj(self.factor.T), to_complex(v)))))
+        return sum_entries(jnp.square(to_real(congruence(jnp.conj(self.factor.T), to_complex(v)))))
 
 
 class HermitianSpectraplex(MirrorMap):
@@ -89,7 +89,7 @@ class HermitianSpectraplex(MirrorMap):
         return self.restore(to_real(moved)), to_real(pushed)
 
     def log_det_grad(self, x: Event) -> Event:
-        return 2 * len(x) * self.grad(x) + 2 * x / jnp.sum(jnp.square(x))
+        return 2 * len(x) * self.grad(x) + 2 * x / sum_entries(jnp.square(x))
 
     def metric(self, x: Event) -> Metric:
         X = to_complex(x)

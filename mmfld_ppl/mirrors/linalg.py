@@ -7,17 +7,36 @@ outside of their sets; here they are asked for full precision.
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, PyTree
 
 Matrix = Float[Array, "n n"]
+Scalar = Float[Array, ""]
+
+#: Entries of a point up to which they are added one by one.
+FEW = 10
 
 
-def inner(a: PyTree, b: PyTree) -> Float[Array, ""]:
+def sum_entries(x: Float[Array, "..."]) -> Scalar:
+    """The sum of all entries of a point.
+
+    Over many particles it is one of short rows. On CPUs XLA leaves sums of 32768 entries and more
+    to a library (YNNPACK), which takes up to sixty times as long over such rows as additions take:
+    more than half of a step of 10,000 particles on a simplex of 3 (docs/speed.md)."""
+    if not 1 < x.size <= FEW:
+        return jnp.sum(x)
+    entries = x.reshape(-1)
+    return functools.reduce(operator.add, [entries[i] for i in range(x.size)])
+
+
+def inner(a: PyTree, b: PyTree) -> Scalar:
     """<a, b>, summed over the leaves."""
-    products = jax.tree.map(lambda u, v: jnp.sum(u * v), a, b)
+    products = jax.tree.map(lambda u, v: sum_entries(u * v), a, b)
     return sum(jax.tree.leaves(products), start=jnp.zeros((), jax.tree.leaves(a)[0].dtype))
 
 
@@ -42,6 +61,6 @@ def inverse_lower(factor: Matrix) -> Matrix:
     return jsl.solve_triangular(factor, jnp.eye(factor.shape[0], dtype=factor.dtype), lower=True)
 
 
-def log_det_from(factor: Matrix) -> Float[Array, ""]:
+def log_det_from(factor: Matrix) -> Scalar:
     """log det L L^T of a triangular factor L, whatever the signs of its diagonal."""
-    return 2 * jnp.sum(jnp.log(jnp.abs(jnp.diagonal(factor))))
+    return 2 * sum_entries(jnp.log(jnp.abs(jnp.diagonal(factor))))

@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from .base import Event, MirrorMap, Observation, Scalar
-from .linalg import Matrix, congruence, inverse_lower, log_det_from, matmul, symmetric
+from .linalg import Matrix, congruence, inverse_lower, log_det_from, matmul, sum_entries, symmetric
 from .log_det_step import slice_step
 from .metric import Metric, RestrictedMetric
 from .simplex import barrier_weights
@@ -43,7 +43,7 @@ class LogDetMetric(Metric):
         return -(self.factor.shape[0] + 1) * log_det_from(self.factor)
 
     def inverse_norm_sq(self, v: Event) -> Scalar:
-        return jnp.sum(jnp.square(congruence(self.factor.T, symmetric(v))))
+        return sum_entries(jnp.square(congruence(self.factor.T, symmetric(v))))
 
 
 def negative_inverse(x: Event) -> Event:
@@ -103,7 +103,7 @@ class Spectraplex(MirrorMap):
         return self.restore(moved), pushed
 
     def log_det_grad(self, x: Event) -> Event:
-        return (len(x) + 1) * negative_inverse(x) + 2 * x / jnp.sum(jnp.square(x))
+        return (len(x) + 1) * negative_inverse(x) + 2 * x / sum_entries(jnp.square(x))
 
     def observe(self, x: Event) -> Observation:
         # The trace takes out the direction G^-1 I = X^2.

@@ -12,7 +12,7 @@ import jax.scipy.linalg as jsl
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from .linalg import inner, log_det_from, matmul
+from .linalg import inner, log_det_from, matmul, sum_entries
 
 
 class Metric(eqx.Module):
@@ -69,7 +69,7 @@ class DenseMetric(Metric):
 
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
         whitened = jsl.solve_triangular(self.cholesky, self._flat(v), lower=True)
-        return jnp.sum(jnp.square(whitened))
+        return sum_entries(jnp.square(whitened))
 
 
 class DiagonalMetric(Metric):
@@ -89,10 +89,10 @@ class DiagonalMetric(Metric):
         return self.root * noise
 
     def log_det(self) -> Float[Array, ""]:
-        return 2 * jnp.sum(jnp.log(self.root))
+        return 2 * sum_entries(jnp.log(self.root))
 
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
-        return jnp.sum(jnp.square(v / self.root))
+        return sum_entries(jnp.square(v / self.root))
 
 
 class ScaledMetric(Metric):

@@ -11,6 +11,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from .linalg import inner
+
 Vector = Float[Array, " n"]
 Scalar = Float[Array, ""]
 
@@ -74,11 +76,11 @@ def newton_conjugate(
         residual = residual_at(x)
         direction = ravel_pytree(mirror.metric(unravel(x)).solve(unravel(residual)))[0]
         # Rounding can make the product of two vectors that should vanish negative.
-        return direction, jnp.sqrt(jnp.maximum(jnp.sum(residual * direction), 0))
+        return direction, jnp.sqrt(jnp.maximum(inner(residual, direction), 0))
 
     def too_far(x: Vector, direction: Vector, decrement: Scalar) -> Bool[Array, ""]:
         # Slopes, not values: near the minimum values are equal to rounding.
-        turned = jnp.sum(residual_at(x) * direction) < -0.5 * jnp.square(decrement)
+        turned = inner(residual_at(x), direction) < -0.5 * jnp.square(decrement)
         return ~(mirror.slack(unravel(x)) > 0) | (turned & (decrement > tolerance))
 
     def unfinished(it: _Iterate) -> Bool[Array, ""]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .base import Event, MirrorMap, Scalar
 from .half_line import barrier_growth
-from .linalg import log_det_from, matmul
+from .linalg import log_det_from, matmul, sum_entries
 from .metric import Metric
 
 
@@ -40,7 +40,7 @@ class Polytope(MirrorMap):
         return self.bound - matmul(self.matrix, x)
 
     def potential(self, x: Event) -> Scalar:
-        return -jnp.sum(jnp.log(self._slacks(x)))
+        return -sum_entries(jnp.log(self._slacks(x)))
 
     def slack(self, x: Event) -> Scalar:
         return jnp.min(self._slacks(x) / self.lengths)
@@ -93,7 +93,7 @@ class PolytopeMetric(Metric):
         return log_det_from(self.factor)
 
     def inverse_norm_sq(self, v: Event) -> Scalar:
-        return jnp.sum(jnp.square(self.whiten(v)))
+        return sum_entries(jnp.square(self.whiten(v)))
 
     def whiten(self, v: Event) -> Event:
         """R^-T v, whose length is that of v."""

@@ -17,7 +17,7 @@ from .base import (
     interpolate_scale,
 )
 from .half_line import UNTAILED, barrier_root, tail_trust
-from .linalg import congruence, log_det_from, symmetric
+from .linalg import congruence, log_det_from, sum_entries, symmetric
 from .log_det import LogDetMetric, entry_variance, least_eigenvalue, negative_inverse
 from .log_det_step import cone_step
 from .metric import Metric
@@ -41,7 +41,7 @@ class PositiveDefinite(MirrorMap):
     scale: Float[Array, ""]
 
     def potential(self, x: Event) -> Scalar:
-        tail = 0.5 * jnp.sum(jnp.square(x / self.scale))
+        tail = 0.5 * sum_entries(jnp.square(x / self.scale))
         return tail - log_det_from(jnp.linalg.cholesky(x))
 
     def slack(self, x: Event) -> Scalar:
@@ -83,7 +83,7 @@ class PositiveDefinite(MirrorMap):
         if moments.variance is None:
             return self
         squares = jnp.square(moments.mean) + moments.variance
-        rms = jnp.sqrt(jnp.sum(squares) / squares.shape[0])
+        rms = jnp.sqrt(sum_entries(squares) / squares.shape[0])
         return PositiveDefinite(interpolate_scale(self.scale, rms, tail_trust(trust)))
 
     @classmethod

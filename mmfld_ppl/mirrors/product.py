@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
 from .base import Event, MirrorMap, Moments, Observation, Scalar
+from .linalg import sum_entries
 from .metric import Metric
 
 
@@ -157,7 +158,7 @@ class Independent(MirrorMap):
         return over_axes(method, self.shape)(self.base, *args)
 
     def potential(self, x: Event) -> Scalar:
-        return jnp.sum(self._each(lambda base, x: base.potential(x), x))
+        return sum_entries(self._each(lambda base, x: base.potential(x), x))
 
     def slack(self, x: Event) -> Scalar:
         return jnp.min(self._each(lambda base, x: base.slack(x), x), initial=jnp.inf)
@@ -224,7 +225,7 @@ class IndependentMetric(Metric):
         return self._each(lambda base, n: base.sqrt(n), noise)
 
     def log_det(self) -> Float[Array, ""]:
-        return jnp.sum(self._each(lambda base: base.log_det()))
+        return sum_entries(self._each(lambda base: base.log_det()))
 
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
-        return jnp.sum(self._each(lambda base, v: base.inverse_norm_sq(v), v))
+        return sum_entries(self._each(lambda base, v: base.inverse_norm_sq(v), v))

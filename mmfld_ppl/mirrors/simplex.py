@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
 from .half_line import barrier_growth
+from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric, RestrictedMetric
 
 
@@ -31,7 +32,7 @@ class Simplex(MirrorMap):
         return 1 / jnp.sqrt(jnp.min(self.weights))
 
     def potential(self, x: Event) -> Scalar:
-        return -jnp.sum(self.weights * jnp.log(x))
+        return -sum_entries(self.weights * jnp.log(x))
 
     def slack(self, x: Event) -> Scalar:
         return jnp.min(x)
@@ -50,7 +51,7 @@ class Simplex(MirrorMap):
         ratio, rise = _growth(x, momentum, self.weights)
         moved = x * ratio
         pushed = 0.5 * self.weights / x * rise * (1 + ratio) / jnp.square(ratio)
-        return moved / jnp.sum(moved), pushed
+        return moved / sum_entries(moved), pushed
 
     def observe(self, x: Event) -> Observation:
         # Of -sum log x_i in the ambient space: the present weights must not enter, since they are
@@ -91,8 +92,8 @@ def barrier_weights(
 
     def improve(shift: Scalar) -> tuple[Scalar, Scalar]:
         x = weights / (shift + below)
-        f = jnp.sum(x)
-        return shift + f * (f - 1) / jnp.sum(x * (x / weights)), f - 1
+        f = sum_entries(x)
+        return shift + f * (f - 1) / sum_entries(x * (x / weights)), f - 1
 
     def unfinished(it: _Iterate) -> Bool[Array, ""]:
         return (it.excess > tolerance) & (it.steps < max_steps)
@@ -105,7 +106,7 @@ def barrier_weights(
     end = jax.lax.while_loop(unfinished, iterate, begin)
     x = weights / (end.shift + below)
     # The error is now of the order of rounding; taking it out of the sum leaves none to drift.
-    return jnp.where(end.excess <= tolerance, x / jnp.sum(x), jnp.nan)
+    return jnp.where(end.excess <= tolerance, x / sum_entries(x), jnp.nan)
 
 
 def _growth(
@@ -123,8 +124,8 @@ def _growth(
         t = stretch * (momentum + nu)
         ratio, rise = barrier_growth(t)
         root = jnp.hypot(jnp.ones_like(t), t)
-        excess = jnp.sum(x * rise)
-        return ratio, rise, excess, nu - excess / jnp.sum(x * stretch * ratio / root)
+        excess = sum_entries(x * rise)
+        return ratio, rise, excess, nu - excess / sum_entries(x * stretch * ratio / root)
 
     def unfinished(it: _Iterate) -> Bool[Array, ""]:
         return (jnp.abs(it.excess) > tolerance) & (it.steps < 64)
@@ -134,7 +135,7 @@ def _growth(
         return _Iterate(following, excess, it.steps + 1)
 
     tolerance = jnp.finfo(x.dtype).eps ** 0.5
-    start = -jnp.sum(x * stretch * momentum) / jnp.sum(x * stretch)
+    start = -sum_entries(x * stretch * momentum) / sum_entries(x * stretch)
     begin = _Iterate(start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))
     end = jax.lax.while_loop(unfinished, iterate, begin)
     ratio, rise, _, _ = state(end.shift)

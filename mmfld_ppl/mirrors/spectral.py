@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .base import Event, Scalar
-from .linalg import Matrix, congruence, symmetric
+from .linalg import Matrix, congruence, sum_entries, symmetric
 from .metric import Metric
 
 Spectrum = Float[Array, " n"]
@@ -52,7 +52,7 @@ class SpectralMetric(Metric):
     def log_det(self) -> Scalar:
         # Each pair i < j stands for one direction.
         logs = jnp.log(self.root)
-        return jnp.sum(logs) + jnp.trace(logs)
+        return sum_entries(logs) + jnp.trace(logs)
 
     def inverse_norm_sq(self, v: Event) -> Scalar:
-        return jnp.sum(jnp.square(congruence(self.vectors.T, symmetric(v)) / self.root))
+        return sum_entries(jnp.square(congruence(self.vectors.T, symmetric(v)) / self.root))

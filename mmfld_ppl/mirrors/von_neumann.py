@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .base import Event, MirrorMap, Scalar
-from .linalg import Matrix, symmetric
+from .linalg import Matrix, sum_entries, symmetric
 from .log_det import least_eigenvalue
 from .metric import Metric, RestrictedMetric
 from .spectral import SpectralMetric, Spectrum, eigen, from_eigen
@@ -25,7 +25,7 @@ class VonNeumannPSD(MirrorMap):
 
     def potential(self, x: Event) -> Scalar:
         values = jnp.linalg.eigvalsh(symmetric(x))
-        return jnp.sum(values * jnp.log(values) - values)
+        return sum_entries(values * jnp.log(values) - values)
 
     def slack(self, x: Event) -> Scalar:
         return least_eigenvalue(x)
@@ -51,7 +51,7 @@ class VonNeumannSpectraplex(MirrorMap):
 
     def potential(self, x: Event) -> Scalar:
         values = jnp.linalg.eigvalsh(symmetric(x))
-        return jnp.sum(values * jnp.log(values))
+        return sum_entries(values * jnp.log(values))
 
     def slack(self, x: Event) -> Scalar:
         return least_eigenvalue(x)
