@@ -17,13 +17,12 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
-from .linalg import inner, sum_entries
+from .linalg import Scalar, inner, sum_entries
 from .metric import DenseMetric, Metric, ScaledMetric
 from .newton import newton_conjugate
 from .symmetric import newton_symmetric_step
 
 Event = PyTree[Float[Array, "..."]]
-Scalar = Float[Array, ""]
 
 
 class Observation(NamedTuple):

@@ -25,9 +25,9 @@ FEW = 10
 def sum_entries(x: Float[Array, "..."]) -> Scalar:
     """The sum of all entries of a point.
 
-    Over many particles it is one of short rows. On CPUs XLA leaves sums of 32768 entries and more
-    to a library (YNNPACK), which takes up to sixty times as long over such rows as additions take:
-    more than half of a step of 10,000 particles on a simplex of 3 (docs/speed.md)."""
+    Over many particles it is one of short rows. On CPUs XLA leaves large sums to a library
+    (YNNPACK), which takes up to sixty times as long over such rows as additions take: more than
+    half of a step of 10,000 particles on a simplex of 3 (docs/speed.md)."""
     if not 1 < x.size <= FEW:
         return jnp.sum(x)
     entries = x.reshape(-1)

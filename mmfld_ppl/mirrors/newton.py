@@ -11,10 +11,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .linalg import inner
+from .linalg import Scalar, inner
 
 Vector = Float[Array, " n"]
-Scalar = Float[Array, ""]
 
 
 class Hessian(Protocol):
