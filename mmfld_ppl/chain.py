@@ -36,8 +36,10 @@ class Settings:
 
     step_size: a number or a schedule of the step's index. temperature: a schedule that multiplies
     the objective's temperature (that of the whole law in an ordinary model), or None.
-    transition: (map, supports, shapes of one unit, whether units are particles) -> how a unit
-    moves. keep_supports: whether the transition needs the supports. path_length: see `Langevin`."""
+    geometry: (map, whether units are particles) -> the map that moves are made with, and that the
+    warm-up adapts. transition: (that map, supports, shapes of one unit, whether units are
+    particles) -> how a unit moves. keep_supports: whether the transition needs the supports.
+    path_length: see `Langevin`."""
 
     step_size: float | Schedule
     temperature: Schedule | None
@@ -45,6 +47,7 @@ class Settings:
     adaptation: Adaptation
     init_strategy: Callable
     transition: Callable[[MirrorMap, PyTree, Shapes, bool], Transition]
+    geometry: Callable[[MirrorMap, bool], MirrorMap] = lambda map, particles: map
     keep_supports: bool = False
     path_length: float | None = None
 
@@ -85,7 +88,9 @@ class Chain:
         stacked = {"globals": jax.tree.map(lambda x: x[None], globals_), "particles": particles}
         for name, units in stacked.items():
             if units:
-                geometry = product_of(problem.layout, maps, particles=name == "particles")
+                mean_field = name == "particles"
+                geometry = product_of(problem.layout, maps, particles=mean_field)
+                geometry = settings.geometry(geometry, mean_field)
                 adaptation[name] = settings.adaptation.init(geometry, step_size, num_warmup, units)
         state = KernelState(
             i=jnp.zeros((), jnp.int32),

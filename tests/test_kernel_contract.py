@@ -35,12 +35,13 @@ def cloud_run():
 
 @pytest.fixture(scope="module")
 def bounded_run():
-    return run(mm.MMFLD(models.bounded))
+    return run(mm.MMFLD(models.bounded, path_length=None))
 
 
 @pytest.mark.parametrize("method", ["sequential", "parallel", jax.vmap])
 def test_chain_methods_agree(method, bounded_run):
-    other = run(mm.MMFLD(models.bounded), method=method)
+    # One step a move: long paths multiply the rounding of differently compiled programs.
+    other = run(mm.MMFLD(models.bounded, path_length=None), method=method)
     same(other.get_samples(True), bounded_run.get_samples(True))
     assert other.chain_method == method and other.last_state.rng_key.shape == (2,)
 

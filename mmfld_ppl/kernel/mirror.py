@@ -121,6 +121,7 @@ class MMFLD(LangevinKernel):
             adaptation=Adaptation(target, adapt_step_size, adapt_metric),
             init_strategy=init_strategy,
             transition=functools.partial(_transition, diffusion),
+            geometry=functools.partial(_geometry, diffusion),
             path_length=path_length,
         )
         super().__init__(model, potential_fn, support, mirror_maps, strict, settings, mesh)
@@ -165,6 +166,15 @@ def _self_concordant(map: MirrorMap) -> bool:
     return isinstance(constant, Tracer) or math.isfinite(constant)
 
 
+def _is_symmetric(diffusion: str | int | None, map: MirrorMap, particles: bool) -> bool:
+    asked = diffusion == SYMMETRIC or (diffusion is None and not particles)
+    return asked and map.has_symmetric_step
+
+
+def _geometry(diffusion: str | int | None, map: MirrorMap, particles: bool) -> MirrorMap:
+    return map.stepping() if _is_symmetric(diffusion, map, particles) else map
+
+
 def _transition(
     diffusion: str | int | None,
     map: MirrorMap,
@@ -172,6 +182,6 @@ def _transition(
     shapes: Shapes,
     particles: bool,
 ) -> Transition:
-    if diffusion == SYMMETRIC or (diffusion is None and not particles):
-        return Symmetric(map.stepping()) if map.has_symmetric_step else Mirror(map)
-    return Mirror(map, "one-step" if diffusion is None else diffusion)
+    if _is_symmetric(diffusion, map, particles):
+        return Symmetric(map)
+    return Mirror(map, "one-step" if diffusion in (None, SYMMETRIC) else diffusion)

@@ -16,11 +16,9 @@ from .base import (
     Weighted,
     interpolate_scale,
 )
+from .half_line_arc import UNTAILED, SoftplusHalfLine
 from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric
-
-#: A scale s that leaves no tail where warm-up begins, and whose square is far from overflow.
-UNTAILED = 1e6
 
 
 class HalfLine(MirrorMap):
@@ -58,18 +56,8 @@ class HalfLine(MirrorMap):
         u = self._distance(x)
         return DiagonalMetric(jnp.hypot(1 / u, 1 / self.scale))
 
-    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
-        # With r = u'/u, t = u^2/s^2 and q = p u: (1 + 2t)(r - 1) + 1 - 1/r = 2q, a quadratic
-        # equation for r, and another for r - 1. Both are solved free of cancellation.
-        u = self._distance(x)
-        q, tail = self.sign * momentum * u, 2 * jnp.square(u / self.scale)
-        a = 1 + tail
-        b, c = 2 + tail - 2 * q, tail + 2 * q
-        root = jnp.hypot(c, 2 * jnp.sqrt(a))
-        ratio = jnp.where(c < 0, 2 / (root - c), (root + c) / (2 * a))
-        rise = jnp.where(b > 0, 4 * q / (root + b), (root - b) / (2 * a))
-        pushed = 0.5 * rise / u * (tail + (1 + ratio) / jnp.square(ratio))
-        return self.bound + self.sign * (u * ratio), self.sign * pushed
+    def stepping(self) -> MirrorMap:
+        return SoftplusHalfLine.of(self.bound, self.sign, self.scale)
 
     def observe(self, x: Event) -> Observation:
         # At u = s the inverse Hessian is u^2/2; the present s must not enter, since it is what

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, DTypeLike, Float
+from jaxtyping import Array, DTypeLike, Float
 
+from .arc_length import LogitInterval
 from .base import Event, MirrorMap, Observation, Scalar
 from .metric import DiagonalMetric, Metric
 
@@ -45,35 +45,8 @@ class Interval(MirrorMap):
     def metric(self, x: Event) -> Metric:
         return DiagonalMetric(self._root(x))
 
-    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
-        # In d = x' - x: d (1/u^2 + 1/v^2 + 1/(u u') + 1/(v v')) = 2p, the slope of a
-        # self-concordant function of d, by damped Newton steps.
-        u, v = x - self.lower, self.upper - x
-        here = 1 / jnp.square(u) + 1 / jnp.square(v)
-
-        def improve(d: Scalar) -> tuple[Scalar, Scalar]:
-            up, down = 1 / (u + d), 1 / (v - d)
-            residual = 2 * momentum - d * (here + up / u + down / v)
-            curvature = here + jnp.square(up) + jnp.square(down)
-            decrement = jnp.abs(residual) / jnp.sqrt(curvature)
-            damping = jnp.where(decrement > 0.25, 1 + decrement, jnp.ones_like(decrement))
-            return d + residual / curvature / damping, decrement
-
-        def unfinished(state: tuple[Scalar, Scalar, Scalar]) -> Bool[Array, ""]:
-            return (state[1] > tolerance) & (state[2] < 100)
-
-        def iterate(state: tuple[Scalar, Scalar, Scalar]) -> tuple[Scalar, Scalar, Scalar]:
-            return *improve(state[0]), state[2] + 1
-
-        tolerance = jnp.finfo(x.dtype).eps ** 0.25
-        begin = jnp.zeros_like(x), jnp.full_like(x, jnp.inf), jnp.zeros_like(x)
-        d, decrement, _ = jax.lax.while_loop(unfinished, iterate, begin)
-        d, _ = improve(d)
-        d = jnp.where(decrement <= tolerance, d, jnp.nan)
-        up, down = 1 / (u + d), 1 / (v - d)
-        pushed = 0.5 * d * (jnp.square(up) + jnp.square(down) + up / u + down / v)
-        position = jnp.where(u < v, self.lower + (u + d), self.upper - (v - d))
-        return position, pushed
+    def stepping(self) -> MirrorMap:
+        return LogitInterval(jnp.ones_like(self.lower), self.lower, self.upper)
 
     def _root(self, x: Event) -> Scalar:
         """Square root of the Hessian."""

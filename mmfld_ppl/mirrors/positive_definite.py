@@ -120,3 +120,7 @@ class LogDet(MirrorMap):
 
     def log_det_grad(self, x: Event) -> Event:
         return (len(x) + 1) * negative_inverse(x)
+
+    def observe(self, x: Event) -> Observation:
+        # Half, so that weights mean what they do for `PositiveDefinite`.
+        return Observation(x, 0.5 * entry_variance(x))

@@ -1,4 +1,4 @@
-"""The probability simplex: a weighted log barrier."""
+"""The probability simplex: a weighted log barrier, and steps in the logarithms of the shares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
 from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
-from .half_line import barrier_growth
 from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric, RestrictedMetric
 
@@ -47,11 +46,8 @@ class Simplex(MirrorMap):
         ambient = DiagonalMetric(jnp.sqrt(self.weights) / x)
         return RestrictedMetric(ambient, jnp.ones_like(x), jnp.square(x) / self.weights)
 
-    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
-        ratio, rise = _growth(x, momentum, self.weights)
-        moved = x * ratio
-        pushed = 0.5 * self.weights / x * rise * (1 + ratio) / jnp.square(ratio)
-        return moved / sum_entries(moved), pushed
+    def stepping(self) -> MirrorMap:
+        return LogSimplex(self.weights)
 
     def observe(self, x: Event) -> Observation:
         # Of -sum log x_i in the ambient space: the present weights must not enter, since they are
@@ -69,6 +65,46 @@ class Simplex(MirrorMap):
     def of_size(cls, size: int, dtype: DTypeLike) -> Simplex:
         """Unit weights."""
         return cls(jnp.ones(size, dtype))
+
+
+class LogSimplex(Simplex):
+    r"""`Simplex`, whose metric diag(w / x^2) is flat in log x, with steps that go straight there:
+
+        x'_i = x_i exp(x_i (p_i + nu) / w_i),  w_i log(x'_i / x_i) / x'_i = p'_i  modulo 1,
+
+    with the nu of sum_i x'_i = 1. Half the squared distance of the orthant generates it,
+    sum_i w_i log(x'_i / x_i)^2 / 2, as it does a constrained leapfrog step (RATTLE). A weight may
+    so be as small as the law of a share is wide in its logarithm.
+
+    Warm-up adapts w_i to `Moments.ratio` in log x_i, whose score is that of the coordinates of
+    softmax, but not below the mean square of that score, at which a unit step changes the log
+    density by one."""
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        growth = log_growth(x, momentum, self.weights)
+        moved = x * jnp.exp(growth)
+        # What rounding leaves of the sum is taken out of both, which keeps them exact inverses.
+        excess = sum_entries(moved)
+        moved = moved / excess
+        return moved, self.weights * (growth - jnp.log(excess)) / moved
+
+    def observe(self, x: Event) -> Observation:
+        return Observation(jnp.log(x), jnp.ones_like(x))
+
+    def pull_slope(self, x: Event, slope: Event) -> Event:
+        scores = x * slope - 1
+        return scores - x * sum_entries(scores)
+
+    def adaptable(self, dtype: DTypeLike) -> MirrorMap:
+        return LogSimplex(self.weights.astype(dtype))
+
+    def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
+        weights = interpolate_scale(self.weights, moments.ratio(), trust)
+        if moments.variance is None or moments.drift is None:
+            # A slope at one point may be small by chance.
+            return LogSimplex(jnp.maximum(weights, 1))
+        floor = jnp.minimum(moments.drift, jnp.sqrt(moments.drift))
+        return LogSimplex(jnp.maximum(weights, jnp.where(jnp.isfinite(floor), floor, 0)))
 
 
 class _Iterate(NamedTuple):
@@ -109,35 +145,32 @@ def barrier_weights(
     return jnp.where(end.excess <= tolerance, x / sum_entries(x), jnp.nan)
 
 
-def _growth(
+def log_growth(
     x: Float[Array, " d"], momentum: Float[Array, " d"], weights: Float[Array, " d"]
-) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
-    """r_i = x'_i / x_i, and r_i - 1, where w_i/x_i (r_i - 1/r_i) = 2 (p_i + nu), with the nu that
-    makes sum_i x'_i = 1.
+) -> Float[Array, " d"]:
+    """g_i = x_i (p_i + nu) / w_i with the nu that makes sum_i x_i exp(g_i) = 1.
 
-    r = t + sqrt(1 + t^2) for t_i = x_i (p_i + nu) / w_i is increasing and convex in nu: Newton's
-    method from the nu of sum_i x_i t_i = 0, which is too large, falls to the root. NaN where it
+    The logarithm of that sum is increasing and convex in nu: Newton's method from the nu of
+    sum_i x_i g_i = 0, which by Jensen's inequality is too large, falls to the root. NaN where it
     does not get there."""
     stretch = x / weights
 
-    def state(nu: Scalar) -> tuple[Array, Array, Array, Scalar]:
-        t = stretch * (momentum + nu)
-        ratio, rise = barrier_growth(t)
-        root = jnp.hypot(jnp.ones_like(t), t)
-        excess = sum_entries(x * rise)
-        return ratio, rise, excess, nu - excess / sum_entries(x * stretch * ratio / root)
+    def improve(nu: Scalar) -> tuple[Scalar, Scalar]:
+        growth = stretch * (momentum + nu)
+        most = jnp.max(growth)
+        moved = x * jnp.exp(growth - most)
+        total = sum_entries(moved)
+        excess = jnp.log(total) + most
+        return nu - excess * total / sum_entries(moved * stretch), jnp.abs(excess)
 
     def unfinished(it: _Iterate) -> Bool[Array, ""]:
-        return (jnp.abs(it.excess) > tolerance) & (it.steps < 64)
+        return (it.excess > tolerance) & (it.steps < 64)
 
     def iterate(it: _Iterate) -> _Iterate:
-        _, _, excess, following = state(it.shift)
-        return _Iterate(following, excess, it.steps + 1)
+        return _Iterate(*improve(it.shift), it.steps + 1)
 
     tolerance = jnp.finfo(x.dtype).eps ** 0.5
     start = -sum_entries(x * stretch * momentum) / sum_entries(x * stretch)
     begin = _Iterate(start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))
     end = jax.lax.while_loop(unfinished, iterate, begin)
-    ratio, rise, _, _ = state(end.shift)
-    converged = jnp.abs(end.excess) <= tolerance
-    return jnp.where(converged, ratio, jnp.nan), jnp.where(converged, rise, jnp.nan)
+    return jnp.where(end.excess <= tolerance, stretch * (momentum + end.shift), jnp.nan)

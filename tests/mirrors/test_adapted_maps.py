@@ -7,11 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from scipy import stats
+from scipy.special import polygamma
 
+from mmfld_ppl.dynamics.welford import welford_init, welford_moments, welford_update
 from mmfld_ppl.mirrors import (
     Ball,
     Euclidean,
     HalfLine,
+    Interval,
     Moments,
     PositiveDefinite,
     Simplex,
@@ -57,6 +61,74 @@ def test_simplex_weights_count_the_relative_steps_in_a_law() -> None:
     expected = np.mean(law**2, axis=0) / np.var(law, axis=0)
     np.testing.assert_allclose(adapted.weights, expected, rtol=1e-3)
     assert adapted.self_concordance < 1
+
+
+def moments_in_steps(mirror, points, slope) -> Moments:
+    """Of a sample and of the slopes of its potential, as the warm-up collects them."""
+    observations = jax.vmap(mirror.observe)(points)
+    slopes = jax.vmap(mirror.pull_slope)(points, jax.vmap(slope)(points))
+    return welford_moments(
+        welford_update(welford_init(mirror.observe(points[0])), observations, slopes)
+    )
+
+
+def test_log_simplex_weights_are_those_of_the_logarithms() -> None:
+    """Between 1 / Var(log x_i) and the variance of the score; the latter for small ones."""
+    a = np.array([0.2, 0.5, 3.0, 20.0])
+    law = jnp.asarray(np.random.default_rng(0).dirichlet(a, 20000), jnp.float32)
+    mirror = Simplex.of_size(4, jnp.float32).stepping()
+    seen = moments_in_steps(mirror, law, lambda x: (1 - jnp.asarray(a, jnp.float32)) / x)
+    score = a * (a.sum() - a) / (a.sum() + 1)
+    spread = polygamma(1, a) - polygamma(1, a.sum())
+    np.testing.assert_allclose(seen.score, score, rtol=0.1)
+    expected = np.maximum(np.sqrt(score / spread), np.minimum(score, np.sqrt(score)))
+    np.testing.assert_allclose(mirror.adapted(seen, ONE).weights, expected, rtol=0.1)
+
+
+@pytest.mark.parametrize("reflected", [False, True])
+@pytest.mark.parametrize(
+    ("law", "slope", "heavy"),
+    [
+        (stats.expon(scale=3.0), lambda u: jnp.ones_like(u) / 3, False),
+        (stats.gamma(0.1), lambda u: 1 + 0.9 / u, False),
+        (stats.halfnorm(), lambda u: u, False),
+        (stats.lognorm(3.0), lambda u: (1 + jnp.log(u) / 9) / u, True),
+        (stats.halfcauchy(), lambda u: 2 * u / (1 + u**2), True),
+        (stats.invgamma(1.0), lambda u: 2 / u - 1 / u**2, True),
+    ],
+    ids=["exponential", "gamma", "half-normal", "log-normal", "half-Cauchy", "inverse gamma"],
+)
+def test_half_lines_are_logarithmic_under_heavy_tails_only(law, slope, heavy, reflected) -> None:
+    """The linear part begins within the law where that falls off fast, and beyond it where not;
+    steps of unit length then fit the law's width in t."""
+    u = law.rvs(4000, random_state=np.random.default_rng(0))
+    sign = -1.0 if reflected else 1.0
+    with jax.enable_x64(True):
+        build = HalfLine.below if reflected else HalfLine.above
+        mirror = build(0.0, jnp.float64).stepping().adaptable(jnp.float64)
+        points, gradient = sign * jnp.asarray(u), lambda x: sign * slope(sign * x)
+        # The candidates are multiples of what the window before has seen.
+        for _ in range(2):
+            mirror = mirror.adapted(moments_in_steps(mirror, points, gradient), ONE)
+        assert (mirror.scale > 1e3 * np.median(u)) == heavy
+        assert heavy or 0.1 * u.std() < mirror.scale < 10 * u.std()
+        t = jax.vmap(mirror.arc)(points)
+        scores = jax.vmap(mirror.pull_slope)(points, jax.vmap(gradient)(points))[:, 0]
+        np.testing.assert_allclose(mirror.weight, jnp.std(scores) / jnp.std(t), rtol=0.02)
+
+
+def test_interval_weight_is_that_of_the_logit() -> None:
+    z = np.random.default_rng(0).normal(size=4000) * 2.0
+    mirror = Interval.between(-1.0, 3.0, jnp.float32).stepping().adaptable(jnp.float32)
+    points = jnp.asarray(4 / (1 + np.exp(-z)) - 1, jnp.float32)
+
+    def slope(x):
+        u, v = x + 1, 3 - x
+        t = jnp.log(u / v)
+        return (t / 4) * (1 / u + 1 / v) + 1 / u - 1 / v
+
+    adapted = mirror.adapted(moments_in_steps(mirror, points, slope), ONE)
+    np.testing.assert_allclose(adapted.weight, 1 / 4, rtol=0.05)
 
 
 def test_half_line_tail_starts_at_the_root_mean_square() -> None:

@@ -11,12 +11,44 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from mmfld_ppl.mirrors import HalfLine, PositiveDefinite, Simplex, Weighted
+from mmfld_ppl.mirrors import (
+    HalfLine,
+    Independent,
+    Interval,
+    LinearImage,
+    PositiveDefinite,
+    Product,
+    Simplex,
+    Weighted,
+)
+from mmfld_ppl.mirrors.arc_length import ArcLength
+from mmfld_ppl.mirrors.product import over_axes
+from mmfld_ppl.mirrors.simplex import LogSimplex
 from tests.mirrors.cases import CASES, Case
 from tests.mirrors.measure import cast, compiled, flat
 from tests.mirrors.spaces import COUNT
 
 STEPPING = [case for case in CASES if case.build(jnp.float32).has_symmetric_step]
+
+
+def _generating(mirror, start, end):
+    """S(x, x'): half a squared distance where the map has one in closed form, else half the
+    symmetrised Bregman divergence."""
+    if isinstance(mirror, Weighted):
+        return mirror.weight * _generating(mirror.base, start, end)
+    if isinstance(mirror, LinearImage):
+        return _generating(mirror.base, mirror.inverse(start), mirror.inverse(end))
+    if isinstance(mirror, Product):
+        parts = mirror.parts.items()
+        return sum(_generating(part, start[name], end[name]) for name, part in parts)
+    if isinstance(mirror, Independent):
+        return jnp.sum(over_axes(_generating, mirror.shape)(mirror.base, start, end))
+    if isinstance(mirror, ArcLength):
+        return 0.5 * mirror.weight * (mirror.arc(end) - mirror.arc(start)) ** 2
+    if isinstance(mirror, LogSimplex):
+        return 0.5 * jnp.sum(mirror.weights * jnp.log(end / start) ** 2)
+    y, y_new = mirror.grad(start), mirror.grad(end)
+    return 0.5 * jnp.sum((flat(y_new) - flat(y)) * (flat(end) - flat(start)))
 
 
 def _moved(mirror, tangent, x, noise):
@@ -28,14 +60,13 @@ def _moved(mirror, tangent, x, noise):
     x_new, p_new = mirror.symmetric_step(x, p)
     x_back, p_back = mirror.symmetric_step(x_new, jax.tree.map(jnp.negative, p_new))
 
-    def divergence(a, b):
+    def generating(a, b):
         """S along the tangent space at both ends."""
         start, end = (unravel(flat(z) + t @ tangent) for z, t in ((x, a), (x_new, b)))
-        y, y_new = mirror.grad(start), mirror.grad(end)
-        return 0.5 * jnp.sum((flat(y_new) - flat(y)) * (flat(end) - flat(start)))
+        return _generating(mirror, start, end)
 
     zero = jnp.zeros(len(tangent))
-    slope, slope_new = jax.grad(divergence, (0, 1))(zero, zero)
+    slope, slope_new = jax.grad(generating, (0, 1))(zero, zero)
     log_det = jax.grad(lambda a: mirror.metric(unravel(vector + a @ tangent)).log_det())(zero)
 
     def lengths(metric):
@@ -71,7 +102,7 @@ every_map = pytest.mark.parametrize("case", STEPPING, ids=lambda case: case.name
 
 
 @every_map
-def test_momenta_are_the_slopes_of_half_the_symmetrised_divergence(case: Case) -> None:
+def test_momenta_are_the_slopes_of_the_generating_function(case: Case) -> None:
     seen = measured(case.name)
     assert np.all(seen["slack"] > 0)
     np.testing.assert_allclose(seen["momentum"], 0, atol=1e-7)
@@ -93,7 +124,7 @@ def test_slope_of_the_log_determinant(case: Case) -> None:
 def test_energy_changes_by_less_than_a_geodesic_of_second_order_may() -> None:
     """Short steps: halving one divides the change of |p|^2 by 8 or more."""
     with jax.enable_x64(True):
-        mirror = Simplex.of_size(4, float)
+        mirror = Simplex.of_size(4, float).stepping()
         x, p = jnp.array([0.5, 0.3, 0.15, 0.05]), jnp.array([0.4, -1.0, 3.0, -7.0])
 
         def change(e):
@@ -104,21 +135,34 @@ def test_energy_changes_by_less_than_a_geodesic_of_second_order_may() -> None:
         assert change(0.1) > 7 * change(0.05) > 49 * change(0.025) > 0
 
 
-def test_half_lines_with_a_tail() -> None:
+@pytest.mark.parametrize(
+    ("mirror", "points"),
+    [
+        (lambda: HalfLine.above(-0.5, float), lambda: -0.5 + jnp.geomspace(1e-6, 1e6, 25)),
+        (lambda: HalfLine.below(2.0, float), lambda: 2.0 - jnp.geomspace(1e-6, 1e6, 25)),
+        (lambda: Interval.between(0.0, 3.0, float), lambda: jnp.geomspace(1e-12, 2.9999, 25)),
+    ],
+)
+def test_steps_along_the_arc_length(mirror, points) -> None:
+    """A metric that is the Hessian of its potential, and steps that keep the energy, are undone,
+    and go as far along the arc as their momentum says, near a boundary and far from it."""
     with jax.enable_x64(True):
-        mirror = HalfLine.above(-0.5, float)
-        x = -0.5 + jnp.geomspace(1e-6, 1e6, 25)
-        p = jnp.asarray(np.random.default_rng(0).normal(size=25)) * jnp.hypot(1, 1 / (x + 0.5))
-        x_new, p_new = jax.vmap(mirror.symmetric_step)(x, p)
-        moved = mirror.symmetric_step
-        x_back, p_back = jax.vmap(moved)(x_new, -p_new)
-        assert jnp.all(x_new > -0.5)
-        np.testing.assert_allclose(x_back + 0.5, x + 0.5, rtol=1e-8)
-        np.testing.assert_allclose(p_back, -p, rtol=1e-8)
-        y, y_new = jax.vmap(mirror.grad)(x), jax.vmap(mirror.grad)(x_new)
-        root = jnp.hypot(1 / (x + 0.5), 1)
-        expected = 0.5 * (root**2 * (x_new - x) + y_new - y)
-        np.testing.assert_allclose(expected / root, p / root, atol=1e-8)
+        base, x = mirror(), points()
+        map = Weighted(base.stepping(), jnp.asarray(0.3))
+        normal = jnp.asarray(np.random.default_rng(0).normal(size=25))
+        root = jax.vmap(lambda x: map.metric(x).sqrt(jnp.ones(())))(x)
+        hessian = jax.vmap(jax.grad(map.grad))(x)
+        np.testing.assert_allclose(root**2, hessian, rtol=1e-6)
+        x_new, p_new = jax.vmap(map.symmetric_step)(x, root * normal)
+        x_back, p_back = jax.vmap(map.symmetric_step)(x_new, -p_new)
+        assert jnp.all(jax.vmap(base.slack)(x_new) > 0)
+        slack = jax.vmap(base.slack)
+        np.testing.assert_allclose(slack(x_back), slack(x), rtol=1e-6)
+        np.testing.assert_allclose(p_back, -root * normal, rtol=1e-6)
+        root_new = jax.vmap(lambda x: map.metric(x).sqrt(jnp.ones(())))(x_new)
+        np.testing.assert_allclose(p_new / root_new, normal, rtol=1e-6)
+        length = jax.vmap(map.base.arc)(x_new) - jax.vmap(map.base.arc)(x)
+        np.testing.assert_allclose(jnp.abs(length), jnp.abs(normal) / 0.3**0.5, rtol=1e-6)
 
 
 def test_matrices_with_a_tail_step_in_the_metric_that_they_are_judged_by() -> None:
@@ -152,7 +196,7 @@ def test_maps_that_are_not_self_concordant_have_none() -> None:
 )
 def test_rounding_does_not_add_up(case: Case) -> None:
     """Thousands of steps in single precision end on the affine set where they began."""
-    mirror, constraint = case.build(jnp.float32), case.constraint
+    mirror, constraint = case.build(jnp.float32).stepping(), case.constraint
     assert constraint is not None
     start = jnp.asarray(case.points(np.random.default_rng(0))[0], jnp.float32)
 

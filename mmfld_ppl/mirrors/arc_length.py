@@ -1,0 +1,104 @@
+"""Metrics of a scalar whose arc length has a closed form, for symmetric steps.
+
+In the coordinate t = integral of sqrt(phi'') a step is the plain one of leapfrog, whatever weight
+the metric has, so that a law as wide as one likes in t, heavy tails and mass at a boundary
+included, is as easy as a Gaussian of that width.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
+from .metric import DiagonalMetric, Metric
+
+
+class ArcLength(MirrorMap):
+    r"""phi'' = w t'(x)^2 on an interval or half-line, for a scalar x.
+
+    The step is leapfrog's in t: half the squared distance w (t' - t)^2 / 2 generates it, in place
+    of the symmetrised divergence, with which it agrees to second order.
+
+    A subclass states t, its inverse and its slope. Warm-up adapts w to `Moments.ratio` in t."""
+
+    weight: eqx.AbstractVar[Float[Array, ""]]
+
+    @abc.abstractmethod
+    def arc(self, x: Event) -> Scalar:
+        """t, which goes from -inf or to inf at a boundary."""
+
+    @abc.abstractmethod
+    def point(self, t: Scalar) -> Event:
+        """The x of t."""
+
+    @abc.abstractmethod
+    def speed(self, x: Event) -> Scalar:
+        """t'(x), of either sign."""
+
+    def metric(self, x: Event) -> Metric:
+        return DiagonalMetric(jnp.sqrt(self.weight) * jnp.abs(self.speed(x)))
+
+    def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
+        momentum = momentum / self.speed(x)
+        moved = self.point(self.arc(x) + momentum / self.weight)
+        return moved, momentum * self.speed(moved)
+
+    def log_det_grad(self, x: Event) -> Event:
+        return 2 * jax.grad(lambda x: jnp.log(jnp.abs(self.speed(x))))(x)
+
+    def observe(self, x: Event) -> Observation:
+        return Observation(self.arc(x), jnp.ones_like(x))
+
+    def pull_slope(self, x: Event, slope: Event) -> Event:
+        # Of the density in t.
+        return (slope + 0.5 * self.log_det_grad(x)) / self.speed(x)
+
+    def adaptable(self, dtype: DTypeLike) -> MirrorMap:
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), self)
+
+    def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
+        weight = interpolate_scale(self.weight, moments.ratio(), trust)
+        return dataclasses.replace(self, weight=weight)
+
+
+class LogitInterval(ArcLength):
+    r"""t = log u - log v,  u = x - lower, v = upper - x.
+
+    phi = w (-log u - log v + 2 (u log u + v log v) / (upper - lower)): the barrier of `Interval`
+    and an entropy, which is bounded. Self-concordant with M = 1 / sqrt(w)."""
+
+    weight: Float[Array, ""]
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
+
+    @property
+    def self_concordance(self) -> Scalar:
+        return 1 / jnp.sqrt(self.weight)
+
+    def potential(self, x: Event) -> Scalar:
+        u, v = x - self.lower, self.upper - x
+        entropy = (u * jnp.log(u) + v * jnp.log(v)) / (self.upper - self.lower)
+        return self.weight * (2 * entropy - jnp.log(u) - jnp.log(v))
+
+    def slack(self, x: Event) -> Scalar:
+        return jnp.minimum(x - self.lower, self.upper - x)
+
+    def arc(self, x: Event) -> Scalar:
+        return jnp.log(x - self.lower) - jnp.log(self.upper - x)
+
+    def point(self, t: Scalar) -> Event:
+        # From the nearer end, which keeps small distances.
+        distance = (self.upper - self.lower) * jax.nn.sigmoid(-jnp.abs(t))
+        return jnp.where(t < 0, self.lower + distance, self.upper - distance)
+
+    def speed(self, x: Event) -> Scalar:
+        return 1 / (x - self.lower) + 1 / (self.upper - x)
+
+    def log_det_grad(self, x: Event) -> Event:
+        return 2 / (self.upper - x) - 2 / (x - self.lower)

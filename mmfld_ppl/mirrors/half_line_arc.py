@@ -1,0 +1,121 @@
+"""Half-lines for symmetric steps: logarithmic below a scale, linear above it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import spence
+from jaxtyping import Array, DTypeLike, Float
+
+from .arc_length import ArcLength
+from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
+
+#: A scale that leaves no linear part.
+UNTAILED = 1e6
+#: Candidates for the scale, in root mean squares of the distance.
+LADDER = (0.125, 0.25, 0.5, 1.0, 2.0, UNTAILED)
+#: Below this trust a window is short and early, and the scale stays: one that is set while the
+#: points still travel holds them back, and none at all costs little.
+LEAST_TRUST = 0.8
+
+
+class SoftplusHalfLine(ArcLength):
+    r"""t = log(e^z - 1),  z = u/s,  u = sign (x - bound) > 0, whose inverse is u = s softplus(t).
+
+    About log z where z is small, z where it is large. phi = w (z^2/2 + Li_2(e^-z) -
+    log(1 - e^-z)), a log barrier and a quadratic but for a bounded part. Self-concordant with
+    M = 1 / sqrt(w).
+
+    Warm-up chooses s among candidates, the one in whose t the law is nearest to a Gaussian: where
+    the product of variance and Fisher information is least (1 for a Gaussian and more for any
+    other law). Heavy tails so get no linear part, and what falls off as e^-u one of its scale.
+
+    anchor: root mean square of u in the last window, which the candidates are multiples of."""
+
+    weight: Float[Array, ""]
+    bound: Float[Array, ""]
+    sign: Float[Array, ""]
+    scale: Float[Array, ""]
+    anchor: Float[Array, ""]
+
+    @classmethod
+    def of(
+        cls, bound: Float[Array, ""], sign: Float[Array, ""], scale: Float[Array, ""]
+    ) -> SoftplusHalfLine:
+        """Unit weight."""
+        return cls(jnp.ones_like(scale), bound, sign, scale, anchor=scale)
+
+    @property
+    def self_concordance(self) -> Scalar:
+        return 1 / jnp.sqrt(self.weight)
+
+    def _distance(self, x: Event) -> Scalar:
+        return self.sign * (x - self.bound)
+
+    def potential(self, x: Event) -> Scalar:
+        z = self._distance(x) / self.scale
+        share = -jnp.expm1(-z)
+        return self.weight * (0.5 * jnp.square(z) + spence(share) - jnp.log(share))
+
+    def slack(self, x: Event) -> Scalar:
+        return self._distance(x)
+
+    def arc(self, x: Event) -> Scalar:
+        return _log_expm1(self._distance(x) / self.scale)
+
+    def point(self, t: Scalar) -> Event:
+        return self.bound + self.sign * (self.scale * jax.nn.softplus(t))
+
+    def speed(self, x: Event) -> Scalar:
+        return self.sign * _speed(self._distance(x), self.scale)
+
+    def log_det_grad(self, x: Event) -> Event:
+        return -2 * self.sign * _bend(self._distance(x), self.scale)
+
+    def observe(self, x: Event) -> Observation:
+        u = self._distance(x)
+        arcs = _log_expm1(u / self._candidates())
+        # The distance itself goes along for the next anchor.
+        return Observation(jnp.append(arcs, u), jnp.append(jnp.ones_like(arcs), jnp.square(u)))
+
+    def pull_slope(self, x: Event, slope: Event) -> Event:
+        u, scales = self._distance(x), self._candidates()
+        scores = (self.sign * slope - _bend(u, scales)) / _speed(u, scales)
+        return jnp.append(scores, jnp.zeros_like(u))
+
+    def _candidates(self) -> Float[Array, " k"]:
+        """The present scale, and the others."""
+        return jnp.append(self.scale, self.anchor * jnp.asarray(LADDER, self.anchor.dtype))
+
+    def adaptable(self, dtype: DTypeLike) -> MirrorMap:
+        untailed = dataclasses.replace(self, scale=jnp.full_like(self.scale, UNTAILED))
+        return super(SoftplusHalfLine, untailed).adaptable(dtype)
+
+    def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
+        ratio = moments.ratio()[:-1]
+        if moments.variance is None or moments.score is None:
+            return dataclasses.replace(self, weight=interpolate_scale(self.weight, ratio[0], trust))
+        product = (moments.variance * moments.score)[:-1]
+        usable = jnp.isfinite(product) & (product > 0)
+        best = jnp.argmin(jnp.where(usable, product, jnp.inf))
+        chosen = jnp.where(trust > LEAST_TRUST, best, 0)
+        weight = interpolate_scale(self.weight, ratio[chosen], jnp.where(chosen == 0, trust, 1))
+        anchor = interpolate_scale(self.anchor, jnp.sqrt(moments.local_variance[-1]), 1)
+        return SoftplusHalfLine(weight, self.bound, self.sign, self._candidates()[chosen], anchor)
+
+
+def _log_expm1(z: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log(e^z - 1) for any z > 0, without overflow or cancellation."""
+    return z + jnp.log(-jnp.expm1(-z))
+
+
+def _speed(u: Scalar, scale: Float[Array, "..."]) -> Float[Array, "..."]:
+    """dt/du."""
+    return -1 / (scale * jnp.expm1(-u / scale))
+
+
+def _bend(u: Scalar, scale: Float[Array, "..."]) -> Float[Array, "..."]:
+    """-d/du log(dt/du)."""
+    return 1 / (scale * jnp.expm1(u / scale))
