@@ -43,6 +43,9 @@ def problems() -> list[Problem]:
         matrix(rng, 10),
         truncated(rng, 10, 2000),
         truncated(rng, 100, 300),
+        heavy(10),
+        edges(10),
+        dirichlet(10, 0.1),
     ]
 
 
@@ -181,3 +184,38 @@ def truncated(rng: np.random.Generator, size: int, draws: int) -> Problem:
     mean = L @ stats.truncnorm.mean(lower, upper)
     args = (jnp.asarray(L, jnp.float32),)
     return Problem(f"polytope {size}", model, args, lambda z: z["x"], mean, draws=draws)
+
+
+def heavy(size: int) -> Problem:
+    """Priors of scales with heavy tails, of which the logarithms are read."""
+
+    def model():
+        numpyro.sample("cauchy", dist.HalfCauchy(1.0).expand([size]).to_event(1))
+        numpyro.sample("normal", dist.LogNormal(0.0, 3.0).expand([size]).to_event(1))
+
+    def read(z):
+        return jnp.log(jnp.concatenate([z["cauchy"], z["normal"]], -1))
+
+    return Problem(f"heavy tails {2 * size}", model, (), read, np.zeros(2 * size))
+
+
+def edges(size: int) -> Problem:
+    """Much of the mass at the ends of intervals and of half-lines."""
+
+    def model():
+        numpyro.sample("share", dist.Beta(0.5, 0.5).expand([size]).to_event(1))
+        numpyro.sample("rate", dist.Gamma(0.2, 1.0).expand([size]).to_event(1))
+
+    mean = np.repeat([0.5, 0.2], size)
+    read = lambda z: jnp.concatenate([z["share"], z["rate"]], -1)  # noqa: E731
+    return Problem(f"edges {2 * size}", model, (), read, mean)
+
+
+def dirichlet(size: int, concentration: float) -> Problem:
+    """Shares most of which are next to nothing: no counts at all."""
+
+    def model():
+        numpyro.sample("x", dist.Dirichlet(jnp.full(size, concentration)))
+
+    name = f"shares {size} empty"
+    return Problem(name, model, (), lambda z: z["x"], np.full(size, 1 / size))

@@ -27,7 +27,10 @@ class Symmetric(Transition):
     order sqrt(h) for each coordinate, whatever the target, and the step that is accepted shrinks
     as 1/d. Here the ratio is of order h^(3/2), and the step shrinks as d^(-1/3), as that of MALA
     does (Bou-Rabee, Donev and Vanden-Eijnden 2014 on both orders).
-    Without adjustment its law has a bias of first order in h."""
+    Without adjustment its law has a bias of first order in h.
+
+    map: as `MirrorMap.stepping` gives it.
+    """
 
     map: MirrorMap
 

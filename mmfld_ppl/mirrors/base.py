@@ -167,8 +167,9 @@ class MirrorMap(eqx.Module):
         return newton_symmetric_step(self, x, momentum, self.self_concordance)
 
     def stepping(self) -> MirrorMap:
-        """The map that symmetric steps are made with: metric, log determinant and step of one and
-        the same. Itself, unless it has a part that would stand in the way of a closed form."""
+        """The map that symmetric steps are made with, and that the warm-up adapts for them: metric,
+        log determinant and step of one and the same. Itself, unless a map of nearly the same metric
+        has better steps."""
         return self
 
     def restore(self, x: Event) -> Event:

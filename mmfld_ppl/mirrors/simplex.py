@@ -46,6 +46,11 @@ class Simplex(MirrorMap):
         ambient = DiagonalMetric(jnp.sqrt(self.weights) / x)
         return RestrictedMetric(ambient, jnp.ones_like(x), jnp.square(x) / self.weights)
 
+    def log_det_grad(self, x: Event) -> Event:
+        # By hand: the derivative of 1/x overflows in single precision from x = 1e-19 on.
+        lifted = x / self.weights
+        return 2 * (lifted / sum_entries(lifted * x) - 1 / x)
+
     def stepping(self) -> MirrorMap:
         return LogSimplex(self.weights)
 

@@ -6,10 +6,16 @@ import json
 import re
 
 import arviz as az
+import jax
+import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 import xarray as xr
+from numpyro.infer import MCMC, init_to_value
 
+import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
 from mmfld_ppl.inference_data.groups import from_groups
 
@@ -254,6 +260,27 @@ def test_an_ordinary_model_is_spoken_of_in_its_own_words() -> None:
     del healthy["sample_stats"]["lp"]
     found = {c.name: c for c in diagnose(from_groups(healthy, {})).checks}
     assert "extra_fields=('potential_energy',)" in found["stationarity"].advice
+
+
+def test_a_step_that_has_collapsed() -> None:
+    """Half of a normal law, cut off by a factor in place of a constraint."""
+
+    def wall():
+        x = numpyro.sample("x", dist.Normal().expand([5]).to_event(1))
+        numpyro.factor("positive", jnp.where(jnp.all(x > 0), 0.0, -jnp.inf))
+
+    def constrained():
+        numpyro.sample("x", dist.HalfNormal().expand([5]).to_event(1))
+
+    found = {}
+    for model in (wall, constrained):
+        kernel = mm.MMFLD(model, init_strategy=init_to_value(values={"x": jnp.full(5, 0.5)}))
+        mcmc = MCMC(kernel, num_warmup=1000, num_samples=100, progress_bar=False)
+        mcmc.run(jax.random.key(0))
+        checks = mm.diagnose(mm.to_inference_data(mcmc)).checks
+        (found[model],) = [c for c in checks if c.name == "step size"]
+    assert found[constrained].verdict == "ok"
+    assert found[wall].verdict == "warn" and "as a constraint" in found[wall].advice
 
 
 def test_one_chain_and_few_draws() -> None:

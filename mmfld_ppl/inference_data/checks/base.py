@@ -61,7 +61,12 @@ class Run(NamedTuple):
     @property
     def adjusted(self) -> bool | None:
         """None for another kernel than ours."""
-        return json.loads(self.attrs.get("kernel_settings", "{}")).get("metropolize")
+        return self.settings.get("metropolize")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the kernel; empty for another than ours."""
+        return json.loads(self.attrs.get("kernel_settings", "{}"))
 
     def measure(self, name: str) -> np.ndarray | None:
         """A variable of the group mean_field."""

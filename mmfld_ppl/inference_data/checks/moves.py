@@ -14,6 +14,9 @@ WOULD_ACCEPT = (0.9, 0.6)
 STUCK, STILL_DRAWS = 0.01, 20
 #: Refused moves that are more than an accident.
 REFUSED = 0.01
+#: Steps below which a move is far shorter than the law is wide, in units of the adapted metric: at
+#: 1e-4 the longest, of 32 leapfrog steps, goes .45.
+COLLAPSED = 1e-4
 
 
 def moves(run: Run) -> Check:
@@ -58,6 +61,25 @@ def unadjusted_step(run: Run) -> Check | None:
         "The step is too long to be taken without adjustment: the law of the particles is "
         "wider than it should be. Pass metropolize=True, or a step_size several times smaller; "
         "mm.step_size_bias(mcmc, key) says what the step has done to each result.",
+    )
+
+
+def collapsed_step(run: Run) -> Check | None:
+    settings = run.settings
+    adapted = settings.get("adapt_step_size") and settings.get("adapt_metric")
+    if not (run.ordinary and adapted and "step_size" in run.stats):
+        return None
+    least = run.stats["step_size"].values[:, -1]
+    bad = np.flatnonzero(~(least >= COLLAPSED))
+    return judged(
+        "step size",
+        WARN if len(bad) else OK,
+        f"the least step of a chain is {least.min():.2g}, in units of the metric",
+        f"In chain {listed(bad)} the warm-up found no step at which moves are accepted, and the "
+        "chain hardly moves. The reason is most often a density that jumps or ends inside of its "
+        "support: a factor of -inf, jnp.where on a parameter. State the region as a constraint "
+        "(mm.constraints.polytope, ordered_vector), or smooth the jump; path_length=None makes "
+        "moves of one step, which suffer less.",
     )
 
 
