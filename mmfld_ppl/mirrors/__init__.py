@@ -5,6 +5,7 @@ The defaults are self-concordant barriers, under which a step has the same local
 `LogBarrier` are offered by name.
 """
 
+from .arc_length import ArcLength
 from .ball import Ball
 from .base import MirrorMap, Moments, Observation, Weighted
 from .constants import (
@@ -40,6 +41,7 @@ from .von_neumann import VonNeumannPSD, VonNeumannSpectraplex
 
 __all__ = [
     "AffineImage",
+    "ArcLength",
     "Ball",
     "Concatenation",
     "CorrelationMatrix",

@@ -41,6 +41,10 @@ class ArcLength(MirrorMap):
     def speed(self, x: Event) -> Scalar:
         """t'(x), of either sign."""
 
+    @property
+    def has_symmetric_step(self) -> bool:
+        return True
+
     def metric(self, x: Event) -> Metric:
         return DiagonalMetric(jnp.sqrt(self.weight) * jnp.abs(self.speed(x)))
 

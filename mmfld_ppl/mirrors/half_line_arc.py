@@ -102,7 +102,8 @@ class SoftplusHalfLine(ArcLength):
         best = jnp.argmin(jnp.where(usable, product, jnp.inf))
         chosen = jnp.where(trust > LEAST_TRUST, best, 0)
         weight = interpolate_scale(self.weight, ratio[chosen], jnp.where(chosen == 0, trust, 1))
-        anchor = interpolate_scale(self.anchor, jnp.sqrt(moments.local_variance[-1]), 1)
+        rms = jnp.sqrt(moments.local_variance[-1])
+        anchor = interpolate_scale(self.anchor, rms, jnp.ones_like(trust))
         return SoftplusHalfLine(weight, self.bound, self.sign, self._candidates()[chosen], anchor)
 
 
