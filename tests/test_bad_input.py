@@ -61,7 +61,7 @@ def without_latents():
         (discrete, {}, ["site 'c' is discrete", "Gibbs([(DiscreteGibbs(model), ['c'])"]),
         (latents_of_a_minibatch, {}, ["site 'x'", "plate 'data'", "subsampled"]),
         (minibatch, {}, ["metropolize=False", "plate 'data' is subsampled"]),
-        (own_key, {}, ["metropolize=False", "random keys"]),
+        (own_key, {}, ["metropolize=False", "'noise' depends on random keys", "seed(model, 0)"]),
         (without_latents, {}, ["no latent site"]),
         (
             models.coin,
