@@ -7,11 +7,15 @@ import re
 
 import arviz as az
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
 import xarray as xr
 
+import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
 from mmfld_ppl.inference_data.groups import from_groups
+from tests.helpers import run
 
 CHAINS, DRAWS, ATOMS, TAU = 4, 200, 50, 0.1
 
@@ -254,6 +258,27 @@ def test_an_ordinary_model_is_spoken_of_in_its_own_words() -> None:
     del healthy["sample_stats"]["lp"]
     found = {c.name: c for c in diagnose(from_groups(healthy, {})).checks}
     assert "extra_fields=('potential_energy',)" in found["stationarity"].advice
+
+
+def test_entries_without_density_are_given_as_the_reason() -> None:
+    """A mask on a latent, as `obs_mask` puts it there."""
+
+    def model(y, seen):
+        mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
+        with numpyro.plate("all", len(y)):
+            numpyro.sample("y", dist.Normal(mu, 1.0), obs=y, obs_mask=seen)
+
+    data = np.ones(3, np.float32), np.array([True, True, False])
+    exported = to_inference_data(run(mm.MMFLD(model), *data))
+    assert json.loads(exported.attrs["masked"]) == ["y_unobserved"]
+    exported = to_inference_data(run(mm.MMFLD(model), data[0], np.zeros(3, bool)))
+    assert "masked" not in exported.attrs
+    groups = posterior()
+    groups["posterior"]["a"].values[2] += 1.0
+    groups["posterior"].attrs["masked"] = '["a"]'
+    found = {c.name: c for c in diagnose(from_groups(groups, {})).checks}["chains agree"]
+    assert found.verdict == "fail"
+    assert "A mask leaves entries of a out" in found.advice and "'~z.site'" in found.advice
 
 
 def test_one_chain_and_few_draws() -> None:
