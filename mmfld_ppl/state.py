@@ -17,6 +17,20 @@ class Static(eqx.Module):
     value: Any = eqx.field(static=True)
 
 
+def entry(state: Any, at: Any) -> Any:
+    """`state[at]`, as of any tuple.
+
+    NumPyro's MCMC asks by `state["name"]` for what `extra_fields` names and the state lacks, and
+    asking a tuple so says nothing of the fields."""
+    if isinstance(at, str):
+        raise AttributeError(
+            f"a {type(state).__name__} has no field '{at}': it has {', '.join(state._fields)}; in "
+            "extra_fields dots lead inside of one, 'z.site' is the value of a site, and '~z.site' "
+            "leaves a site out"
+        )
+    return tuple.__getitem__(state, at)
+
+
 class Refusals(NamedTuple):
     """Moves refused so far, in the warm-up too, because something was not finite.
 
@@ -29,6 +43,7 @@ class Refusals(NamedTuple):
     step: Int[Array, ""]
     site: Int[Array, ""]
     particle: Int[Array, ""]
+    __getitem__ = entry
 
     @classmethod
     def none(cls) -> Refusals:
@@ -72,3 +87,4 @@ class KernelState(NamedTuple):
     refusals: Refusals
     layout: Static
     rng_key: PRNGKeyArray
+    __getitem__ = entry

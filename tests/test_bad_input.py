@@ -58,10 +58,14 @@ def without_latents():
     [
         (direction, {}, ["site 'v'", "Sphere", "neither", "reparametrise", "Simplex"]),
         (correlations, {"strict": True}, ["site 'L'", "CorrCholesky", "strict", "register"]),
-        (discrete, {}, ["site 'c' is discrete", "Gibbs([(DiscreteGibbs(model), ['c'])"]),
+        (
+            discrete,
+            {},
+            ["site 'c' is discrete", "Gibbs([(DiscreteGibbs(model), ['c'])", "'sequential'"],
+        ),
         (latents_of_a_minibatch, {}, ["site 'x'", "plate 'data'", "subsampled"]),
         (minibatch, {}, ["metropolize=False", "plate 'data' is subsampled"]),
-        (own_key, {}, ["metropolize=False", "random keys"]),
+        (own_key, {}, ["metropolize=False", "'noise' depends on random keys", "seed(model, 0)"]),
         (without_latents, {}, ["no latent site"]),
         (
             models.coin,

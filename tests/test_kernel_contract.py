@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpyro.infer import MCMC, DiscreteGibbs, Gibbs
+from numpyro.util import nested_attrgetter
 
 import mmfld_ppl as mm
 from mmfld_ppl.mirrors import EntropyOrthant, EntropySimplex
@@ -75,6 +76,24 @@ def test_fields(coin_run, cloud_run):
     assert x.shape == (16, 6)
     # A deterministic site belongs to the point that it is collected with.
     np.testing.assert_array_equal(cloud_run.get_samples()["spread"], x.max(1) - x.min(1))
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("num_steps", ["'num_steps'", "num_refused", "refusals", "'~z.site'"]),
+        ("adapt_state.step_size", ["'adapt_state'", "accept_prob, accepted, step_size"]),
+        ("refusals.energy", ["'energy'", "steps, step, site, particle"]),
+    ],
+)
+def test_a_field_that_is_not_there(field, words):
+    state = start(mm.MMFLD(models.coin))
+    assert nested_attrgetter("z.p", "refusals.steps")(state) == (state.z["p"], 0)
+    assert state[0] == state.i and state[-1] is state.rng_key
+    with pytest.raises(AttributeError) as caught:
+        nested_attrgetter(field)(state)
+    for word in words:
+        assert word in str(caught.value)
 
 
 def test_a_site_is_left_out_and_draws_are_thinned(coin_run):

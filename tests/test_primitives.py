@@ -116,6 +116,19 @@ def test_a_table_of_the_sites():
     assert "particles 'atom'" in lines[3] and "global" in lines[1]
 
 
+def test_supports_have_the_names_that_numpyro_gives_them():
+    def model():
+        flat = dist.ImproperUniform(dist.constraints.ordered_vector, (), (3,))
+        low = numpyro.sample("steps", flat)[0]
+        numpyro.sample("pair", dist.Gamma(2.0, 1.0).expand([2]).to_event(1))
+        numpyro.sample("above", dist.TruncatedNormal(0.0, 1.0, low=low))
+
+    rows = mm.MMFLD(model).describe().splitlines()[1:]
+    assert "  OrderedVector()  " in rows[0]
+    assert "  independent(Positive(lower_bound=0.0), 1)  " in rows[1]
+    assert "  GreaterThanEq (depends on other sites)  " in rows[2]
+
+
 def test_a_measure_without_value_is_refused_as_a_whole():
     def model():
         with mm.particles("atom", 3):

@@ -55,6 +55,8 @@ def model_attributes(recording: Recording, geometry: Geometry | None) -> Attribu
         sites = geometry.layout.sites
         attrs["supports"] = json.dumps({file_name(s.name): s.support for s in sites})
         attrs["mirror_maps"] = json.dumps({file_name(s.name): s.geometry for s in sites})
+    if recording.masked:
+        attrs["masked"] = json.dumps([file_name(name) for name in recording.masked])
     if recording.particle_plate is not None:
         attrs["particle_plate"] = file_name(recording.particle_plate)
         attrs["num_particles"] = int(recording.num_particles or 0)

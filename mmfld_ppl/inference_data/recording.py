@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
+import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.handlers import block, seed, substitute, trace
 from numpyro.infer.initialization import init_to_sample
@@ -97,10 +98,12 @@ def complete(name: str, names: Sequence[str | None], event_names: Sequence[str] 
 class Recording(NamedTuple):
     """A model, run once on all of its data.
 
-    sites: those that carry values, in model order. particle_plate: its name, and num_particles its
+    sites: those that carry values, in model order. masked: latent sites some of whose entries are
+    masked, and have no density of their own. particle_plate: its name, and num_particles its
     size; None in a model without. objective: (name, statement), or None."""
 
     sites: dict[str, Site]
+    masked: tuple[str, ...]
     particle_plate: str | None
     num_particles: int | None
     objective: tuple[str, Objective] | None
@@ -112,7 +115,7 @@ def record(
     """Runs a model at a draw, without computing its objective. Sites that the draw does not have
     are drawn from the prior."""
     if model is None:
-        return Recording({}, None, None, None)
+        return Recording({}, (), None, None, None)
 
     def value(site: dict) -> Array | None:
         # In the body of a scan a site is one step, in a draw it is all of them.
@@ -133,9 +136,19 @@ def record(
         for name, site in traced.items()
         if site["type"] == "sample" and OBJECTIVE in site["infer"]
     ]
+    masked = tuple(n for n, s in sites.items() if s.kind == "latent" and _masked(traced[n]["fn"]))
     plate = particle_plate(traced)
     size = None if plate is None else traced[plate]["args"][0]
-    return Recording(sites, plate, size, stated[0] if stated else None)
+    return Recording(sites, masked, plate, size, stated[0] if stated else None)
+
+
+def _masked(law: dist.Distribution) -> bool:
+    """Whether entries are left out of its density."""
+    while isinstance(law, dist.MaskedDistribution | dist.ExpandedDistribution | dist.Independent):
+        if isinstance(law, dist.MaskedDistribution) and not np.all(law._mask):
+            return True
+        law = law.base_dist
+    return False
 
 
 def _sites_of(name: str, site: Mapping[str, Any]) -> dict[str, Site]:

@@ -170,7 +170,8 @@ class LangevinKernel(MCMCKernel):
         if problem.layout.stochastic and self.settings.metropolize:
             raise ValueError(
                 "metropolize=True needs the same density at both ends of a move, and this model's "
-                f"changes from step to step: {problem.layout.stochastic}; pass metropolize=False"
+                f"changes from step to step: {problem.layout.stochastic}. To keep it so, pass "
+                "metropolize=False, at a bias of first order in the step"
             )
         self._check_geometry(problem.layout, maps, supports)
         return problem, maps, supports

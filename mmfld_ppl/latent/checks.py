@@ -28,7 +28,7 @@ def require_continuous(latents: Mapping[str, Any]) -> None:
                 f"latent site '{name}' is discrete ({type(site['fn']).__name__}), and Langevin "
                 "dynamics move continuous variables only: sum it out, or combine kernels with "
                 "numpyro.infer.Gibbs([(DiscreteGibbs(model), ['" + name + "']), (MMFLD(model), "
-                "None)])"
+                "None)]), several chains by chain_method='sequential'"
             )
 
 

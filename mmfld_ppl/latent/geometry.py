@@ -36,7 +36,7 @@ def geometry_of(
             moves = f"{moves}, in its {chart.value}"
         words = _short(support)
         if dynamic:
-            words = f"{type(base_of(support)).__name__} (depends on other sites)"
+            words = f"{type(base_of(support)).__name__.strip('_')} (depends on other sites)"
         return Site(name, coordinate_shape, jnp.shape(value), dtype.name, axis, chart, words, moves)
 
     if chosen is not None:
@@ -131,5 +131,8 @@ def _without(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
 
 
 def _short(support: nc.Constraint) -> str:
-    text = repr(support).replace("\n", " ")
+    text = repr(base_of(support)).replace("\n", " ")
+    # NumPyro's repr has the name of a class that it does not export.
+    if event := support.event_dim - base_of(support).event_dim:
+        text = f"independent({text}, {event})"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -24,12 +24,14 @@ Trace = Mapping[str, Any]
 
 
 class KeyWatch(Messenger):
-    """Notes whether the model asks for random keys of its own."""
+    """Notes whether the model asks for random keys of its own.
 
-    used = False
+    Those that an inner `seed` has answered count: a `scan` has one that answers with ours."""
+
+    asked = False
 
     def process_message(self, msg):
-        self.used |= msg["type"] == "prng_key"
+        self.asked |= msg["type"] == "prng_key"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Reading:
     """A model with its arguments, and one trace of it.
 
     trace: at some values in the supports, the objective held. latents: its latent sites.
-    draws_keys: whether the model asks for random keys of its own."""
+    asks_for_keys: whether the model asks for random keys of its own."""
 
     model: Callable
     args: tuple
@@ -45,7 +47,7 @@ class Reading:
     key: PRNGKeyArray
     trace: Trace
     latents: Trace
-    draws_keys: bool
+    asks_for_keys: bool
 
     @classmethod
     def of(cls, model: Callable, args: tuple, kwargs: dict, key: PRNGKeyArray) -> Reading:
@@ -59,7 +61,7 @@ class Reading:
             for name, site in tr.items()
             if site["type"] == "sample" and not site["is_observed"]
         }
-        return cls(model, args, kwargs, key, tr, latents, watch.used)
+        return cls(model, args, kwargs, key, tr, latents, watch.asked)
 
     def values(self) -> dict[str, Array]:
         """Of the latent sites."""

@@ -21,6 +21,7 @@ from .checks import (
     subsampled_plates,
 )
 from .geometry import geometry_of, one_particle
+from .keys import changing_density
 from .layout import Layout, Site
 from .reading import Reading, dynamic_supports
 
@@ -62,10 +63,10 @@ def read_model(
     stochastic = None
     if subsampled:
         stochastic = f"plate '{sorted(subsampled)[0]}' is subsampled"
-    elif reading.draws_keys:
-        stochastic = "it draws random keys"
     elif objective and reading.trace[objective]["infer"][OBJECTIVE].functional.stochastic:
         stochastic = f"objective '{objective}' draws minibatches"
+    else:
+        stochastic = changing_density(reading, objective)
     return Layout(tuple(sites), plate, objective, stochastic), maps, supports
 
 

@@ -18,6 +18,7 @@ from numpyro.infer import MCMC, init_to_value
 import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
 from mmfld_ppl.inference_data.groups import from_groups
+from tests.helpers import run
 
 CHAINS, DRAWS, ATOMS, TAU = 4, 200, 50, 0.1
 
@@ -281,6 +282,27 @@ def test_a_step_that_has_collapsed() -> None:
         (found[model],) = [c for c in checks if c.name == "step size"]
     assert found[constrained].verdict == "ok"
     assert found[wall].verdict == "warn" and "as a constraint" in found[wall].advice
+
+
+def test_entries_without_density_are_given_as_the_reason() -> None:
+    """A mask on a latent, as `obs_mask` puts it there."""
+
+    def model(y, seen):
+        mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
+        with numpyro.plate("all", len(y)):
+            numpyro.sample("y", dist.Normal(mu, 1.0), obs=y, obs_mask=seen)
+
+    data = np.ones(3, np.float32), np.array([True, True, False])
+    exported = to_inference_data(run(mm.MMFLD(model), *data))
+    assert json.loads(exported.attrs["masked"]) == ["y_unobserved"]
+    exported = to_inference_data(run(mm.MMFLD(model), data[0], np.zeros(3, bool)))
+    assert "masked" not in exported.attrs
+    groups = posterior()
+    groups["posterior"]["a"].values[2] += 1.0
+    groups["posterior"].attrs["masked"] = '["a"]'
+    found = {c.name: c for c in diagnose(from_groups(groups, {})).checks}["chains agree"]
+    assert found.verdict == "fail"
+    assert "A mask leaves entries of a out" in found.advice and "'~z.site'" in found.advice
 
 
 def test_one_chain_and_few_draws() -> None:

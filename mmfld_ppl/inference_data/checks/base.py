@@ -68,6 +68,11 @@ class Run(NamedTuple):
         """Of the kernel; empty for another than ours."""
         return json.loads(self.attrs.get("kernel_settings", "{}"))
 
+    @property
+    def masked(self) -> list[str]:
+        """Latent sites with entries that a mask leaves out of the density."""
+        return json.loads(self.attrs.get("masked", "[]"))
+
     def measure(self, name: str) -> np.ndarray | None:
         """A variable of the group mean_field."""
         return self.mean_field[name].values if name in self.mean_field else None

@@ -118,6 +118,12 @@ def agreement(run: Run) -> Check:
             f"The replicates have not reached the same measure. {advice} F may have several "
             "minimisers (it is then not convex), and chains stay in different ones."
         )
+    if label in run.masked:
+        advice = (
+            f"A mask leaves entries of {label} out of its density. Those that nothing else depends "
+            "on have no law, and wander; what does not depend on them is right all the same. Leave "
+            "the site out, by '~z.site' in extra_fields, and look at the others."
+        )
     return judged(name, verdict, value, advice)
 
 
