@@ -55,7 +55,8 @@ def _traced_retry(batched, split, rng_key, given, state, valid):
 
     def again(loop):
         key, state, valid, count = loop
-        key = split(key)[0]
+        keys = split(key)
+        key = keys[0] if valid.ndim == 0 else keys[:, 0]
         new, now_valid = batched(key, given)
         return key, _keep_valid(valid, state, new), valid | now_valid, count + 1
 

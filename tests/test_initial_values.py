@@ -88,3 +88,5 @@ def test_a_start_without_density_is_drawn_again():
         assert jnp.all(start(mm.MMFLD(model), key=key).z["x"] > 0)
     traced = jax.jit(lambda key: start(mm.MMFLD(model), key=key).z["x"])
     assert all(jnp.all(traced(key) > 0) for key in jax.random.split(KEY, 4))
+    together = traced(jax.random.split(KEY, 8))
+    assert jnp.all(together > 0) and len(jnp.unique(together[:, 0])) == 8
