@@ -154,8 +154,10 @@ class MMFLD(LangevinKernel):
                 warnings.warn(
                     f"site '{name}': {map.describe()} is not self-concordant, and unadjusted "
                     "dynamics under it collapse onto the boundary or overflow (the noise is "
-                    "unbounded in the local norm); use the default map of the support, "
-                    "diffusion='exact' where it is available, or metropolize=True",
+                    "unbounded in the local norm); use the default map of the support, or "
+                    "metropolize=True; diffusion='exact' makes the noise exact and not the drift, "
+                    "so that it helps only where the slope is bounded in the map's metric, not "
+                    "where the density vanishes at the boundary",
                     stacklevel=4,
                 )
 

@@ -81,6 +81,18 @@ def test_diffusions_agree_with_one_step_to_first_order(x64, diffusion):
     np.testing.assert_allclose(jnp.var(displacement), 2 * 0.7 * h, rtol=0.05)
 
 
+@pytest.mark.parametrize("diffusion", ["one-step", 4, "exact"])
+def test_no_diffusion_mends_a_drift_without_bound(x64, diffusion):
+    """A density like x^2 at the boundary of an entropy map, whatever the noise: the warning of the
+    kernel and docs/choosing.md say so."""
+    transition, x, h = Mirror(EntropyOrthant(), diffusion), jnp.asarray(1e-3), jnp.asarray(0.05)
+    slope = jax.grad(lambda x: gamma_potential(x)[0])(x)
+    noise = jnp.zeros_like(jax.eval_shape(transition.noise_like, x))
+    assert transition.advance(x, slope, noise, h).position > 1e30
+    steadier = Mirror(mirror_map(nc.positive, (), float)).advance(x, slope, jnp.zeros(()), h)
+    assert steadier.position < 0.01
+
+
 def test_exact_diffusion_needs_a_closed_form():
     with pytest.raises(ValueError, match="HalfLine has none.*one-step"):
         Mirror(mirror_map(nc.positive, (), float), "exact")
