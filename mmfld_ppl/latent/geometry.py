@@ -40,7 +40,17 @@ def geometry_of(
         words = _short(support)
         if dynamic:
             words = f"{type(base_of(support)).__name__} (depends on other sites)"
-        site = Site(name, coordinate_shape, jnp.shape(value), dtype.name, axis, chart, words, moves)
+        site = Site(
+            name,
+            coordinate_shape,
+            jnp.shape(value),
+            dtype.name,
+            axis,
+            chart,
+            words,
+            moves,
+            geometry.has_symmetric_step,
+        )
         return site, _as_arrays(geometry, dtype), _as_arrays(fixed, dtype)
 
     if chosen is not None:
