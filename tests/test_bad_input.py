@@ -227,6 +227,11 @@ def test_a_temperature_that_is_no_schedule():
         mm.MMFLD(models.coin, temperature=0.5)
 
 
+def test_a_path_length_that_is_a_schedule():
+    with pytest.raises(TypeError, match=r"path_length must be a number.*lambda.*step_size"):
+        mm.MMFLD(models.coin, path_length=lambda i: 5.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -88,6 +88,11 @@ class MMFLD(LangevinKernel):
             diffusion = "one-step"
         if diffusion not in (None, SYMMETRIC):
             check_diffusion(diffusion)
+        if callable(path_length):
+            raise TypeError(
+                "path_length must be a number, the greatest length of a move, or None for one step "
+                f"a move, got {path_length!r}; step_size and temperature may be schedules"
+            )
         if path_length is not None:
             require_positive("path_length", path_length)
         if metropolize and diffusion not in (None, SYMMETRIC, "one-step"):
