@@ -8,9 +8,7 @@ Everything that the dynamics need is in it: drift, Metropolis ratio, proximal Gi
 from __future__ import annotations
 
 import abc
-import functools
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
+from ..mirrors.linalg import total
 
 
 class Linearization(NamedTuple):
@@ -171,7 +170,7 @@ class Sum(Functional):
             for term, c, k in zip(self.terms, carries, keys, strict=True)
         ]
         return Linearization(
-            add(part.value for part in parts),
+            total(part.value for part in parts),
             tuple(part.tangent for part in parts),
             tuple(part.carry for part in parts),
         )
@@ -179,7 +178,7 @@ class Sum(Functional):
     def first_variation(
         self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
     ) -> Float[Array, " m"]:
-        return add(
+        return total(
             term.first_variation(t, points) for term, t in zip(self.terms, tangent, strict=True)
         )
 
@@ -246,11 +245,6 @@ def scalar(function: Callable[..., Array], name: str) -> Callable[..., Float[Arr
 def cast(tree: PyTree, dtype: Any) -> PyTree:
     """Floating-point leaves in this precision: that of a measure, which data must not change."""
     return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
-
-
-def add(values: Iterable[Array]) -> Array:
-    """The sum of at least one array."""
-    return functools.reduce(operator.add, values)
 
 
 def _depends(function: Callable[[Array], Array], argument: Array) -> bool:

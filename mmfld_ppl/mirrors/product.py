@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -12,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
 from .base import Event, MirrorMap, Moments, Observation, Scalar
-from .linalg import sum_entries
+from .linalg import sum_entries, total
 from .metric import Metric
 
 
@@ -21,11 +19,6 @@ def over_axes(function: Callable, shape: tuple[int, ...]) -> Callable:
     for size in reversed(shape):
         function = jax.vmap(function, axis_size=size)
     return function
-
-
-def total(values: Iterable[Scalar]) -> Scalar:
-    """The sum of at least one number, in their own dtype."""
-    return functools.reduce(operator.add, values)
 
 
 class ProductMetric(Metric):
