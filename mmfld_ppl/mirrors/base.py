@@ -268,6 +268,9 @@ class Weighted(MirrorMap):
     def stepping(self) -> MirrorMap:
         return Weighted(self.base.stepping(), self.weight)
 
+    def restore(self, x: Event) -> Event:
+        return self.base.restore(x)
+
     def log_det_grad(self, x: Event) -> Event:
         return self.base.log_det_grad(x)
 

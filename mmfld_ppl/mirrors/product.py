@@ -41,6 +41,9 @@ class ProductMetric(Metric):
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
         return total(part.inverse_norm_sq(v[name]) for name, part in self.parts.items())
 
+    def shortest(self, v: PyTree) -> PyTree:
+        return {name: part.shortest(v[name]) for name, part in self.parts.items()}
+
 
 class Product(MirrorMap):
     """phi(x) = sum_name phi_name(x[name]) for events that are dictionaries."""
@@ -95,6 +98,9 @@ class Product(MirrorMap):
 
     def stepping(self) -> MirrorMap:
         return Product({name: part.stepping() for name, part in self.parts.items()})
+
+    def restore(self, x: Event) -> Event:
+        return {name: part.restore(x[name]) for name, part in self.parts.items()}
 
     def log_det_grad(self, x: Event) -> Event:
         return {name: part.log_det_grad(x[name]) for name, part in self.parts.items()}
@@ -180,6 +186,9 @@ class Independent(MirrorMap):
     def stepping(self) -> MirrorMap:
         return Independent(self._each(lambda base: base.stepping()), self.shape)
 
+    def restore(self, x: Event) -> Event:
+        return self._each(lambda base, x: base.restore(x), x)
+
     def log_det_grad(self, x: Event) -> Event:
         return self._each(lambda base, x: base.log_det_grad(x), x)
 
@@ -222,3 +231,6 @@ class IndependentMetric(Metric):
 
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
         return sum_entries(self._each(lambda base, v: base.inverse_norm_sq(v), v))
+
+    def shortest(self, v: PyTree) -> PyTree:
+        return self._each(lambda base, v: base.shortest(v), v)
