@@ -126,7 +126,7 @@ class Autodiff(Functional):
     (`jnp.mean(mu.points)` in place of `mu.mean(mu.points)`): its first variation would be zero.
     """
 
-    function: Callable[[Measure], Float[Array, ""]] = eqx.field(static=True)
+    function: Callable[[Measure], Float[Array, ""]]
 
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None

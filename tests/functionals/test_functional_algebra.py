@@ -1,5 +1,8 @@
 """Sums, multiples, plain functions, and how misuse is explained."""
 
+import warnings
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,6 +79,24 @@ def test_a_function_that_ignores_the_weights_is_refused():
         jax.jit(lambda x: Autodiff(lambda mu: x.sum())(Measure.uniform(x)))(MU.points)
     # Reading them inside of a nested function counts.
     assert Autodiff(jax.jit(spread))(MU) == 5
+
+
+class Distance(eqx.Module):
+    """A function with parameters."""
+
+    target: jax.Array
+
+    def __call__(self, mu):
+        return (mu.mean(mu.points) - self.target) ** 2
+
+
+def test_a_function_may_have_arrays_of_its_own():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        functional = as_functional(Distance(jnp.array(0.5)))
+    value = eqx.filter_jit(lambda functional, mu: functional(mu))
+    slope = eqx.filter_grad(lambda functional: functional(MU))(functional)
+    assert value(functional, MU) == 1.5**2 and slope.function.target == -2 * 1.5
 
 
 @pytest.mark.parametrize(
