@@ -155,10 +155,7 @@ class UniformHermitianSpectraplex(dist.Distribution):
     pytree_aux_fields = ()
 
     def __init__(self, n: int, *, validate_args: bool | None = None) -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or n < 2:
-            raise ValueError(
-                f"UniformHermitianSpectraplex needs an integer n of at least 2, got {n!r}"
-            )
+        n = _size("UniformHermitianSpectraplex", "n", n, least=2)
         super().__init__((), (n, n), validate_args=validate_args)
 
     def sample(self, key: Array, sample_shape: Shape = ()) -> Array:
@@ -173,8 +170,7 @@ class UniformHermitianSpectraplex(dist.Distribution):
         n = self.event_shape[0]
         log_volume = n * (n - 1) / 2 * math.log(math.pi) - math.lgamma(n * n)
         log_volume += sum(math.lgamma(k) for k in range(1, n + 1))
-        shape = jnp.broadcast_shapes(jnp.shape(value)[:-2], self.batch_shape)
-        return jnp.full(shape, -log_volume, jnp.result_type(value))
+        return _constant_density(self, -log_volume, value)
 
     @property
     def mean(self) -> Array:

@@ -27,39 +27,42 @@ def first_valid(
     """The first draw that is valid, for one chain or a batch of them; and whether it is.
 
     Outside of a trace a Python loop draws, most often once; inside one, a while loop."""
-    if not single:
-        batched = jax.vmap(attempt)
-    else:
-        batched = attempt
-    split = jax.random.split if single else jax.vmap(jax.random.split)
-    state, valid = jax.jit(batched)(rng_key, given)
+    draw = jax.jit(attempt if single else jax.vmap(attempt))
+
+    def again(count: Array | int, state: KernelState, valid: Array) -> tuple[KernelState, Array]:
+        # Keys that were split one from the other would give the sites the same numbers again, each
+        # those of its neighbour: an attempt splits its key, too.
+        fold = jax.random.fold_in if single else jax.vmap(jax.random.fold_in, (0, None))
+        new, now_valid = draw(fold(rng_key, count), given)
+        return _keep_valid(valid, state, new), valid | now_valid
+
+    state, valid = draw(rng_key, given)
     if not retry:
         return state, valid
     if isinstance(valid, Tracer):
-        return _traced_retry(batched, split, rng_key, given, state, valid)
-    draw = jax.jit(batched)
-    for _ in range(ATTEMPTS - 1):
+        return _traced_retry(again, state, valid)
+    for count in range(1, ATTEMPTS):
         if bool(jnp.all(valid)):
             break
-        keys = split(rng_key)
-        rng_key = keys[0] if single else keys[:, 0]
-        again, now_valid = draw(rng_key, given)
-        state, valid = _keep_valid(valid, state, again), valid | now_valid
+        state, valid = again(count, state, valid)
     return state, valid
 
 
-def _traced_retry(batched, split, rng_key, given, state, valid):
+def _traced_retry(
+    again: Callable[[Array, KernelState, Array], tuple[KernelState, Array]],
+    state: KernelState,
+    valid: Array,
+) -> tuple[KernelState, Array]:
     def unfinished(loop):
-        _, _, valid, count = loop
+        count, _, valid = loop
         return ~jnp.all(valid) & (count < ATTEMPTS)
 
-    def again(loop):
-        key, state, valid, count = loop
-        key = split(key)[0]
-        new, now_valid = batched(key, given)
-        return key, _keep_valid(valid, state, new), valid | now_valid, count + 1
+    def iterate(loop):
+        count, state, valid = loop
+        return count + 1, *again(count, state, valid)
 
-    _, state, valid, _ = jax.lax.while_loop(unfinished, again, (rng_key, state, valid, 1))
+    first = jnp.ones((), jnp.int32)
+    _, state, valid = jax.lax.while_loop(unfinished, iterate, (first, state, valid))
     return state, valid
 
 

@@ -231,6 +231,11 @@ def test_a_temperature_that_is_no_schedule():
         mm.MMFLD(models.coin, temperature=0.5)
 
 
+def test_a_path_length_that_is_a_schedule():
+    with pytest.raises(TypeError, match=r"path_length must be a number.*lambda.*step_size"):
+        mm.MMFLD(models.coin, path_length=lambda i: 5.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -252,7 +257,7 @@ def test_unadjusted_entropy_maps_come_with_advice():
     with pytest.warns(UserWarning) as caught:
         start(mm.MMFLD(models.cloud, metropolize=False, mirror_maps=maps))
     text = " ".join(str(w.message) for w in caught)
-    for word in ("site 'w'", "site 'rate'", "EntropySimplex", "diffusion='exact'", "metropolize"):
+    for word in ("site 'w'", "site 'rate'", "EntropySimplex", "metropolize", "not the drift"):
         assert word in text
     with warnings.catch_warnings():
         warnings.simplefilter("error")

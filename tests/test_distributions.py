@@ -14,6 +14,7 @@ from numpyro.distributions.batch_util import promote_batch_shape
 from mmfld_ppl.distributions import (
     UniformBall,
     UniformBox,
+    UniformHermitianSpectraplex,
     UniformPolytope,
     UniformSpectraplex,
     hit_and_run,
@@ -253,8 +254,10 @@ def test_bad_arguments():
         UniformBall(2.0)
     with pytest.raises(ValueError, match="invalid radius"):
         UniformBall(2, -1.0, validate_args=True)
-    with pytest.raises(ValueError, match="n of at least 2"):
-        UniformSpectraplex(1)
+    for law in (UniformSpectraplex, UniformHermitianSpectraplex):
+        with pytest.raises(ValueError, match=f"{law.__name__} needs an integer n of at least 2"):
+            law(1)
+        assert law(np.int64(3)).event_shape == (3, 3)
     with pytest.raises(ValueError, match="num_steps"):
         UniformPolytope(*TRIANGLE, num_steps=0)
     with pytest.raises(ValueError, match="two scalars"):

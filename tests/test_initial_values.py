@@ -88,3 +88,24 @@ def test_a_start_without_density_is_drawn_again():
         assert jnp.all(start(mm.MMFLD(model), key=key).z["x"] > 0)
     traced = jax.jit(lambda key: start(mm.MMFLD(model), key=key).z["x"])
     assert all(jnp.all(traced(key) > 0) for key in jax.random.split(KEY, 4))
+    together = traced(jax.random.split(KEY, 8))
+    assert jnp.all(together > 0) and len(jnp.unique(together[:, 0])) == 8
+
+
+def test_every_attempt_draws_other_numbers():
+    """Four sites of which the first is far out: an attempt must not hand its numbers on."""
+    seen = []
+
+    def model():
+        x = [numpyro.sample(f"x{i}", dist.Normal(0.0, 1.0)) for i in range(4)]
+        jax.debug.callback(lambda *x: seen.append(tuple(map(float, x))), *x)
+        numpyro.factor("far", jnp.where(x[0] > 1.8, 0.0, -jnp.inf))
+
+    kernel = mm.MMFLD(model)
+    eager = start(kernel).z
+    jax.effects_barrier()
+    attempts = set(seen)
+    numbers = [number for attempt in attempts for number in attempt]
+    assert len(attempts) > 3 and len(set(numbers)) == len(numbers)
+    for name, value in jax.jit(lambda key: start(kernel, key=key).z)(KEY).items():
+        np.testing.assert_allclose(value, eager[name], rtol=1e-6)

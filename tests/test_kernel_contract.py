@@ -7,12 +7,21 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
+from numpyro.distributions import constraints
 from numpyro.infer import MCMC, DiscreteGibbs, Gibbs
 from numpyro.util import nested_attrgetter
 
 import mmfld_ppl as mm
-from mmfld_ppl.mirrors import EntropyOrthant, EntropySimplex
+from mmfld_ppl.mirrors import (
+    EntropyInterval,
+    EntropyOrthant,
+    EntropySimplex,
+    LogBarrier,
+    MirrorMap,
+)
 from tests import small_models as models
 from tests.helpers import KEY, run, same, start
 
@@ -215,6 +224,47 @@ def test_types_are_a_fixed_point_of_the_step(model, bits):
         for leaf in jax.tree.leaves(before):
             assert not leaf.weak_type
             assert not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.dtype == f"float{bits}"
+
+
+class Barrier(MirrorMap):
+    """A user's own, with a number of Python as a parameter."""
+
+    scale: float
+
+    def potential(self, x):
+        return 0.5 * (x / self.scale) ** 2 - jnp.log(x)
+
+    def slack(self, x):
+        return x
+
+
+PYTHON_NUMBERS = {
+    "interval": (dist.Uniform(0.0, 1.0), None),
+    "integers": (dist.ImproperUniform(constraints.interval(0, 1), (), ()), None),
+    "half-line": (dist.TruncatedNormal(0.0, 1.0, low=0.5), None),
+    "ball": (mm.distributions.UniformBall(3), None),
+    "entropy": (dist.Gamma(2.0, 1.0), EntropyOrthant()),
+    "entropy of an interval": (dist.Uniform(0.0, 1.0), EntropyInterval()),
+    "barrier": (dist.Gamma(2.0, 1.0), LogBarrier()),
+    "barrier of integers": (dist.Gamma(2.0, 1.0), LogBarrier(0)),
+    "user's": (dist.Gamma(2.0, 1.0), Barrier(2.0)),
+}
+
+
+@pytest.mark.parametrize("name", PYTHON_NUMBERS)
+def test_parameters_may_be_numbers_of_python(name):
+    """Of a support and of a map: a state, which holds them, is of arrays."""
+    law, mirror = PYTHON_NUMBERS[name]
+
+    def model():
+        numpyro.sample("x", law)
+
+    maps = {} if mirror is None else {"x": mirror}
+    for kernel in (mm.ProjectedMFLD(model, step_size=0.01), mm.MMFLD(model, mirror_maps=maps)):
+        state = start(kernel)
+        before = jax.eval_shape(lambda s: s, state)
+        assert jax.eval_shape(lambda s, k=kernel: k.sample(s, (), {}), state) == before
+        assert not any(leaf.weak_type for leaf in jax.tree.leaves(before))
 
 
 def test_init_inside_of_a_trace():

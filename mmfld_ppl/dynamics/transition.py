@@ -76,7 +76,10 @@ class Mirror(Transition):
     diffusion is the discretisation of dY = sqrt(2 G) dB:
       "one-step"  sqrt(2h) S(x) xi with S S^T = G(x): the only one with a density;
       k           k Euler steps of length h/k, G evaluated anew at each;
-      "exact"     the map's closed form."""
+      "exact"     the map's closed form.
+    The drift is one explicit step under each. Where the slope is unbounded in the metric of the
+    map, as under an entropy where the density vanishes at the boundary (on an orthant and like x:
+    y' = log x + h/x), no step is short enough for it, and an exact diffusion does not help."""
 
     map: MirrorMap
     diffusion: str | int = eqx.field(default="one-step", static=True)

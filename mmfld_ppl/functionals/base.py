@@ -8,9 +8,7 @@ Everything that the dynamics need is in it: drift, Metropolis ratio, proximal Gi
 from __future__ import annotations
 
 import abc
-import functools
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
+from ..mirrors.linalg import total
 
 
 class Linearization(NamedTuple):
@@ -52,6 +51,8 @@ class Functional(eqx.Module):
         1.0
         >>> print((0.5 * spread)(Measure.uniform(jnp.array([1.0, 3.0]))))
         0.5
+        >>> print(sum([spread, spread])(Measure.uniform(jnp.array([1.0, 3.0]))))
+        2.0
     """
 
     @abc.abstractmethod
@@ -89,7 +90,9 @@ class Functional(eqx.Module):
     def __add__(self, other: Functional | Callable[[Measure], Array]) -> Functional:
         return Sum((self, as_functional(other)))
 
-    def __radd__(self, other: Callable[[Measure], Array]) -> Functional:
+    def __radd__(self, other: Callable[[Measure], Array] | int) -> Functional:
+        if isinstance(other, int) and other == 0:  # What `sum` begins with.
+            return self
         return Sum((as_functional(other), self))
 
     def __mul__(self, scale: float | Array) -> Functional:
@@ -127,7 +130,7 @@ class Autodiff(Functional):
     (`jnp.mean(mu.points)` in place of `mu.mean(mu.points)`): its first variation would be zero.
     """
 
-    function: Callable[[Measure], Float[Array, ""]] = eqx.field(static=True)
+    function: Callable[[Measure], Float[Array, ""]]
 
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
@@ -171,7 +174,7 @@ class Sum(Functional):
             for term, c, k in zip(self.terms, carries, keys, strict=True)
         ]
         return Linearization(
-            add(part.value for part in parts),
+            total(part.value for part in parts),
             tuple(part.tangent for part in parts),
             tuple(part.carry for part in parts),
         )
@@ -179,7 +182,7 @@ class Sum(Functional):
     def first_variation(
         self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
     ) -> Float[Array, " m"]:
-        return add(
+        return total(
             term.first_variation(t, points) for term, t in zip(self.terms, tangent, strict=True)
         )
 
@@ -246,11 +249,6 @@ def scalar(function: Callable[..., Array], name: str) -> Callable[..., Float[Arr
 def cast(tree: PyTree, dtype: Any) -> PyTree:
     """Floating-point leaves in this precision: that of a measure, which data must not change."""
     return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, tree)
-
-
-def add(values: Iterable[Array]) -> Array:
-    """The sum of at least one array."""
-    return functools.reduce(operator.add, values)
 
 
 def _depends(function: Callable[[Array], Array], argument: Array) -> bool:

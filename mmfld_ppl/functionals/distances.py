@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .base import add
+from ..mirrors.linalg import total
 
 
 def squared_distance(x: PyTree, y: PyTree) -> Float[Array, ""]:
     """r^2, over the leaves of a point."""
-    return add(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), x, y)))
+    return total(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), x, y)))
 
 
 def root(square: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
-from .base import Functional, Linearization, add, scalar
+from ..mirrors.linalg import total
+from .base import Functional, Linearization, scalar
 
 
 class OfMean(Functional):
@@ -66,9 +67,9 @@ class OfMean(Functional):
             terms.append(lambda x: inner(tangent, self.feature(x)))
         if self.potential is not None:
             terms.append(self.potential)
-        return add(jax.vmap(term)(points) for term in terms)
+        return total(jax.vmap(term)(points) for term in terms)
 
 
 def inner(a: PyTree, b: PyTree) -> Float[Array, ""]:
     """<a, b> over the leaves of two pytrees."""
-    return add(jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)))
+    return total(jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)))

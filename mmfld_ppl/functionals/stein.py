@@ -8,6 +8,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
@@ -25,6 +26,16 @@ class Lifted(NamedTuple):
     x: Vector
     drift: Vector
     mobility: Float[Array, "d d"]
+
+
+def lift_point(geometry: MirrorMap, x: PyTree, score: PyTree) -> Lifted:
+    """A point of any structure, flattened, with b = G^-1 (score - grad log det G) and a = G^-1."""
+    flat, unravel = ravel_pytree(x)
+    metric = geometry.metric(x)
+    drift = metric.solve(jax.tree.map(jnp.subtract, score, geometry.log_det_grad(x)))
+    columns = jax.vmap(lambda e: ravel_pytree(metric.solve(unravel(e)))[0])
+    mobility = columns(jnp.eye(flat.size, dtype=flat.dtype))
+    return Lifted(flat, ravel_pytree(drift)[0], mobility)
 
 
 class KSD(Functional):
@@ -83,13 +94,10 @@ class KSD(Functional):
         if jnp.ndim(x) != 1:
             raise ValueError(f"KSD needs points that are vectors, got shape {jnp.shape(x)}")
         log_p = scalar(self.log_density, "the log density of KSD")
-        identity = jnp.eye(x.shape[0], dtype=x.dtype)
+        score = jax.grad(log_p)(x)
         if self.geometry is None:
-            return Lifted(x, jax.grad(log_p)(x), identity)
-        geometry = self.geometry
-        metric = geometry.metric(x)
-        score = jax.grad(lambda z: log_p(z) - geometry.metric(z).log_det())(x)
-        return Lifted(x, metric.solve(score), jax.vmap(metric.solve)(identity))
+            return Lifted(x, score, jnp.eye(x.shape[0], dtype=x.dtype))
+        return lift_point(self.geometry, x, score)
 
     @property
     def _lifted(self) -> Pushforward:

@@ -6,17 +6,18 @@ exp(-(1/tau) dF/dmu(mu)), and mu is the minimiser if and only if mu = mu_hat.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..diagnostics import unconstrained
 from ..dynamics import Field, Frozen, MeanFieldLangevin, Mirror
+from ..functionals.stein import Lifted, lift_point
 from ..latent import product_of
 from ..measures import Measure
 from ..mirrors import MirrorMap
@@ -130,24 +131,15 @@ class FrozenModel:
         _, stated = self.problem.evaluate(block, KEY)
         return jax.lax.map(lambda w: stated.functional(Measure(stated.points, w)), weights)
 
-    def _forces(
-        self, tangent: PyTree, block: Block, chosen: Int[Array, " k"]
-    ) -> tuple[Float[Array, "k d"], Float[Array, "k d"], Float[Array, "k d d"]]:
+    def _forces(self, tangent: PyTree, block: Block, chosen: Int[Array, " k"]) -> Lifted:
         """Flattened particles, drift and mobility of mirror Langevin dynamics at each of those
         chosen. The model has a place for every particle, so that the block holds all."""
         field = FrozenField(self.problem, tangent)
         frozen = field.linearize(block, None, KEY)
         slopes = field.feel(frozen, block, self.temperature, KEY).slope
-
-        def one(x: PyTree, slope: PyTree):
-            flat, unravel = ravel_pytree(x)
-            metric = self.map.metric(x)
-            bend = jax.grad(lambda x: self.map.metric(x).log_det())(x)
-            drift = metric.solve(jax.tree.map(lambda s, b: -s - b, slope, bend))
-            columns = jax.vmap(lambda e: ravel_pytree(metric.solve(unravel(e)))[0])
-            return flat, ravel_pytree(drift)[0], columns(jnp.eye(flat.size, dtype=flat.dtype))
-
-        return jax.vmap(one)(*jax.tree.map(lambda leaf: leaf[chosen], (block, slopes)))
+        scores = jax.tree.map(jnp.negative, slopes)
+        there = jax.tree.map(lambda leaf: leaf[chosen], (block, scores))
+        return jax.vmap(functools.partial(lift_point, self.map))(*there)
 
     def _slack(self, block: Block) -> dict[str, Float[Array, " n"]]:
         return {name: jax.vmap(self.map.parts[name].slack)(x) for name, x in block.items()}

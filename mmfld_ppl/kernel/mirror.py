@@ -49,8 +49,10 @@ class MMFLD(LangevinKernel):
     diffusion: how the noise is discretised. Adjusted: "symmetric", the step of
       `dynamics.Symmetric`, under maps that have it, the default of sites that are no particles;
       "one-step" (Srinivasan, Wibisono and Wilson 2024), that of particles, which have few
-      coordinates each and may start in a strong field, where it is the safer one. Unadjusted:
-      "one-step", a number of sub-steps, or "exact" where the maps have a closed form.
+      coordinates each and may start in a strong field, where it is the safer one. Sites that move
+      together do so by "one-step" where the map of one of them has no symmetric step, as an entropy
+      has none; a move is then one step. Unadjusted: "one-step", a number of sub-steps, or "exact"
+      where the maps have a closed form.
     path_length: how far a move of an ordinary model goes at the most, in the units of the metric:
       about standard deviations, once adapted. None is one step a move, and so is every move of a
       model with particles.
@@ -86,6 +88,11 @@ class MMFLD(LangevinKernel):
             diffusion = "one-step"
         if diffusion not in (None, SYMMETRIC):
             check_diffusion(diffusion)
+        if callable(path_length):
+            raise TypeError(
+                "path_length must be a number, the greatest length of a move, or None for one step "
+                f"a move, got {path_length!r}; step_size and temperature may be schedules"
+            )
         if path_length is not None:
             require_positive("path_length", path_length)
         if metropolize and diffusion not in (None, SYMMETRIC, "one-step"):
@@ -131,6 +138,7 @@ class MMFLD(LangevinKernel):
             layout.particles is None
             and self.settings.path_length is not None
             and self._diffusion in (None, SYMMETRIC)
+            and all(site.has_symmetric_step for site in layout.sites)
         )
         if not (self._chooses_target and several_steps):
             return self.settings
@@ -155,8 +163,10 @@ class MMFLD(LangevinKernel):
                 warnings.warn(
                     f"site '{name}': {map.describe()} is not self-concordant, and unadjusted "
                     "dynamics under it collapse onto the boundary or overflow (the noise is "
-                    "unbounded in the local norm); use the default map of the support, "
-                    "diffusion='exact' where it is available, or metropolize=True",
+                    "unbounded in the local norm); use the default map of the support, or "
+                    "metropolize=True; diffusion='exact' makes the noise exact and not the drift, "
+                    "so that it helps only where the slope is bounded in the map's metric, not "
+                    "where the density vanishes at the boundary",
                     stacklevel=4,
                 )
 

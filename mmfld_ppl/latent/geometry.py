@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jaxtyping import Array, DTypeLike
+from jaxtyping import Array, DTypeLike, PyTree
 from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 
@@ -27,27 +28,40 @@ def geometry_of(
     """One site, and the mirror map and the support of its coordinate.
 
     support: of one particle, where the value has the particle axis `axis`. dynamic: whether it
-    depends on other latent sites. Raises ValueError in strict mode where there is no mirror map."""
+    depends on other latent sites. The numbers of both are arrays, since a state holds them, and
+    the floats of the value's dtype.
+    Raises ValueError in strict mode where there is no mirror map."""
     dtype, shape = jnp.result_type(value, float), _without(jnp.shape(value), axis)
 
-    def site(chart, coordinate_shape, geometry):
+    def described(chart, coordinate_shape, geometry, fixed):
         moves = geometry.describe()
         if chart is not Chart.MIRROR:
             moves = f"{moves}, in its {chart.value}"
         words = _short(support)
         if dynamic:
             words = f"{type(base_of(support)).__name__.strip('_')} (depends on other sites)"
-        return Site(name, coordinate_shape, jnp.shape(value), dtype.name, axis, chart, words, moves)
+        site = Site(
+            name,
+            coordinate_shape,
+            jnp.shape(value),
+            dtype.name,
+            axis,
+            chart,
+            words,
+            moves,
+            geometry.has_symmetric_step,
+        )
+        return site, _as_arrays(geometry, dtype), _as_arrays(fixed, dtype)
 
     if chosen is not None:
         geometry = _chosen_map(name, chosen, support.event_dim, shape, dtype)
-        return site(Chart.MIRROR, shape, geometry), geometry, support
+        return described(Chart.MIRROR, shape, geometry, support)
     chart, fixed = Chart.MIRROR, support
     if dynamic:
         chart, fixed = Chart.AFFINE, reference(support)
     geometry = None if fixed is None else mirror_map(fixed, shape, dtype)
     if geometry is not None:
-        return site(chart, shape, geometry), geometry, fixed
+        return described(chart, shape, geometry, fixed)
     if strict:
         raise ValueError(
             f"site '{name}': no mirror map for its support {support!r}, and strict=True rules out "
@@ -65,7 +79,16 @@ def geometry_of(
     one = jax.ShapeDtypeStruct(shape, dtype)
     free = jax.eval_shape(lambda x: coordinate_of(Chart.BIJECTION, support, x), one)
     geometry = Independent.of(Euclidean(), free.shape) if free.shape else Euclidean()
-    return site(Chart.BIJECTION, free.shape, geometry), geometry, nc.real
+    return described(Chart.BIJECTION, free.shape, geometry, nc.real)
+
+
+def _as_arrays(tree: PyTree, dtype: DTypeLike) -> PyTree:
+    def cast(leaf):
+        if not eqx.is_array_like(leaf):
+            return leaf
+        return jnp.asarray(leaf, dtype if eqx.is_inexact_array_like(leaf) else None)
+
+    return jax.tree.map(cast, tree)
 
 
 def _supported() -> str:

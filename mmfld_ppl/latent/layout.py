@@ -15,7 +15,7 @@ class Site:
 
     shape: of the coordinate, without the particle axis. value_shape, dtype: of the value, particle
     axis included. particle_axis: the particles' axis in the value, counted from the right; None
-    for a global site. support, geometry: for reports."""
+    for a global site. support, geometry: for reports. has_symmetric_step: whether its map has."""
 
     name: str
     shape: tuple[int, ...]
@@ -25,6 +25,7 @@ class Site:
     chart: Chart
     support: str
     geometry: str
+    has_symmetric_step: bool
 
 
 @dataclasses.dataclass(frozen=True)

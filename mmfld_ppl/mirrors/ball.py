@@ -28,7 +28,10 @@ class Ball(MirrorMap):
         return -jnp.log1p(-sum_entries(jnp.square(x / self.radius)))
 
     def slack(self, x: Event) -> Scalar:
-        return self.radius - jnp.linalg.norm(x)
+        s = sum_entries(jnp.square(x))
+        # A norm whose gradient at the centre is zero, in place of NaN.
+        inside = jnp.where(s > 0, s, 1)
+        return self.radius - jnp.where(s > 0, jnp.sqrt(inside), 0)
 
     def grad(self, x: Event) -> Event:
         z = x / self.radius

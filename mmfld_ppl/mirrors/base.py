@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
-from .linalg import Scalar, inner, sum_entries
+from .linalg import Scalar, inner, sum_entries, total
 from .metric import DenseMetric, Metric, ScaledMetric
 from .newton import newton_conjugate
 from .symmetric import newton_symmetric_step
@@ -82,7 +82,9 @@ class Moments(NamedTuple):
 
     def total(self) -> Moments:
         """Summed over the coordinates; the score averaged."""
-        sums = Moments(*(None if m is None else _total(m) for m in self))
+        sums = Moments(
+            *(None if m is None else total(map(sum_entries, jax.tree.leaves(m))) for m in self)
+        )
         if sums.score is None:
             return sums
         size = sum(jnp.size(leaf) for leaf in jax.tree.leaves(self.score))
@@ -267,6 +269,9 @@ class Weighted(MirrorMap):
     def stepping(self) -> MirrorMap:
         return Weighted(self.base.stepping(), self.weight)
 
+    def restore(self, x: Event) -> Event:
+        return self.base.restore(x)
+
     def log_det_grad(self, x: Event) -> Event:
         return self.base.log_det_grad(x)
 
@@ -280,10 +285,10 @@ class Weighted(MirrorMap):
         return self
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
-        total, constant = moments.total(), jnp.asarray(self.base.self_concordance)
-        weight = interpolate_scale(self.weight, total.ratio(), trust)
+        summed, constant = moments.total(), jnp.asarray(self.base.self_concordance)
+        weight = interpolate_scale(self.weight, summed.ratio(), trust)
         barrier = (constant > 0) & jnp.isfinite(constant)
-        weight = jnp.where(barrier, jnp.maximum(weight, total.barrier_floor()), weight)
+        weight = jnp.where(barrier, jnp.maximum(weight, summed.barrier_floor()), weight)
         return Weighted(self.base.adapted(moments, trust), weight)
 
     def describe(self) -> str:
@@ -297,7 +302,3 @@ def interpolate_scale(
     window in which a coordinate never moved."""
     usable = jnp.isfinite(new) & (new > 0)
     return jnp.where(usable, old * (jnp.where(usable, new, old) / old) ** trust, old)
-
-
-def _total(tree: PyTree) -> Scalar:
-    return sum_entries(jnp.stack([sum_entries(leaf) for leaf in jax.tree.leaves(tree)]))

@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from .base import Event, MirrorMap, Scalar
-from .linalg import inner
+from .linalg import inner, matmul
 from .metric import Metric
 
 
@@ -38,8 +38,8 @@ def map_constants(
     """Those of the map at an interior point x.
 
     The first is over random directions, even on the unit sphere of the metric, and the one straight
-    to the boundary; the second is exact, on the tangent space. Cost: a Hessian and `directions`
-    derivatives of it.
+    to the boundary; the second is exact, on the tangent space. NaN where one of them is not known,
+    see `self_concordance_ratio`. Cost: a Hessian and `directions` derivatives of it.
 
         >>> import jax, jax.numpy as jnp
         >>> from mmfld_ppl.mirrors import EntropyOrthant
@@ -49,25 +49,34 @@ def map_constants(
         50 10000
     """
     metric = mirror.metric(x)
-    frame = _frame(mirror, metric, x)
-    size = jax.tree.leaves(frame)[0].shape[0]
-    random = jax.random.normal(key, (directions, size), ravel_pytree(x)[0].dtype)
-    tangents = jax.vmap(lambda w: jax.tree.map(lambda b: jnp.tensordot(w, b, 1), frame))(random)
-    outward = metric.solve(jax.grad(mirror.slack)(x))
+    _, unravel = ravel_pytree(x)
+    frame = jax.vmap(lambda b: ravel_pytree(b)[0])(_frame(mirror, metric, x))
+    random = jax.random.normal(key, (directions, len(frame)), frame.dtype)
+    tangents = jax.vmap(unravel)(matmul(random, frame))
     ratios = jax.vmap(lambda u: self_concordance_ratio(mirror, x, u))(tangents)
-    along = self_concordance_ratio(mirror, x, outward)
-    # Where there is no boundary there is no way to it.
-    found = jnp.maximum(jnp.max(ratios), jnp.where(jnp.isfinite(along), along, 0))
-    flat = jax.vmap(lambda b: ravel_pytree(b)[0])(frame)
-    return MapConstants(found, 1 / jnp.linalg.eigvalsh(flat @ flat.T)[-1])
+    across = metric.solve(jax.grad(mirror.slack)(x))
+    # Where there is no boundary, and where all of it is as near, there is no way to it; one in its
+    # place keeps the ratio a number.
+    nowhere = inner(across, metric.apply(across)) == 0
+    safe = jax.tree.map(lambda a, t: jnp.where(nowhere, t[0], a), across, tangents)
+    along = jnp.where(nowhere, 0, self_concordance_ratio(mirror, x, safe))
+    found = jnp.maximum(jnp.max(ratios), along)
+    return MapConstants(found, 1 / jnp.linalg.eigvalsh(matmul(frame, frame.T))[-1])
 
 
 def self_concordance_ratio(mirror: MirrorMap, x: Event, u: PyTree) -> Scalar:
-    """|D^3 phi(x)[u,u,u]| / (2 (D^2 phi(x)[u,u])^(3/2)) for a tangent vector u of any length."""
+    """|D^3 phi(x)[u,u,u]| / (2 (D^2 phi(x)[u,u])^(3/2)) for a tangent vector u of any length.
+
+    NaN under the von Neumann maps where eigenvalues of x are equal: their gradient is by way of the
+    eigenvectors, which have no derivative there."""
     length = jnp.sqrt(inner(u, mirror.metric(x).apply(u)))
     unit = jax.tree.map(lambda v: v / length, u)
-    _, third = jax.jvp(lambda z: inner(unit, mirror.metric(z).apply(unit)), (x,), (unit,))
-    return 0.5 * jnp.abs(third)
+
+    def bend(z: Event) -> PyTree:
+        # Of the gradient, not of the metric, which may be factored by eigenvectors.
+        return jax.jvp(mirror.grad, (z,), (unit,))[1]
+
+    return 0.5 * jnp.abs(inner(unit, jax.jvp(bend, (x,), (unit,))[1]))
 
 
 def relative_constants(

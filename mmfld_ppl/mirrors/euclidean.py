@@ -98,6 +98,9 @@ class ZeroSumMetric(Metric):
     def inverse_norm_sq(self, v: Event) -> Scalar:
         return sum_entries(jnp.square(centred(v)))
 
+    def shortest(self, v: Event) -> Event:
+        return centred(v)
+
 
 def centred(v: Float[Array, "..."]) -> Float[Array, "..."]:
     """v less its mean along every axis: the orthogonal projection onto zero sums."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,11 @@ Scalar = Float[Array, ""]
 FEW = 10
 
 
+def total(values: Iterable[Array]) -> Array:
+    """The sum of at least one array, in their own dtype."""
+    return functools.reduce(operator.add, values)
+
+
 def sum_entries(x: Float[Array, "..."]) -> Scalar:
     """The sum of all entries of a point.
 
@@ -31,7 +37,7 @@ def sum_entries(x: Float[Array, "..."]) -> Scalar:
     if not 1 < x.size <= FEW:
         return jnp.sum(x)
     entries = x.reshape(-1)
-    return functools.reduce(operator.add, [entries[i] for i in range(x.size)])
+    return total(entries[i] for i in range(x.size))
 
 
 def inner(a: PyTree, b: PyTree) -> Scalar:

@@ -82,6 +82,9 @@ class LinearImage(MirrorMap):
     def stepping(self) -> MirrorMap:
         return dataclasses.replace(self, base=self.base.stepping())
 
+    def restore(self, x: Event) -> Event:
+        return self.forward(self.base.restore(self.inverse(x)))
+
     def log_det_grad(self, x: Event) -> Event:
         u, pull = jax.vjp(self.inverse, x)
         return pull(self.base.log_det_grad(u))[0]
@@ -134,3 +137,6 @@ class LinearImageMetric(Metric):
 
     def inverse_norm_sq(self, v: PyTree) -> Scalar:
         return self.base.inverse_norm_sq(self._expand_transpose(v))
+
+    def shortest(self, v: PyTree) -> PyTree:
+        return self._reduce_transpose(self.base.shortest(self._expand_transpose(v)))

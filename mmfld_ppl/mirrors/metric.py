@@ -116,6 +116,9 @@ class ScaledMetric(Metric):
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
         return self.base.inverse_norm_sq(v) / self.weight
 
+    def shortest(self, v: PyTree) -> PyTree:
+        return self.base.shortest(v)
+
 
 class RestrictedMetric(Metric):
     r"""G of an ambient space, restricted to the tangent space normal^perp.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -12,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
 from .base import Event, MirrorMap, Moments, Observation, Scalar
-from .linalg import sum_entries
+from .linalg import sum_entries, total
 from .metric import Metric
 
 
@@ -21,11 +19,6 @@ def over_axes(function: Callable, shape: tuple[int, ...]) -> Callable:
     for size in reversed(shape):
         function = jax.vmap(function, axis_size=size)
     return function
-
-
-def total(values: Iterable[Scalar]) -> Scalar:
-    """The sum of at least one number, in their own dtype."""
-    return functools.reduce(operator.add, values)
 
 
 class ProductMetric(Metric):
@@ -47,6 +40,9 @@ class ProductMetric(Metric):
 
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
         return total(part.inverse_norm_sq(v[name]) for name, part in self.parts.items())
+
+    def shortest(self, v: PyTree) -> PyTree:
+        return {name: part.shortest(v[name]) for name, part in self.parts.items()}
 
 
 class Product(MirrorMap):
@@ -102,6 +98,9 @@ class Product(MirrorMap):
 
     def stepping(self) -> MirrorMap:
         return Product({name: part.stepping() for name, part in self.parts.items()})
+
+    def restore(self, x: Event) -> Event:
+        return {name: part.restore(x[name]) for name, part in self.parts.items()}
 
     def log_det_grad(self, x: Event) -> Event:
         return {name: part.log_det_grad(x[name]) for name, part in self.parts.items()}
@@ -187,6 +186,9 @@ class Independent(MirrorMap):
     def stepping(self) -> MirrorMap:
         return Independent(self._each(lambda base: base.stepping()), self.shape)
 
+    def restore(self, x: Event) -> Event:
+        return self._each(lambda base, x: base.restore(x), x)
+
     def log_det_grad(self, x: Event) -> Event:
         return self._each(lambda base, x: base.log_det_grad(x), x)
 
@@ -229,3 +231,6 @@ class IndependentMetric(Metric):
 
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
         return sum_entries(self._each(lambda base, v: base.inverse_norm_sq(v), v))
+
+    def shortest(self, v: PyTree) -> PyTree:
+        return self._each(lambda base, v: base.shortest(v), v)

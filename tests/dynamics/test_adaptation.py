@@ -85,5 +85,6 @@ def test_the_target_acceptance_is_higher_where_a_move_is_several_steps():
         (particles, {}),
         (ordinary, {"path_length": None}),
         (ordinary, {"diffusion": "one-step"}),
+        (ordinary, {"mirror_maps": {"x": mm.mirrors.EntropyOrthant()}}),
     ):
         assert target(model, **options) == 0.6

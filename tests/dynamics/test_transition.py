@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpyro.distributions import constraints as nc
 
-from mmfld_ppl.dynamics import Langevin, Mirror, Projected
+from mmfld_ppl.dynamics import FunctionalField, Langevin, MeanFieldLangevin, Mirror, Projected
 from mmfld_ppl.dynamics.langevin import acceptance
-from mmfld_ppl.mirrors import EntropyOrthant, Product, Simplex, mirror_map
+from mmfld_ppl.functionals import OfMean
+from mmfld_ppl.mirrors import EntropyOrthant, Euclidean, Product, Simplex, mirror_map
 from mmfld_ppl.projections import projection
 
 
@@ -81,6 +82,18 @@ def test_diffusions_agree_with_one_step_to_first_order(x64, diffusion):
     np.testing.assert_allclose(jnp.var(displacement), 2 * 0.7 * h, rtol=0.05)
 
 
+@pytest.mark.parametrize("diffusion", ["one-step", 4, "exact"])
+def test_no_diffusion_mends_a_drift_without_bound(x64, diffusion):
+    """A density like x^2 at the boundary of an entropy map, whatever the noise: the warning of the
+    kernel and docs/choosing.md say so."""
+    transition, x, h = Mirror(EntropyOrthant(), diffusion), jnp.asarray(1e-3), jnp.asarray(0.05)
+    slope = jax.grad(lambda x: gamma_potential(x)[0])(x)
+    noise = jnp.zeros_like(jax.eval_shape(transition.noise_like, x))
+    assert transition.advance(x, slope, noise, h).position > 1e30
+    steadier = Mirror(mirror_map(nc.positive, (), float)).advance(x, slope, jnp.zeros(()), h)
+    assert steadier.position < 0.01
+
+
 def test_exact_diffusion_needs_a_closed_form():
     with pytest.raises(ValueError, match="HalfLine has none.*one-step"):
         Mirror(mirror_map(nc.positive, (), float), "exact")
@@ -108,6 +121,29 @@ def test_projected_moves_stay_on_the_shrunken_set():
     free = jnp.asarray([2.0, -1.0, 0.3])
     clipped = transition.clip({"x": free})["x"]
     assert float(jnp.max((corners - clipped) @ (free - clipped))) < 1e-5
+
+
+@pytest.mark.parametrize("metropolize", [True, False])
+def test_a_step_of_particles_costs_one_linearisation_and_two_gradients(metropolize):
+    calls = []
+
+    class Counting(FunctionalField):
+        def linearize(self, particles, carry, key):
+            calls.append("linearize")
+            return super().linearize(particles, carry, key)
+
+        def feel(self, frozen, particles, temperature, key):
+            calls.append("feel")
+            return super().feel(frozen, particles, temperature, key)
+
+    dynamics = MeanFieldLangevin(
+        Counting(OfMean(jnp.square)), Mirror(Euclidean()), 0.1, 0.5, metropolize=metropolize
+    )
+    key = jax.random.key(0)
+    state = jax.eval_shape(dynamics.init, jnp.zeros(5), key)
+    calls.clear()
+    jax.eval_shape(dynamics.step, key, state)
+    assert calls == ["feel", "linearize", "feel"]
 
 
 def test_moves_to_points_that_are_not_finite_are_refused_and_reported():

@@ -1,5 +1,8 @@
 """Sums, multiples, plain functions, and how misuse is explained."""
 
+import warnings
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +31,11 @@ def test_functions_join_in_sums_from_either_side():
     for functional in (SQUARE + spread, spread + SQUARE, SQUARE - (-1.0 * as_functional(spread))):
         assert isinstance(functional, Functional)
         np.testing.assert_allclose(functional(MU), 4 + 5)
+
+
+def test_the_sum_of_a_list():
+    assert sum([SQUARE]) is SQUARE
+    np.testing.assert_allclose(sum([SQUARE, as_functional(spread), 2 * SQUARE])(MU), 4 + 5 + 8)
 
 
 @pytest.mark.parametrize("scale", [2, 2.0, np.float64(2), jnp.float32(2)])
@@ -78,6 +86,24 @@ def test_a_function_that_ignores_the_weights_is_refused():
     assert Autodiff(jax.jit(spread))(MU) == 5
 
 
+class Distance(eqx.Module):
+    """A function with parameters."""
+
+    target: jax.Array
+
+    def __call__(self, mu):
+        return (mu.mean(mu.points) - self.target) ** 2
+
+
+def test_a_function_may_have_arrays_of_its_own():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        functional = as_functional(Distance(jnp.array(0.5)))
+    value = eqx.filter_jit(lambda functional, mu: functional(mu))
+    slope = eqx.filter_grad(lambda functional: functional(MU))(functional)
+    assert value(functional, MU) == 1.5**2 and slope.function.target == -2 * 1.5
+
+
 @pytest.mark.parametrize(
     ("functional", "message"),
     [
@@ -100,6 +126,8 @@ def test_what_is_not_a_functional():
         TypeError, match="expected a Functional or a callable of a Measure, got int"
     ):
         as_functional(3)
+    with pytest.raises(TypeError, match="got int"):
+        sum([SQUARE, SQUARE], start=1)
     with pytest.raises(TypeError, match="scaled by one number"):
         SQUARE * SQUARE
     with pytest.raises(TypeError, match="scaled by one number"):

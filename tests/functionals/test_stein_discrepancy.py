@@ -76,6 +76,20 @@ def test_it_is_the_kernel_of_the_diagnostics(x64):
     np.testing.assert_allclose(pairs(F, x, x), expected, rtol=1e-8, atol=1e-10)
 
 
+class Stated(mirrors.Ball):
+    """With a closed form, as most maps have."""
+
+    def log_det_grad(self, x):
+        return 10 * x
+
+
+def test_a_map_is_asked_for_the_slope_of_its_log_determinant(x64):
+    x, geometry = jnp.array([0.3, -0.2]), Stated(jnp.ones(()))
+    lifted = KSD(skewed, Gaussian(1.0), geometry).lift(x)
+    expected = geometry.metric(x).solve(jax.grad(skewed)(x) - 10 * x)
+    np.testing.assert_allclose(lifted.drift, expected, rtol=1e-12)
+
+
 def test_the_first_variation_is_the_derivative_along_mixtures(x64):
     F = KSD(skewed, Gaussian(0.4), mirrors.Ball(jnp.asarray(1.0)), block_size=3)
     x, y = RNG.uniform(-0.5, 0.5, (2, 5, 2))

@@ -78,3 +78,35 @@ def test_a_weight_divides():
 def test_no_boundary_no_way_to_it():
     found = map_constants(mirrors.Euclidean(), jnp.array(3.0), KEY)
     assert found.concordance == 0 and found.convexity == 1
+
+
+@pytest.mark.usefixtures("x64")
+def test_equal_eigenvalues_are_matrices_like_others():
+    """Those of matrices nearby, all of whose eigenvalues differ."""
+    mirror = mirrors.PositiveDefinite.with_unit_scale(jnp.float64)
+    at, near = (
+        map_constants(mirror, jnp.diag(jnp.array(d)), KEY)
+        for d in ([1.0, 1.0, 2.0], [1.0, 1.0 + 1e-5, 2.0])
+    )
+    np.testing.assert_allclose(at.concordance, near.concordance, rtol=1e-3)
+    np.testing.assert_allclose(at.convexity, near.convexity, rtol=1e-3)
+
+
+def test_the_centre_of_a_ball():
+    """Every direction is as good as another there, and phi is even."""
+    mirror, centre = mirrors.Ball(jnp.array(2.0)), jnp.zeros(3)
+    found = map_constants(mirror, centre, KEY)
+    np.testing.assert_allclose((found.concordance, found.convexity), (0, 0.5), atol=1e-6)
+    np.testing.assert_array_equal(jax.grad(mirror.slack)(centre), 0)
+
+
+class Blunt(mirrors.Ball):
+    """With the norm as it is written most often."""
+
+    def slack(self, x):
+        return self.radius - jnp.linalg.norm(x)
+
+
+def test_what_is_not_known_is_no_number():
+    assert jnp.isnan(map_constants(Blunt(jnp.array(2.0)), jnp.zeros(3), KEY).concordance)
+    assert jnp.isnan(map_constants(mirrors.VonNeumannPSD(), jnp.eye(3), KEY).concordance)

@@ -275,3 +275,4 @@ def test_the_estimate_is_what_is_written(whole, monkeypatch):
     assert "does not fit" in str(estimate) and "thinning=" in str(estimate)
     large = estimate_memory(nuts_mcmc(draws=10**9))
     assert large.draws == 10**9
+    assert estimate_memory(coin_mcmc(chains=5)).fields["z/p"] == 5 * 4

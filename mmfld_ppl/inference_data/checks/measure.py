@@ -124,6 +124,15 @@ def particle_number(run: Run) -> Check | None:
     verdict = graded(excess - SIGNIFICANT * error, EXCESS)
     if verdict == OK:
         return Check("particle number", OK, value)
+    if not np.isfinite(excess - error):
+        return Check(
+            "particle number",
+            verdict,
+            value,
+            "F, or its standard error, is not finite at some draws or subsets of them, so that no "
+            "number of particles can be told. Look for the particles at which the objective is "
+            "infinite or not a number.",
+        )
     return Check(
         "particle number",
         verdict,
