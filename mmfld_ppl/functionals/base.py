@@ -51,6 +51,8 @@ class Functional(eqx.Module):
         1.0
         >>> print((0.5 * spread)(Measure.uniform(jnp.array([1.0, 3.0]))))
         0.5
+        >>> print(sum([spread, spread])(Measure.uniform(jnp.array([1.0, 3.0]))))
+        2.0
     """
 
     @abc.abstractmethod
@@ -88,7 +90,10 @@ class Functional(eqx.Module):
     def __add__(self, other: Functional | Callable[[Measure], Array]) -> Functional:
         return Sum((self, as_functional(other)))
 
-    def __radd__(self, other: Callable[[Measure], Array]) -> Functional:
+    def __radd__(self, other: Any) -> Functional:
+        # `sum` begins with zero. Anything else is a function of a measure, or refused.
+        if jnp.isscalar(other) and other == 0:
+            return self
         return Sum((as_functional(other), self))
 
     def __mul__(self, scale: float | Array) -> Functional:

@@ -33,6 +33,11 @@ def test_functions_join_in_sums_from_either_side():
         np.testing.assert_allclose(functional(MU), 4 + 5)
 
 
+def test_the_sum_of_a_list():
+    assert sum([SQUARE]) is SQUARE
+    np.testing.assert_allclose(sum([SQUARE, as_functional(spread), 2 * SQUARE])(MU), 4 + 5 + 8)
+
+
 @pytest.mark.parametrize("scale", [2, 2.0, np.float64(2), jnp.float32(2)])
 def test_a_multiple_keeps_the_precision_of_the_functional(scale, x64):
     mu = Measure.uniform(jnp.array([1, 3], jnp.float32))
@@ -121,6 +126,8 @@ def test_what_is_not_a_functional():
         TypeError, match="expected a Functional or a callable of a Measure, got int"
     ):
         as_functional(3)
+    with pytest.raises(TypeError, match="got int"):
+        sum([SQUARE, SQUARE], start=1)
     with pytest.raises(TypeError, match="scaled by one number"):
         SQUARE * SQUARE
     with pytest.raises(TypeError, match="scaled by one number"):
