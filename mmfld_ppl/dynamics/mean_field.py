@@ -49,8 +49,9 @@ class MeanFieldLangevin(eqx.Module):
     field: the forces. transition: how one particle moves. step_size: h = temperature * eta in the
     paper's symbols. next_temperature: the temperature of the step after this one, where a
     schedule changes it.
-    Cost: one linearisation, and one gradient of the first variation at N particles a step, two
-    when adjusted."""
+    Cost: one linearisation and two gradients of the first variation at N particles a step, adjusted
+    or not: at the proposals, for the ratio and to refuse what is not finite, and at the particles
+    under the new linearisation."""
 
     field: Field
     transition: Transition

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpyro.distributions import constraints as nc
 
-from mmfld_ppl.dynamics import Langevin, Mirror, Projected
+from mmfld_ppl.dynamics import FunctionalField, Langevin, MeanFieldLangevin, Mirror, Projected
 from mmfld_ppl.dynamics.langevin import acceptance
-from mmfld_ppl.mirrors import EntropyOrthant, Product, Simplex, mirror_map
+from mmfld_ppl.functionals import OfMean
+from mmfld_ppl.mirrors import EntropyOrthant, Euclidean, Product, Simplex, mirror_map
 from mmfld_ppl.projections import projection
 
 
@@ -120,6 +121,29 @@ def test_projected_moves_stay_on_the_shrunken_set():
     free = jnp.asarray([2.0, -1.0, 0.3])
     clipped = transition.clip({"x": free})["x"]
     assert float(jnp.max((corners - clipped) @ (free - clipped))) < 1e-5
+
+
+@pytest.mark.parametrize("metropolize", [True, False])
+def test_a_step_of_particles_costs_one_linearisation_and_two_gradients(metropolize):
+    calls = []
+
+    class Counting(FunctionalField):
+        def linearize(self, particles, carry, key):
+            calls.append("linearize")
+            return super().linearize(particles, carry, key)
+
+        def feel(self, frozen, particles, temperature, key):
+            calls.append("feel")
+            return super().feel(frozen, particles, temperature, key)
+
+    dynamics = MeanFieldLangevin(
+        Counting(OfMean(jnp.square)), Mirror(Euclidean()), 0.1, 0.5, metropolize=metropolize
+    )
+    key = jax.random.key(0)
+    state = jax.eval_shape(dynamics.init, jnp.zeros(5), key)
+    calls.clear()
+    jax.eval_shape(dynamics.step, key, state)
+    assert calls == ["feel", "linearize", "feel"]
 
 
 def test_moves_to_points_that_are_not_finite_are_refused_and_reported():
