@@ -90,8 +90,9 @@ class Functional(eqx.Module):
     def __add__(self, other: Functional | Callable[[Measure], Array]) -> Functional:
         return Sum((self, as_functional(other)))
 
-    def __radd__(self, other: Callable[[Measure], Array] | int) -> Functional:
-        if isinstance(other, int) and other == 0:  # What `sum` begins with.
+    def __radd__(self, other: Any) -> Functional:
+        # `sum` begins with zero. Anything else is a function of a measure, or refused.
+        if jnp.isscalar(other) and other == 0:
             return self
         return Sum((as_functional(other), self))
 
