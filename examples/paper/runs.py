@@ -188,7 +188,7 @@ def with_burn_in(
         name, burn_in, slower = "exact burn-in", dynamics.Mirror(arriving, "exact"), 0.05
     else:
         name, burn_in, slower = "burn-in", dynamics.Mirror(map), 1.0 if parts == 1 else 0.25
-    return Method(name, dynamics.Symmetric(map), True, parts, burn_in, slower)
+    return Method(name, dynamics.Symmetric(map.stepping()), True, parts, burn_in, slower)
 
 
 def stepper(

@@ -16,6 +16,9 @@ from .kernels import Radial
 #: Pairs in one block: on a CPU what stays in the cache of a core, on other devices what stays in
 #: the cache that all of its cores share.
 CPU_PAIRS, ACCELERATOR_PAIRS = 2**16, 2**23
+#: Atoms in one block on a CPU: so many stay in the cache of a core, in many dimensions too, while
+#: the points pass by.
+CPU_ATOMS = 2**11
 
 # What is differentiated is computed again in place of being kept, which takes the memory of all
 # pairs. In a loop nothing else could be merged with that; see `interaction.smooth`.
@@ -34,8 +37,8 @@ def smooth_radial(
     """sum_j weights[j] k(x_i, y_j) at each x_i, `block_size` of them at a time.
 
     Distances are sums over differences: those by a product of matrices cancel where points nearly
-    meet. Cost: O(m n d) in time, value and gradient in x together; O(block_size n) in memory, also
-    of the gradient in each argument."""
+    meet. Cost: O(m n d) in time, value and gradient in x together; O(block_size n) in memory, or
+    that of a block where its size is left to the device, also of the gradient in each argument."""
     return _at_points(_integral, block_size, kernel, x, y, weights)
 
 
@@ -69,11 +72,23 @@ def _at_points(
     y: Float[Array, "n d"],
     w: Float[Array, " n"],
 ) -> Any:
+    atoms = len(y)
     if block_size is None:
         pairs = CPU_PAIRS if _on_cpu() else ACCELERATOR_PAIRS
+        atoms = min(atoms, CPU_ATOMS) if _on_cpu() else atoms
         # Of a single row XLA would not make products of a matrix and a vector.
-        block_size = max(2, pairs // len(y))
-    return jax.lax.map(lambda point: function(kernel, point, y.T, w), x, batch_size=block_size)
+        block_size = max(2, pairs // atoms)
+
+    def against(y: Float[Array, "k d"], w: Float[Array, " k"]) -> Any:
+        return jax.lax.map(lambda point: function(kernel, point, y.T, w), x, batch_size=block_size)
+
+    def add(total: Any, block: tuple[Array, Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, against(*block)), None
+
+    rest = len(y) % atoms or atoms
+    blocks = y[rest:].reshape(-1, atoms, y.shape[1]), w[rest:].reshape(-1, atoms)
+    total = against(y[:rest], w[:rest])
+    return total if rest == len(y) else jax.lax.scan(add, total, blocks)[0]
 
 
 def _integral(

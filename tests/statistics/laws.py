@@ -260,8 +260,8 @@ def laws() -> dict[str, Law]:
             warmup=3000, steps=5000
         ),
         "sparse dirichlet": _dirichlet((0.15, 0.4, 6.0, 1.2))._replace(warmup=1000),
-        "half-lines": _half_lines()._replace(warmup=1000, steps=6000),
-        "intervals": _intervals()._replace(warmup=1000, steps=6000),
+        "half-lines": _half_lines()._replace(warmup=1000),
+        "intervals": _intervals()._replace(warmup=1000),
         "half-cauchy": half_cauchy._replace(warmup=1000),
         "half-cauchy, pure log barrier": half_cauchy._replace(settings=pure, steps=20000, thin=5),
         "heavy tails": _heavy_tails()._replace(warmup=1000),
