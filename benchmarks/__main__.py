@@ -18,6 +18,7 @@ NAMES = (
     "diagnostics",
     "fluxes",
     "interactions",
+    "marks",
     "path_space",
     "posteriors",
     "quantisation",
