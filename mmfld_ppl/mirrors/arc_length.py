@@ -18,6 +18,10 @@ from jaxtyping import Array, DTypeLike, Float
 from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
 from .metric import DiagonalMetric, Metric
 
+#: A step in t that is far shorter than the warm-up aims at: it goes on to the next number where
+#: rounding would leave it in its place.
+LEAST_MOVE = 0.1
+
 
 class ArcLength(MirrorMap):
     r"""phi'' = w t'(x)^2 on an interval or half-line, for a scalar x.
@@ -49,8 +53,15 @@ class ArcLength(MirrorMap):
         return DiagonalMetric(jnp.sqrt(self.weight) * jnp.abs(self.speed(x)))
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
-        momentum = momentum / self.speed(x)
-        moved = self.point(self.arc(x) + momentum / self.weight)
+        speed = self.speed(x)
+        momentum = momentum / speed
+        along = momentum / self.weight
+        moved = self.point(self.arc(x) + along)
+        # Next to a bound that is not zero numbers are far apart in t. Short steps that rounding
+        # takes back would gain momentum from leap to leap, and the warm-up make them shorter still.
+        onward = jnp.nextafter(x, jnp.where(along * speed > 0, jnp.inf, -jnp.inf))
+        lost = (moved == x) & (along != 0) & (jnp.abs(along) < LEAST_MOVE)
+        moved = jnp.where(lost, onward, moved)
         return moved, momentum * self.speed(moved)
 
     def log_det_grad(self, x: Event) -> Event:

@@ -165,6 +165,20 @@ def test_steps_along_the_arc_length(mirror, points) -> None:
         np.testing.assert_allclose(jnp.abs(length), jnp.abs(normal) / 0.3**0.5, rtol=1e-6)
 
 
+def test_a_short_step_next_to_a_bound_is_not_lost_to_rounding() -> None:
+    """The number next to one is .7 of a unit of t away. Steps of a twentieth reach it, and return;
+    a step that is no step does not move."""
+    mirror = Interval.between(0.0, 1.0, jnp.float32).stepping()
+    x = jnp.nextafter(jnp.float32(1), jnp.float32(0))
+    inward = -0.05 * mirror.speed(x)
+    moved, p = mirror.symmetric_step(x, inward)
+    assert moved == jnp.nextafter(x, jnp.float32(0))
+    np.testing.assert_allclose(p / mirror.speed(moved), -0.05, rtol=1e-5)
+    back, _ = mirror.symmetric_step(moved, -p)
+    assert back == x
+    assert mirror.symmetric_step(x, jnp.zeros_like(x))[0] == x
+
+
 def test_matrices_with_a_tail_step_in_the_metric_that_they_are_judged_by() -> None:
     """A short step is G^-1 p: that of another metric makes the log ratio one of order h^(1/2)."""
     with jax.enable_x64(True):
