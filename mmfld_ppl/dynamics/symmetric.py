@@ -29,8 +29,7 @@ class Symmetric(Transition):
     does (Bou-Rabee, Donev and Vanden-Eijnden 2014 on both orders).
     Without adjustment its law has a bias of first order in h.
 
-    map: as `MirrorMap.stepping` gives it.
-    """
+    map: as `MirrorMap.stepping` gives it."""
 
     map: MirrorMap
 

@@ -14,13 +14,6 @@ def squared_distance(x: PyTree, y: PyTree) -> Float[Array, ""]:
     return total(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), x, y)))
 
 
-def root(square: Float[Array, "..."]) -> Float[Array, "..."]:
-    """r of r^2, with a derivative of zero where r is."""
-    apart = square > 0
-    # The square root never sees the zero, whose derivative would make a NaN of the other branch.
-    return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
-
-
 def flatten(points: PyTree[Float[Array, "n ..."]]) -> Float[Array, "n d"]:
     """The entries of each point, over all leaves, in a row."""
     leaves = jax.tree.leaves(points)

@@ -12,8 +12,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ..mirrors.linalg import root
 from .checks import require_positive
-from .distances import root, squared_distance
+from .distances import squared_distance
 
 
 class Kernel(eqx.Module):
@@ -40,7 +41,7 @@ class Radial(Kernel):
 
     @abc.abstractmethod
     def profile(self, square: Float[Array, "..."]) -> Float[Array, "..."]:
-        """g at each of an array of r^2. Its derivative must be finite at zero: `distances.root` is
+        """g at each of an array of r^2. Its derivative must be finite at zero: `linalg.root` is
         a square root for which it is."""
 
     def __call__(self, x: PyTree, y: PyTree) -> Float[Array, ""]:

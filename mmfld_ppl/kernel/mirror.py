@@ -137,8 +137,9 @@ class MMFLD(LangevinKernel):
         several_steps = (
             layout.particles is None
             and self.settings.path_length is not None
-            and self._diffusion in (None, SYMMETRIC)
-            and all(site.has_symmetric_step for site in layout.sites)
+            and _is_symmetric(
+                self._diffusion, all(site.has_symmetric_step for site in layout.sites), False
+            )
         )
         if not (self._chooses_target and several_steps):
             return self.settings
@@ -176,13 +177,13 @@ def _self_concordant(map: MirrorMap) -> bool:
     return isinstance(constant, Tracer) or math.isfinite(constant)
 
 
-def _is_symmetric(diffusion: str | int | None, map: MirrorMap, particles: bool) -> bool:
-    asked = diffusion == SYMMETRIC or (diffusion is None and not particles)
-    return asked and map.has_symmetric_step
+def _is_symmetric(diffusion: str | int | None, has_step: bool, particles: bool) -> bool:
+    """Whether moves are symmetric steps. has_step: whether all maps that move together have one."""
+    return has_step and (diffusion == SYMMETRIC or (diffusion is None and not particles))
 
 
 def _geometry(diffusion: str | int | None, map: MirrorMap, particles: bool) -> MirrorMap:
-    return map.stepping() if _is_symmetric(diffusion, map, particles) else map
+    return map.stepping() if _is_symmetric(diffusion, map.has_symmetric_step, particles) else map
 
 
 def _transition(
@@ -192,6 +193,6 @@ def _transition(
     shapes: Shapes,
     particles: bool,
 ) -> Transition:
-    if _is_symmetric(diffusion, map, particles):
+    if _is_symmetric(diffusion, map.has_symmetric_step, particles):
         return Symmetric(map)
     return Mirror(map, "one-step" if diffusion in (None, SYMMETRIC) else diffusion)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .base import Event, MirrorMap, Observation, Scalar
-from .linalg import sum_entries
+from .linalg import root, sum_entries
 from .metric import Metric
 
 
@@ -28,10 +28,7 @@ class Ball(MirrorMap):
         return -jnp.log1p(-sum_entries(jnp.square(x / self.radius)))
 
     def slack(self, x: Event) -> Scalar:
-        s = sum_entries(jnp.square(x))
-        # A norm whose gradient at the centre is zero, in place of NaN.
-        inside = jnp.where(s > 0, s, 1)
-        return self.radius - jnp.where(s > 0, jnp.sqrt(inside), 0)
+        return self.radius - root(sum_entries(jnp.square(x)))
 
     def grad(self, x: Event) -> Event:
         z = x / self.radius

@@ -16,7 +16,7 @@ from .base import (
     Weighted,
     interpolate_scale,
 )
-from .half_line_arc import UNTAILED, SoftplusHalfLine
+from .half_line_arc import UNTAILED, SoftplusHalfLine, tail_trust
 from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric
 
@@ -95,14 +95,6 @@ class HalfLine(MirrorMap):
         """(-inf, bound) with unit scale."""
         one = jnp.ones((), dtype)
         return cls(jnp.asarray(bound, dtype), -one, one)
-
-
-def tail_trust(trust: Scalar) -> Scalar:
-    """How far to move a tail's scale where weights are moved by `trust`.
-
-    Not at all by short windows: a tail that is set while the points still travel holds them back,
-    and none at all costs little."""
-    return jnp.maximum(0, 5 * trust - 4)
 
 
 def barrier_root(v: Float[Array, "..."], scale: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -16,9 +16,6 @@ from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_sc
 UNTAILED = 1e6
 #: Candidates for the scale, in root mean squares of the distance.
 LADDER = (0.125, 0.25, 0.5, 1.0, 2.0, UNTAILED)
-#: Below this trust a window is short and early, and the scale stays: one that is set while the
-#: points still travel holds them back, and none at all costs little.
-LEAST_TRUST = 0.8
 
 
 class SoftplusHalfLine(ArcLength):
@@ -100,11 +97,19 @@ class SoftplusHalfLine(ArcLength):
         product = (moments.variance * moments.score)[:-1]
         usable = jnp.isfinite(product) & (product > 0)
         best = jnp.argmin(jnp.where(usable, product, jnp.inf))
-        chosen = jnp.where(trust > LEAST_TRUST, best, 0)
+        chosen = jnp.where(tail_trust(trust) > 0, best, 0)
         weight = interpolate_scale(self.weight, ratio[chosen], jnp.where(chosen == 0, trust, 1))
         rms = jnp.sqrt(moments.local_variance[-1])
         anchor = interpolate_scale(self.anchor, rms, jnp.ones_like(trust))
         return SoftplusHalfLine(weight, self.bound, self.sign, self._candidates()[chosen], anchor)
+
+
+def tail_trust(trust: Scalar) -> Scalar:
+    """How far to move a tail's scale where weights are moved by `trust`.
+
+    Not at all by short windows: a tail that is set while the points still travel holds them back,
+    and none at all costs little."""
+    return jnp.maximum(0, 5 * trust - 4)
 
 
 def _log_expm1(z: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -1,13 +1,14 @@
-"""Bounded intervals: one log barrier at each end."""
+"""Bounded intervals: one log barrier at each end, and steps in the logit."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
-from .arc_length import LogitInterval
+from .arc_length import ArcLength
 from .base import Event, MirrorMap, Observation, Scalar
 from .metric import DiagonalMetric, Metric
 
@@ -62,3 +63,40 @@ class Interval(MirrorMap):
     def between(cls, lower: Array | float, upper: Array | float, dtype: DTypeLike) -> Interval:
         """(lower, upper)."""
         return cls(jnp.asarray(lower, dtype), jnp.asarray(upper, dtype))
+
+
+class LogitInterval(ArcLength):
+    r"""t = log u - log v,  u = x - lower, v = upper - x.
+
+    phi = w (-log u - log v + 2 (u log u + v log v) / (upper - lower)): the barrier of `Interval`
+    and an entropy, which is bounded. Self-concordant with M = 1 / sqrt(w)."""
+
+    weight: Float[Array, ""]
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
+
+    @property
+    def self_concordance(self) -> Scalar:
+        return 1 / jnp.sqrt(self.weight)
+
+    def potential(self, x: Event) -> Scalar:
+        u, v = x - self.lower, self.upper - x
+        entropy = (u * jnp.log(u) + v * jnp.log(v)) / (self.upper - self.lower)
+        return self.weight * (2 * entropy - jnp.log(u) - jnp.log(v))
+
+    def slack(self, x: Event) -> Scalar:
+        return jnp.minimum(x - self.lower, self.upper - x)
+
+    def arc(self, x: Event) -> Scalar:
+        return jnp.log(x - self.lower) - jnp.log(self.upper - x)
+
+    def point(self, t: Scalar) -> Event:
+        # From the nearer end, which keeps small distances.
+        distance = (self.upper - self.lower) * jax.nn.sigmoid(-jnp.abs(t))
+        return jnp.where(t < 0, self.lower + distance, self.upper - distance)
+
+    def speed(self, x: Event) -> Scalar:
+        return 1 / (x - self.lower) + 1 / (self.upper - x)
+
+    def log_det_grad(self, x: Event) -> Event:
+        return 2 / (self.upper - x) - 2 / (x - self.lower)

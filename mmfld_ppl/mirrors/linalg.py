@@ -46,6 +46,13 @@ def inner(a: PyTree, b: PyTree) -> Scalar:
     return sum(jax.tree.leaves(products), start=jnp.zeros((), jax.tree.leaves(a)[0].dtype))
 
 
+def root(square: Float[Array, "..."]) -> Float[Array, "..."]:
+    """r of r^2, with a derivative of zero where r is."""
+    apart = square > 0
+    # The square root never sees the zero, whose derivative would make a NaN of the other branch.
+    return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
+
+
 def matmul(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
     """a b, to the precision of the dtype."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

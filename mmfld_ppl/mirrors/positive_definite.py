@@ -16,7 +16,8 @@ from .base import (
     Weighted,
     interpolate_scale,
 )
-from .half_line import UNTAILED, barrier_root, tail_trust
+from .half_line import barrier_root
+from .half_line_arc import UNTAILED, tail_trust
 from .linalg import congruence, log_det_from, sum_entries, symmetric
 from .log_det import LogDetMetric, entry_variance, least_eigenvalue, negative_inverse
 from .log_det_step import cone_step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -60,7 +61,7 @@ class Simplex(MirrorMap):
         return Observation(x, jnp.square(x))
 
     def adaptable(self, dtype: DTypeLike) -> MirrorMap:
-        return Simplex(self.weights.astype(dtype))
+        return dataclasses.replace(self, weights=self.weights.astype(dtype))
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
         weights = interpolate_scale(self.weights, moments.ratio(), trust)
@@ -99,9 +100,6 @@ class LogSimplex(Simplex):
     def pull_slope(self, x: Event, slope: Event) -> Event:
         scores = x * slope - 1
         return scores - x * sum_entries(scores)
-
-    def adaptable(self, dtype: DTypeLike) -> MirrorMap:
-        return LogSimplex(self.weights.astype(dtype))
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
         weights = interpolate_scale(self.weights, moments.ratio(), trust)
