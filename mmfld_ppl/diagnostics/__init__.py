@@ -10,7 +10,7 @@ from .free_energy import FreeEnergy, free_energy
 from .health import run_complaints
 from .linearisation import slope_ratio
 from .mixing import nested_r_hat
-from .optimality_gap import Frozen, optimality_gap, relative_entropy
+from .optimality_gap import Minorant, optimality_gap, relative_entropy
 from .particle_number import ParticleNumberFit, fit_particle_number
 from .stein import SteinTest, stein_kernel, stein_test
 from .step_bias import StepBias, step_bias
@@ -21,7 +21,7 @@ __all__ = [
     "Decay",
     "Estimate",
     "FreeEnergy",
-    "Frozen",
+    "Minorant",
     "ParticleNumberFit",
     "SteinTest",
     "StepBias",

@@ -16,7 +16,7 @@ from .estimate import Estimate, clustered_mean
 LEAST_SHARE = 0.02
 
 
-class Frozen(NamedTuple):
+class Minorant(NamedTuple):
     """F linearised at a measure nu, as the gap of another measure mu sees it.
 
     excess: F(mu) - F(nu) - <dF(nu), mu - nu>; 0 for nu = mu, and positive for convex F.
@@ -31,7 +31,7 @@ class Frozen(NamedTuple):
 def optimality_gap(
     points: Float[np.ndarray, "n d"],
     reference_points: Float[np.ndarray, "m d"],
-    frozen: Sequence[Frozen],
+    minorants: Sequence[Minorant],
     temperature: float,
     *,
     particles: Int[np.ndarray, " n"] | None = None,
@@ -49,17 +49,17 @@ def optimality_gap(
     itself. Between mu and mu_hat there is a nu that is nearly so: for |E x - q|^2 and a mean that
     is off, mu alone overestimates by 1 + 2 S / tau, S the variance, and that nu not at all.
 
-    points: a sample of mu. frozen: at each nu. reference_points: a sample of the Gibbs density of
-      the first of them, in the same coordinates, best of the same size; those of the others are
+    points: a sample of mu. minorants: at each nu. reference_points: a sample of the Gibbs density
+      of the first of them, in the same coordinates, best of the same size; those of the others are
       seen by reweighting it, and left out where too few points carry it.
     particles, draws, neighbours, and what is returned: as for `relative_entropy`.
     """
     own = surprise(points, neighbours=neighbours, labels=particles)
     if np.any(np.isneginf(own)):
         return Estimate(np.inf, np.nan)
-    other, (first, *_) = surprise(reference_points, neighbours=neighbours), frozen
+    other, (first, *_) = surprise(reference_points, neighbours=neighbours), minorants
     found = []
-    for at in frozen:
+    for at in minorants:
         shift = np.asarray(first.reference_energies, float) - at.reference_energies
         weights = np.exp(shift - logsumexp(shift)) * len(shift)
         if np.mean(weights) ** 2 / np.mean(weights**2) < LEAST_SHARE:
@@ -98,7 +98,7 @@ def relative_entropy(
     return optimality_gap(
         points,
         reference_points,
-        [Frozen(0.0, energies, reference_energies)],
+        [Minorant(0.0, energies, reference_energies)],
         1.0,
         particles=particles,
         draws=draws,

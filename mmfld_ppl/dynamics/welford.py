@@ -72,6 +72,11 @@ def welford_moments(state: Welford) -> Moments:
     def variance(squares):
         return jax.tree.map(lambda s: s / jnp.maximum(state.observations - 1, 1), squares)
 
-    score = variance(state.score_squares)
-    drift = jax.tree.map(lambda mean, v: jnp.square(mean) + v, state.score_mean, score)
-    return Moments(state.mean, variance(state.squares), state.local_variance, score, drift)
+    score_variance = variance(state.score_squares)
+    return Moments(
+        state.mean,
+        variance(state.squares),
+        state.local_variance,
+        score_variance,
+        jax.tree.map(lambda mean, v: jnp.square(mean) + v, state.score_mean, score_variance),
+    )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
-from ..mirrors.linalg import total
+from ..mirrors.linalg import inner, total
 from .base import Functional, Linearization, scalar
 
 
@@ -68,8 +68,3 @@ class OfMean(Functional):
         if self.potential is not None:
             terms.append(self.potential)
         return total(jax.vmap(term)(points) for term in terms)
-
-
-def inner(a: PyTree, b: PyTree) -> Float[Array, ""]:
-    """<a, b> over the leaves of two pytrees."""
-    return total(jax.tree.leaves(jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)))

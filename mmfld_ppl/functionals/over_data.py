@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..measures import Measure
+from ..mirrors.linalg import inner
 from .base import Functional, Linearization, scalar
 from .checks import is_known, require_finite
-from .of_mean import inner
 
 
 class EmpiricalRisk(Functional):

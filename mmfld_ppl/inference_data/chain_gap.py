@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from ..diagnostics import Estimate, Frozen, optimality_gap
+from ..diagnostics import Estimate, Minorant, optimality_gap
 from .proximal import Block, FrozenModel
 
 #: Points that densities are estimated from.
@@ -38,9 +38,9 @@ def gap(
     tangent: of F at mu. blocks: the particles. others: draws of mu_hat, as many. step_size: of the
     run, the first to try."""
     mixtures = _Mixtures(model, blocks, others)
-    frozen = [mixtures.frozen(at, 0.0, others) for at in (tangent, mixtures.own)]
-    frozen += [mixtures.frozen(*mixtures.at(share), others) for share in SHARES]
-    bound, at_mu = (mixtures.bound(others, among) for among in (frozen, frozen[:1]))
+    minorants = [mixtures.minorant(at, 0.0, others) for at in (tangent, mixtures.own)]
+    minorants += [mixtures.minorant(*mixtures.at(share), others) for share in SHARES]
+    bound, at_mu = (mixtures.bound(others, among) for among in (minorants, minorants[:1]))
     divergence = Estimate(at_mu.value / model.temperature, at_mu.error / model.temperature)
     if FAR < divergence.value < np.inf:
         bound = min(bound, *_drawn(mixtures, step_size, key))
@@ -62,7 +62,7 @@ class _Mixtures:
         return float(value), tangent
 
     def at(self, share: float) -> tuple[Any, float]:
-        """The tangent at nu = (1 - share) mu + share mu_hat, and the excess of `Frozen`."""
+        """The tangent at nu = (1 - share) mu + share mu_hat, and the excess of `Minorant`."""
         value, tangent = self._linearized(share)
         mean = [
             float(jnp.mean(self.model.energies(tangent, side)[0]))
@@ -70,19 +70,19 @@ class _Mixtures:
         ]
         return tangent, self.value - value - share * (mean[0] - mean[1])
 
-    def frozen(self, tangent: Any, excess: float, reference: Block) -> Frozen:
+    def minorant(self, tangent: Any, excess: float, reference: Block) -> Minorant:
         ours, theirs = (self.model.energies(tangent, b)[1] for b in (self.blocks, reference))
-        return Frozen(excess, _flat(ours), _flat(theirs))
+        return Minorant(excess, _flat(ours), _flat(theirs))
 
-    def bound(self, reference: Block, frozen: list[Frozen]) -> Estimate:
-        """reference: draws of the Gibbs density of the first of `frozen`."""
+    def bound(self, reference: Block, minorants: list[Minorant]) -> Estimate:
+        """reference: draws of the Gibbs density of the first of `minorants`."""
         z, other_z = (self.model.energies(self.own, b)[2] for b in (self.blocks, reference))
         count, size = z.shape[:2]
         keep = min(size, POINTS)
         return optimality_gap(
             _flat(z),
             _flat(other_z),
-            frozen,
+            minorants,
             self.model.temperature,
             particles=np.tile(np.arange(keep), count),
             draws=np.repeat(np.arange(count), keep),
@@ -105,7 +105,7 @@ def _drawn(mixtures: _Mixtures, step_size: float, key: PRNGKeyArray) -> Iterator
     for walk_key in jax.random.split(key):
         tangent, excess = mixtures.at(share)
         drawn = model.draw(tangent, mixtures.blocks, step_size, walk_key).blocks
-        found = mixtures.bound(drawn, [mixtures.frozen(tangent, excess, drawn)])
+        found = mixtures.bound(drawn, [mixtures.minorant(tangent, excess, drawn)])
         # What overflowed is no bound.
         yield found if np.isfinite(found.value) else Estimate(np.inf, np.nan)
         slope = (1 - share) * ends[0] + share * ends[1] - mixtures.pull(drawn)

@@ -58,14 +58,14 @@ class LangevinKernel(MCMCKernel):
                 "support= goes with potential_fn=: a constraint, or a pytree of constraints like "
                 "init_params; a model states its own supports"
             )
-        require_positive("step_size", settings.step_size)
+        require_schedule("step_size", settings.step_size)
         if settings.temperature is not None and not callable(settings.temperature):
             raise TypeError(
                 "temperature must be a schedule of the step's index, got "
                 f"{settings.temperature!r}; a fixed temperature belongs to the model: "
                 "mm.objective(..., temperature=...)"
             )
-        require_positive("temperature", settings.temperature or 1.0)
+        require_schedule("temperature", settings.temperature or 1.0)
         self._model: Any = model
         self._potential_fn: Any = potential_fn
         self._support = support
@@ -202,7 +202,7 @@ class LangevinKernel(MCMCKernel):
         """Hook for what a kernel asks of the sites' maps and of their coordinates' supports."""
 
 
-def require_positive(name: str, value: float | Schedule) -> None:
+def require_schedule(name: str, value: float | Schedule) -> None:
     """Raises unless `value` is a positive number, or a schedule that begins with one."""
     first = value(jnp.zeros((), jnp.int32)) if callable(value) else value
     if jnp.shape(first) or not first > 0:

@@ -18,7 +18,7 @@ from ..chain import Schedule, Settings, Shapes
 from ..dynamics import Adaptation, Mirror, Symmetric, Transition, check_diffusion
 from ..latent import Layout
 from ..mirrors import MirrorMap
-from .base import LangevinKernel, require_positive
+from .base import LangevinKernel, require_schedule
 
 #: The name of `dynamics.Symmetric` among diffusions.
 SYMMETRIC = "symmetric"
@@ -94,7 +94,7 @@ class MMFLD(LangevinKernel):
                 f"a move, got {path_length!r}; step_size and temperature may be schedules"
             )
         if path_length is not None:
-            require_positive("path_length", path_length)
+            require_schedule("path_length", path_length)
         if metropolize and diffusion not in (None, SYMMETRIC, "one-step"):
             raise ValueError(
                 f"metropolize=True takes diffusion='symmetric' or 'one-step', whose densities are "

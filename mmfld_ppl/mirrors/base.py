@@ -42,53 +42,53 @@ class Moments(NamedTuple):
 
     mean, variance: of the coordinates; no variance where one point was seen.
     local_variance: average of `Observation.local_variance`.
-    score: variance of the potential's slope in local units, sqrt(local_variance) times the slope;
-      None where the slopes are not known. drift: its mean square.
+    score_variance, score_square: variance and mean square of the potential's slope in local
+      units, sqrt(local_variance) times the slope; None where the slopes are not known.
     """
 
     mean: PyTree
     variance: PyTree | None
     local_variance: PyTree
-    score: PyTree | None = None
-    drift: PyTree | None = None
+    score_variance: PyTree | None = None
+    score_square: PyTree | None = None
 
     def ratio(self) -> PyTree:
         """Steps of unit length that fit into the spread of the law, squared, by coordinate.
 
-        local_variance / variance from where the points went, `score` from how the slopes changed
-        on the way. For a Gaussian both are the curvature over the metric's, and their geometric
-        mean is so even while the points are still travelling, since slopes change with position
-        by the curvature (compare the metric of nutpie)."""
+        local_variance / variance from where the points went, `score_variance` from how the slopes
+        changed on the way. For a Gaussian both are the curvature over the metric's, and their
+        geometric mean is so even while the points are still travelling, since slopes change with
+        position by the curvature (compare the metric of nutpie)."""
         if self.variance is None:
             # The drift of a step is then of unit length.
-            return jax.tree.map(jnp.sqrt, self.drift)
+            return jax.tree.map(jnp.sqrt, self.score_square)
         ratio = jax.tree.map(jnp.divide, self.local_variance, self.variance)
-        if self.score is None:
+        if self.score_variance is None:
             return ratio
-        return jax.tree.map(lambda r, s: jnp.sqrt(r * s), ratio, self.score)
+        return jax.tree.map(lambda r, s: jnp.sqrt(r * s), ratio, self.score_variance)
 
     def barrier_floor(self) -> PyTree:
         """The least weight that a barrier can use, by coordinate.
 
         Its local unit is the distance to the boundary: a law is never wider than that, whatever a
         few points may have suggested, and a drift of more than one unit a step leaves it."""
-        if self.drift is None:
+        if self.score_square is None:
             return jax.tree.map(jnp.ones_like, self.local_variance)
-        return jax.tree.map(lambda d: jnp.maximum(1, jnp.sqrt(d)), self.drift)
+        return jax.tree.map(lambda d: jnp.maximum(1, jnp.sqrt(d)), self.score_square)
 
     def part(self, name: str) -> Moments:
         """Those of one entry of coordinates that are a dictionary."""
         return Moments(*(None if m is None else m[name] for m in self))
 
     def total(self) -> Moments:
-        """Summed over the coordinates; the score averaged."""
+        """Summed over the coordinates; the variance of scores averaged."""
         sums = Moments(
             *(None if m is None else total(map(sum_entries, jax.tree.leaves(m))) for m in self)
         )
-        if sums.score is None:
+        if sums.score_variance is None:
             return sums
-        size = sum(jnp.size(leaf) for leaf in jax.tree.leaves(self.score))
-        return sums._replace(score=sums.score / size)
+        size = sum(jnp.size(leaf) for leaf in jax.tree.leaves(self.score_variance))
+        return sums._replace(score_variance=sums.score_variance / size)
 
 
 class MirrorMap(eqx.Module):

@@ -92,9 +92,9 @@ class SoftplusHalfLine(ArcLength):
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
         ratio = moments.ratio()[:-1]
-        if moments.variance is None or moments.score is None:
+        if moments.variance is None or moments.score_variance is None:
             return dataclasses.replace(self, weight=interpolate_scale(self.weight, ratio[0], trust))
-        product = (moments.variance * moments.score)[:-1]
+        product = (moments.variance * moments.score_variance)[:-1]
         usable = jnp.isfinite(product) & (product > 0)
         best = jnp.argmin(jnp.where(usable, product, jnp.inf))
         chosen = jnp.where(tail_trust(trust) > 0, best, 0)

@@ -11,13 +11,12 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
-from ..constraints.hermitian import hermitian_spectraplex, to_complex, to_real
+from ..constraints.hermitian import to_complex, to_real
 from .base import Event, MirrorMap, Scalar
 from .linalg import congruence, inverse_lower, log_det_from, matmul, sum_entries
 from .log_det import least_eigenvalue, negative_inverse
 from .log_det_step import slice_step
 from .metric import Metric, RestrictedMetric
-from .registry import register
 from .simplex import barrier_weights
 from .spectral import eigen, from_eigen
 
@@ -95,8 +94,3 @@ class HermitianSpectraplex(MirrorMap):
         X = to_complex(x)
         identity = jnp.eye(len(x), dtype=x.dtype)
         return RestrictedMetric(HermitianLogDetMetric.at(x), identity, to_real(matmul(X, X)))
-
-
-@register(type(hermitian_spectraplex))
-def _hermitian_spectraplex(constraint, shape, dtype):
-    return HermitianSpectraplex()

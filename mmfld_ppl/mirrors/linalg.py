@@ -42,8 +42,7 @@ def sum_entries(x: Float[Array, "..."]) -> Scalar:
 
 def inner(a: PyTree, b: PyTree) -> Scalar:
     """<a, b>, summed over the leaves."""
-    products = jax.tree.map(lambda u, v: sum_entries(u * v), a, b)
-    return sum(jax.tree.leaves(products), start=jnp.zeros((), jax.tree.leaves(a)[0].dtype))
+    return total(jax.tree.leaves(jax.tree.map(lambda u, v: sum_entries(u * v), a, b)))
 
 
 def root(square: Float[Array, "..."]) -> Float[Array, "..."]:

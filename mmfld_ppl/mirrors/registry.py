@@ -15,6 +15,7 @@ from .base import MirrorMap
 from .correlation import CorrelationMatrix
 from .euclidean import Euclidean, ZeroSum
 from .half_line import HalfLine
+from .hermitian import HermitianSpectraplex
 from .images import (
     Concatenation,
     HalfSpace,
@@ -229,6 +230,11 @@ def _halfspace(constraint, shape, dtype):
 @register(type(convex.spectraplex))
 def _spectraplex(constraint, shape, dtype):
     return Spectraplex()
+
+
+@register(type(convex.hermitian_spectraplex))
+def _hermitian_spectraplex(constraint, shape, dtype):
+    return HermitianSpectraplex()
 
 
 @register(convex.polytope)

@@ -42,8 +42,8 @@ def test_running_moments_are_those_of_all_observations():
     np.testing.assert_allclose(moments.variance, together.var(0, ddof=1), rtol=1e-3)
     np.testing.assert_allclose(moments.local_variance, (together**2).mean(0), rtol=1e-5)
     # Slopes 3 / x in units of x: the same 3 everywhere.
-    np.testing.assert_allclose(moments.drift, 9, rtol=1e-5)
-    np.testing.assert_allclose(moments.score, 0, atol=1e-5)
+    np.testing.assert_allclose(moments.score_square, 9, rtol=1e-5)
+    np.testing.assert_allclose(moments.score_variance, 0, atol=1e-5)
     assert int(state.observations) == 46 and int(state.steps) == 3
 
 
