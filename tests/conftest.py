@@ -17,9 +17,9 @@ import pytest
 # Figures are drawn without a display. Matplotlib reads this when it is first imported.
 os.environ["MPLBACKEND"] = "Agg"
 
-# Three quarters of the time that jaxlib 0.10 takes to compile go into its emitters of fusions, and a
-# twelfth into dividing modules among threads that a test process has not got. Later versions have a
-# preset instead. None need know the others' flags, and would stop at them.
+# Three quarters of the time that jaxlib 0.10 takes to compile go into its emitters of fusions, a
+# twelfth into dividing modules among threads that a test process has not got. Later versions have
+# a preset instead. None need know the others' flags, and would stop at them.
 flags = {
     "0.10": "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
     "0.12": "--xla_cpu_opt_preset=FAST_COMPILE",

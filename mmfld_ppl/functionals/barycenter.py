@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -18,18 +19,10 @@ from .checks import (
     require_probabilities,
     require_same_events,
 )
-from .distances import squared_distance
+from .distances import pairwise, squared_distance
+from .soft_transform import by_blocks, soft_transform
 from .stacking import masses, stack_measures
-from .transport import (
-    SinkhornReport,
-    assess,
-    coupling,
-    each,
-    pairwise,
-    solve,
-    solve_self,
-    transform,
-)
+from .transport import SinkhornReport, assess, coupling, each, solve, solve_self
 
 
 class Potentials(NamedTuple):
@@ -145,12 +138,13 @@ class SinkhornBarycenter(Functional):
     ) -> Float[Array, " m"]:
         (g, p), measure = tangent
         like = cast(self, g.dtype)
-        f = jax.vmap(transform, (0, 0, 0, None))(like._costs(points), like.masses, g, like.epsilon)
-        total = like.weights @ f
-        if p is None:
-            return total
-        cost = pairwise(like.cost, points, measure.points)
-        return total - transform(cost, masses(measure), p, like.epsilon)
+
+        def at(y: PyTree, b: Array, g: Array) -> Float[Array, " m"]:
+            f = partial(soft_transform, like.cost, y=y, b=b, g=g, eps=like.epsilon)
+            return by_blocks(f, points, len(b))
+
+        total = like.weights @ each(at, like.points, like.masses, g)
+        return total if p is None else total - at(measure.points, masses(measure), p)
 
     def init_carry(self, measure: Measure) -> Potentials:
         dtype = measure.weights.dtype
@@ -162,9 +156,8 @@ class SinkhornBarycenter(Functional):
         last entry of every field is the problem of the measure with itself."""
         (g, p), iterations = self._solve(measure, carry)
         like, a = cast(self, g.dtype), masses(measure)
-
-        found = jax.vmap(assess, (0, 0, None, 0, None))(
-            like._costs(measure.points), like.masses, a, g, like.epsilon
+        found = like._each(
+            lambda cost, b, g: assess(cost, b, a, g, like.epsilon), measure.points, g
         )
         if p is not None:
             cost = pairwise(like.cost, measure.points, measure.points)
@@ -176,8 +169,8 @@ class SinkhornBarycenter(Functional):
         of a smaller target are zero)."""
         (g, _), _ = self._solve(measure, carry)
         like, a = cast(self, g.dtype), masses(measure)
-        plans = jax.vmap(coupling, (0, 0, None, 0, None))(
-            like._costs(measure.points), like.masses, a, g, like.epsilon
+        plans = like._each(
+            lambda cost, b, g: coupling(cost, b, a, g, like.epsilon), measure.points, g
         )
         return jnp.swapaxes(plans, 1, 2)
 
@@ -190,13 +183,25 @@ class SinkhornBarycenter(Functional):
         g, p = self.init_carry(measure) if carry is None else carry
         like, a = cast(self, measure.weights.dtype), masses(measure)
         limits = like.epsilon, self.threshold, self.max_iterations
-        problems = like._costs(measure.points), like.masses, g
-        g, iterations = each(lambda cost, b, g: solve(cost, b, a, g, *limits), *problems)
+        g, iterations = like._each(
+            lambda cost, b, g: solve(cost, b, a, g, *limits), measure.points, g
+        )
         if p is not None:
             cost = pairwise(like.cost, measure.points, measure.points)
             p, count = solve_self(cost, a, p, *limits)
             iterations = jnp.append(iterations, count)
         return Potentials(g, p), iterations
 
-    def _costs(self, points: PyTree[Float[Array, "n ..."]]) -> Float[Array, "k m n"]:
-        return jax.vmap(lambda y: pairwise(self.cost, points, y))(self.points)
+    def _each(
+        self,
+        function: Callable[[Array, Array, Array], PyTree],
+        points: PyTree[Float[Array, "n ..."]],
+        g: Float[Array, "k m"],
+    ) -> PyTree:
+        """`function` of the cost of each target, its masses and its potential."""
+        return each(
+            lambda y, b, g: function(pairwise(self.cost, points, y), b, g),
+            self.points,
+            self.masses,
+            g,
+        )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
@@ -18,3 +21,19 @@ def flatten(points: PyTree[Float[Array, "n ..."]]) -> Float[Array, "n d"]:
     """The entries of each point, over all leaves, in a row."""
     leaves = jax.tree.leaves(points)
     return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
+
+
+def pairwise(cost: Callable[[Any, Any], Array], x: PyTree, y: PyTree) -> Float[Array, "m n"]:
+    """cost(x_i, y_j) with the y_j along the first axis."""
+    if cost is squared_distance:
+        return squared_distances(flatten(x), flatten(y))
+    return jax.vmap(jax.vmap(cost, (0, None)), (None, 0))(x, y)
+
+
+def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "m n"]:
+    # |x|^2 + |y|^2 - 2 x.y: the sum over differences is several times slower, its gradient twenty.
+    # About the centre the cancellation costs no more than rounding the largest distance does.
+    centre = jax.lax.stop_gradient(jnp.mean(y, axis=0))
+    x, y = x - centre, y - centre
+    products = jnp.matmul(y, x.T, precision="highest")
+    return jnp.sum(y**2, axis=1)[:, None] + jnp.sum(x**2, axis=1) - 2 * products

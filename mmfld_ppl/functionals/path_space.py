@@ -15,9 +15,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from ..measures import Measure
 from .base import Functional, Linearization, cast
 from .checks import require_positive, require_probabilities, require_same_events
-from .distances import flatten, squared_distance
+from .distances import flatten, pairwise, squared_distance
 from .snapshots import Snapshot, stack_snapshots
-from .transport import SinkhornReport, assess, coupling, each, extend, pairwise, solve
+from .soft_transform import by_blocks, extend
+from .transport import SinkhornReport, assess, coupling, each, solve
 
 
 class PathTangent(NamedTuple):
@@ -285,4 +286,4 @@ def _by_cost(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
 
 def _extend(x: PyTree[Float[Array, "m ..."]], y: PyTree, *rest: Array) -> Float[Array, " m"]:
-    return extend(flatten(x), flatten(y), *rest)
+    return by_blocks(lambda x: extend(flatten(x), flatten(y), *rest), x, len(rest[0]))

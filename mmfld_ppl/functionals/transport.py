@@ -5,18 +5,17 @@
 A cost matrix has shape (m, n): rows are the m atoms y_j of nu with masses b, columns the n atoms
 x_i of mu with masses a. Potentials leave the log masses out, P_ji = b_j a_i exp((g_j + f_i -
 C_ji)/eps), so that an atom without mass has a finite potential. Only g is ever stored: f follows
-from it by `transform`, and at any other point too.
+from it by `transform`, and at any other point by `soft_transform`.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.nn import logsumexp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 from ott.geometry.epsilon_scheduler import Epsilon
 from ott.geometry.geometry import Geometry
@@ -24,23 +23,7 @@ from ott.problems.linear.linear_problem import LinearProblem
 from ott.solvers.linear.acceleration import Momentum
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
-from .distances import flatten, squared_distance
-
-
-def pairwise(cost: Callable[[Any, Any], Array], x: PyTree, y: PyTree) -> Float[Array, "m n"]:
-    """cost(x_i, y_j) with the y_j along the first axis."""
-    if cost is squared_distance:
-        return _squared_distances(flatten(x), flatten(y))
-    return jax.vmap(jax.vmap(cost, (0, None)), (None, 0))(x, y)
-
-
-def _squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "m n"]:
-    # |x|^2 + |y|^2 - 2 x.y: the sum over differences is several times slower, its gradient twenty.
-    # About the centre the cancellation costs no more than rounding the largest distance does.
-    centre = jax.lax.stop_gradient(jnp.mean(y, axis=0))
-    x, y = x - centre, y - centre
-    products = jnp.matmul(y, x.T, precision="highest")
-    return jnp.sum(y**2, axis=1)[:, None] + jnp.sum(x**2, axis=1) - 2 * products
+from .soft_transform import transform
 
 
 def each(function: Callable[..., PyTree], *problems: PyTree[Float[Array, "k ..."]]) -> PyTree:
@@ -51,67 +34,6 @@ def each(function: Callable[..., PyTree], *problems: PyTree[Float[Array, "k ..."
     if jax.default_backend() == "cpu":
         return jax.lax.map(lambda problem: function(*problem), problems)
     return jax.vmap(function)(*problems)
-
-
-def transform(
-    cost: Float[Array, "m n"], b: Float[Array, " m"], g: Float[Array, " m"], eps: Float[Array, ""]
-) -> Float[Array, " n"]:
-    """f_i = -eps log sum_j b_j exp((g_j - C_ji)/eps): makes the marginal on the columns exact."""
-    return -eps * logsumexp((g / eps + jnp.log(b))[:, None] - cost / eps, axis=0)
-
-
-@jax.custom_jvp
-def extend(
-    x: Float[Array, "n d"],
-    y: Float[Array, "m d"],
-    b: Float[Array, " m"],
-    g: Float[Array, " m"],
-    eps: Float[Array, ""],
-) -> Float[Array, " n"]:
-    """f at the x_i, by `transform`, under the cost |x - y|^2 / 2.
-
-    Its gradient there, x_i - E[y] under the masses b_j exp((g_j - C_ji)/eps), is computed beside
-    it by one more product: a reverse pass would keep the whole matrix, and take twice as long."""
-    return transform(_squared_distances(x, y) / 2, b, g, eps)
-
-
-@functools.partial(extend.defjvp, symbolic_zeros=True)
-def _extend_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    x, *rest = primals
-    dx, *moved = tangents
-    f, slope = _extend_with_slope(*primals)
-    df = jnp.zeros_like(f) if _still(dx) else jnp.sum(slope * dx, axis=1)
-    if not all(map(_still, moved)):
-        moved = [jnp.zeros_like(v) if _still(dv) else dv for v, dv in zip(rest, moved, strict=True)]
-
-        # A reverse pass needs the matrix here: made again, so that only one gap's is ever held.
-        @jax.checkpoint
-        def under(y: Array, b: Array, g: Array, eps: Array) -> Array:
-            return transform(_squared_distances(x, y) / 2, b, g, eps)
-
-        df += jax.jvp(under, rest, moved)[1]
-    return f, df
-
-
-def _still(tangent: Any) -> bool:
-    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
-
-
-def _extend_with_slope(
-    x: Float[Array, "n d"],
-    y: Float[Array, "m d"],
-    b: Float[Array, " m"],
-    g: Float[Array, " m"],
-    eps: Float[Array, ""],
-) -> tuple[Float[Array, " n"], Float[Array, "n d"]]:
-    centre = jnp.mean(y, axis=0)
-    x, y = x - centre, y - centre
-    exponents = g / eps + jnp.log(b) - _squared_distances(y, x) / (2 * eps)
-    top = jax.lax.stop_gradient(jnp.max(exponents, axis=1))
-    masses = jnp.exp(exponents - top[:, None])
-    # One product for the sums of masses and of masses times atoms.
-    sums = jnp.matmul(masses, jnp.column_stack([jnp.ones_like(y[:, 0]), y]), precision="highest")
-    return -eps * (jnp.log(sums[:, 0]) + top), x - sums[:, 1:] / sums[:, :1]
 
 
 def coupling(

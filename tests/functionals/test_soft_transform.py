@@ -1,12 +1,15 @@
-"""Potentials at new points: values, and derivatives that have rules of their own."""
+"""Potentials at new points: values, derivatives that have rules of their own, blocks."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.test_util import check_grads
+from ott.geometry.costs import PNormP
 
-from mmfld_ppl.functionals.distances import squared_distance
-from mmfld_ppl.functionals.transport import extend, pairwise, transform
+from mmfld_ppl.functionals import soft_transform as blocks
+from mmfld_ppl.functionals.distances import pairwise, squared_distance
+from mmfld_ppl.functionals.soft_transform import by_blocks, extend, soft_transform, transform
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(4, 2)), RNG.normal(size=(5, 2))
@@ -43,3 +46,25 @@ def test_far_from_the_origin_in_single_precision():
         return jax.grad(lambda x: extend(x, y + shift, b, g, jnp.float32(EPS)).sum())(x + shift)
 
     np.testing.assert_allclose(slopes(shift), slopes(0), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4])
+@pytest.mark.parametrize("cost", [squared_distance, PNormP(3.0)], ids=["square", "cubic"])
+def test_blocks_change_nothing(x64, monkeypatch, cost, size):
+    """Values, and derivatives in the points and in everything; the last block may be smaller."""
+    given = tuple(map(jnp.asarray, (X, Y, B, G, EPS)))
+    monkeypatch.setattr(blocks, "CPU_PAIRS", size * len(Y))
+
+    def whole(x, y, *rest):
+        return transform(pairwise(cost, x, y), *rest)
+
+    def cut(x, *rest):
+        return by_blocks(lambda x: soft_transform(cost, x, *rest), x, len(Y))
+
+    loops = "scan" in str(jax.make_jaxpr(cut)(*given))
+    assert loops == (size < len(X))
+    np.testing.assert_allclose(cut(*given), whole(*given), rtol=1e-12)
+    for places in (0, (0, 1, 2, 3, 4)):
+        found, expected = (jax.jacrev(f, places)(*given) for f in (cut, whole))
+        for one, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)

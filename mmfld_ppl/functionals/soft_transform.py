@@ -1,0 +1,126 @@
+"""Entropic potentials at any point: soft minima over atoms, a block of points at a time.
+
+    f(x) = -eps log sum_j b_j exp((g_j - C(x, y_j))/eps)
+
+A cost matrix has the m atoms y_j along its rows and the n points x_i along its columns, as in
+`transport`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jax.nn import logsumexp
+from jaxtyping import Array, Float, PyTree
+
+from .distances import flatten, pairwise, squared_distance, squared_distances
+
+#: Pairs in one block: on a CPU what stays in its caches, on other devices enough to keep them busy.
+CPU_PAIRS, ACCELERATOR_PAIRS = 2**18, 2**27
+_SLOPE = "slope of a soft transform"
+
+
+def transform(
+    cost: Float[Array, "m n"], b: Float[Array, " m"], g: Float[Array, " m"], eps: Float[Array, ""]
+) -> Float[Array, " n"]:
+    """f_i = -eps log sum_j b_j exp((g_j - C_ji)/eps): makes the marginal on the columns exact."""
+    return -eps * logsumexp((g / eps + jnp.log(b))[:, None] - cost / eps, axis=0)
+
+
+def soft_transform(
+    cost: Callable[[Any, Any], Array],
+    x: PyTree[Float[Array, "n ..."]],
+    y: PyTree[Float[Array, "m ..."]],
+    b: Float[Array, " m"],
+    g: Float[Array, " m"],
+    eps: Float[Array, ""],
+) -> Float[Array, " n"]:
+    """f at the x_i under any cost of two points."""
+    if cost is squared_distance:
+        return 2 * extend(flatten(x), flatten(y), b, g / 2, eps / 2)
+    return transform(pairwise(cost, x, y), b, g, eps)
+
+
+def by_blocks(
+    function: Callable[[PyTree], Float[Array, " n"]],
+    points: PyTree[Float[Array, "n ..."]],
+    atoms: int,
+) -> Float[Array, " n"]:
+    """`function` of points that do not see each other, as many at a time as the device calls for.
+
+    atoms: pairs that it holds for each point. Its gradient, in the points or in what it closes
+    over, holds no more than a block of pairs either."""
+    pairs = CPU_PAIRS if jax.default_backend() == "cpu" else ACCELERATOR_PAIRS
+    size, count = max(1, pairs // atoms), len(jax.tree.leaves(points)[0])
+    if count <= size:
+        return function(points)
+
+    # Differentiating computes the pairs of a block again, but for slopes that are known.
+    known = jax.checkpoint_policies.save_only_these_names(_SLOPE)
+    block = jax.checkpoint(function, prevent_cse=False, policy=known)
+    rest = count % size
+    blocks = jax.tree.map(lambda x: x[rest:].reshape(-1, size, *x.shape[1:]), points)
+    values = jax.lax.map(block, blocks).reshape(-1)
+    if not rest:
+        return values
+    return jnp.concatenate([block(jax.tree.map(lambda x: x[:rest], points)), values])
+
+
+@jax.custom_jvp
+def extend(
+    x: Float[Array, "n d"],
+    y: Float[Array, "m d"],
+    b: Float[Array, " m"],
+    g: Float[Array, " m"],
+    eps: Float[Array, ""],
+) -> Float[Array, " n"]:
+    """f at the x_i, by `transform`, under the cost |x - y|^2 / 2.
+
+    Its gradient there, x_i - E[y] under the masses b_j exp((g_j - C_ji)/eps), is computed beside
+    it by one more product: a reverse pass would keep the whole matrix, and take twice as long."""
+    return transform(squared_distances(x, y) / 2, b, g, eps)
+
+
+@functools.partial(extend.defjvp, symbolic_zeros=True)
+def _extend_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    x, *rest = primals
+    dx, *moved = tangents
+    f, slope = _extend_with_slope(*primals)
+    slope = checkpoint_name(slope, _SLOPE)
+    df = jnp.zeros_like(f) if _still(dx) else jnp.sum(slope * dx, axis=1)
+    if not all(map(_still, moved)):
+        moved = [jnp.zeros_like(v) if _still(dv) else dv for v, dv in zip(rest, moved, strict=True)]
+
+        # A reverse pass needs the matrix here: made again, so that only one gap's is ever held.
+        @jax.checkpoint
+        def under(y: Array, b: Array, g: Array, eps: Array) -> Array:
+            return transform(squared_distances(x, y) / 2, b, g, eps)
+
+        df += jax.jvp(under, rest, moved)[1]
+    return f, df
+
+
+def _still(tangent: Any) -> bool:
+    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+
+
+def _extend_with_slope(
+    x: Float[Array, "n d"],
+    y: Float[Array, "m d"],
+    b: Float[Array, " m"],
+    g: Float[Array, " m"],
+    eps: Float[Array, ""],
+) -> tuple[Float[Array, " n"], Float[Array, "n d"]]:
+    centre = jnp.mean(y, axis=0)
+    x, y = x - centre, y - centre
+    exponents = g / eps + jnp.log(b) - squared_distances(y, x) / (2 * eps)
+    top = jax.lax.stop_gradient(jnp.max(exponents, axis=1))
+    masses = jnp.exp(exponents - top[:, None])
+    # One product for the sums of masses and of masses times atoms.
+    sums = jnp.matmul(masses, jnp.column_stack([jnp.ones_like(y[:, 0]), y]), precision="highest")
+    return -eps * (jnp.log(sums[:, 0]) + top), x - sums[:, 1:] / sums[:, :1]
