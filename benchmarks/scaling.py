@@ -1,9 +1,11 @@
-"""How the cost of a step grows with particles, dimensions and chains.
+"""How the cost of a step grows with particles, dimensions and chains, and that of a barycenter's
+field with points and targets.
 
 `grows as` is the slope of log cost against log size from the row before: 1 is linear. A step is one
-of the kernel on the mean matching of particles on a simplex, its step size fixed. Seconds are
-seconds of the processor, the least of three; memory is what the compiled program needs for
-intermediate results.
+of the kernel on the mean matching of particles on a simplex, its step size fixed. A field is the
+first variation of an entropic barycenter and its gradient, at as many points as each target has
+atoms, in 2 dimensions; `all pairs` is plain code that holds them. Seconds are seconds of the
+processor, the least of three; memory is what the compiled program needs for intermediate results.
 
 `python -m benchmarks.scaling`
 """
@@ -22,6 +24,8 @@ import numpyro.distributions as dist
 from jaxtyping import Array
 
 import mmfld_ppl as mm
+from mmfld_ppl import Measure
+from mmfld_ppl.functionals import SinkhornBarycenter
 
 REPEATS = 3
 #: Of one timing, about.
@@ -55,6 +59,25 @@ def step_cost(size: int = 100, dimension: int = 3, chains: int = 1) -> tuple[flo
     return least(lambda: run(many)) / many, memory(program)
 
 
+def field_cost(size: int = 500, targets: int = 5, by_hand: bool = False) -> tuple[float, float]:
+    """(CPU seconds of the field of a barycenter at all of its points, MB)."""
+    x = jax.random.normal(jax.random.key(0), (size, 2))
+    y = jax.random.normal(jax.random.key(1), (targets, size, 2))
+    F = SinkhornBarycenter([Measure.uniform(points) for points in y], epsilon=1.0)
+    potentials = F.init_carry(Measure.uniform(x))
+
+    def ours(x: Array) -> Array:
+        return F.first_variation((potentials, None), x).sum()
+
+    def all_pairs(x: Array) -> Array:
+        squares = jnp.sum(x**2, -1)[:, None] + jnp.sum(y**2, -1)[:, None]
+        costs = squares - 2 * jnp.einsum("nd,kmd->knm", x, y, precision="highest")
+        return -jax.nn.logsumexp(potentials.targets[:, None] - costs, axis=-1).mean(0).sum()
+
+    program = jax.jit(jax.value_and_grad(all_pairs if by_hand else ours)).lower(x).compile()
+    return least(lambda: program(x)), memory(program)
+
+
 def least(function: Callable[[], Any]) -> float:
     """CPU seconds of a call: the least, which has the least of other programs in it."""
     jax.block_until_ready(function())
@@ -80,6 +103,11 @@ def run() -> list[dict]:
     for what, (name, sizes) in sweeps.items():
         for size in sizes:
             add(rows, f"step, {what}", size, *step_cost(**{name: size}))
+    for name, sizes in {"size": (250, 500, 1_000, 2_000), "targets": (5, 20, 80)}.items():
+        for by_hand in (False, True):
+            what = f"field, {name}, all pairs" if by_hand else f"field, {name}"
+            for size in sizes:
+                add(rows, what, size, *field_cost(**{name: size}, by_hand=by_hand))
     return sorted(rows, key=lambda row: row["of"])
 
 
