@@ -156,9 +156,8 @@ def run() -> list[dict]:
     ):
         size = max(size // share, min(size, 1_000))
         steps = what == "mirror step"
-        draw = (
-            rng.dirichlet(np.ones(dimension), size) if steps else rng.normal(size=(size, dimension))
-        )
+        shares = rng.dirichlet(np.ones(dimension), size)
+        draw = shares if steps else rng.normal(size=(size, dimension))
         x, per = jnp.asarray(draw, jnp.float32), STEPS if steps else 1
         taken, by_hand = seconds(*ours(x)) / per, seconds(*plain(x)) / per
         rows.append(
