@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -23,7 +22,7 @@ import mmfld_ppl as mm
 from mmfld_ppl import Measure
 from mmfld_ppl.functionals import MMD, kernels
 from mmfld_ppl.functionals.distances import squared_distance
-from mmfld_ppl.functionals.soft_transform import by_blocks, soft_transform
+from mmfld_ppl.functionals.soft_transform import soft_transform
 
 from .scaling import matching
 
@@ -122,11 +121,7 @@ def our_soft_minimum(x: Array) -> tuple[Callable[[Any], Any], Any]:
     """Half a Sinkhorn step: the potential of equal atoms at every point."""
     b, g = jnp.full(len(x), 1 / len(x)), jnp.zeros(len(x))
 
-    def at(x: Array, y: Array) -> Array:
-        potential = partial(soft_transform, squared_distance, y=y, b=b, g=g, eps=jnp.ones(()))
-        return by_blocks(potential, x, len(y))
-
-    return lambda x: at(x, x[::-1]), x
+    return lambda x: soft_transform(squared_distance, x, x[::-1], b, g, jnp.ones(())), x
 
 
 def plain_soft_minimum(x: Array) -> tuple[Callable[[Any], Any], Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -20,7 +19,7 @@ from .checks import (
     require_same_events,
 )
 from .distances import pairwise, squared_distance
-from .soft_transform import by_blocks, soft_transform
+from .soft_transform import soft_transform
 from .stacking import masses, stack_measures
 from .transport import SinkhornReport, assess, coupling, each, solve, solve_self
 
@@ -144,8 +143,7 @@ class SinkhornBarycenter(Functional):
         like = cast(self, g.dtype)
 
         def at(y: PyTree, b: Array, g: Array) -> Float[Array, " m"]:
-            f = partial(soft_transform, like.cost, y=y, b=b, g=g, eps=like.epsilon)
-            return by_blocks(f, points, len(b))
+            return soft_transform(like.cost, points, y, b, g, like.epsilon)
 
         total = like.weights @ each(at, like.points, like.masses, g)
         return total if p is None else total - at(measure.points, masses(measure), p)

@@ -15,9 +15,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from ..measures import Measure
 from .base import Functional, Linearization, cast
 from .checks import require_positive, require_probabilities, require_same_events
-from .distances import flatten, pairwise, squared_distance
+from .distances import pairwise, squared_distance
 from .snapshots import Snapshot, stack_snapshots
-from .soft_transform import by_blocks, extend
+from .soft_transform import soft_transform
 from .transport import SinkhornReport, assess, coupling, each, solve
 
 
@@ -285,5 +285,12 @@ def _by_cost(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
     return lambda x, y, *rest: function(_cost(x, y), *rest)
 
 
-def _extend(x: PyTree[Float[Array, "m ..."]], y: PyTree, *rest: Array) -> Float[Array, " m"]:
-    return by_blocks(lambda x: extend(flatten(x), flatten(y), *rest), x, len(rest[0]))
+def _extend(
+    x: PyTree[Float[Array, "n ..."]],
+    y: PyTree[Float[Array, "m ..."]],
+    b: Float[Array, " m"],
+    g: Float[Array, " m"],
+    eps: Float[Array, ""],
+) -> Float[Array, " n"]:
+    """`soft_transform` under half the squared distance."""
+    return soft_transform(squared_distance, x, y, b, 2 * g, 2 * eps) / 2

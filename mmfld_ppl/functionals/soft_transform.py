@@ -40,21 +40,26 @@ def soft_transform(
     g: Float[Array, " m"],
     eps: Float[Array, ""],
 ) -> Float[Array, " n"]:
-    """f at the x_i under any cost of two points."""
-    if cost is squared_distance:
-        return 2 * extend(flatten(x), flatten(y), b, g / 2, eps / 2)
-    return transform(pairwise(cost, x, y), b, g, eps)
+    """f at the x_i under any cost of two points, a block of them at a time.
+
+    Its gradient, in the points or in the rest, holds no more than a block of pairs either."""
+
+    def at(x: PyTree) -> Float[Array, " n"]:
+        if cost is squared_distance:
+            return 2 * extend(flatten(x), flatten(y), b, g / 2, eps / 2)
+        return transform(pairwise(cost, x, y), b, g, eps)
+
+    return _by_blocks(at, x, len(b))
 
 
-def by_blocks(
+def _by_blocks(
     function: Callable[[PyTree], Float[Array, " n"]],
     points: PyTree[Float[Array, "n ..."]],
     atoms: int,
 ) -> Float[Array, " n"]:
     """`function` of points that do not see each other, as many at a time as the device calls for.
 
-    atoms: pairs that it holds for each point. Its gradient, in the points or in what it closes
-    over, holds no more than a block of pairs either."""
+    atoms: pairs that it holds for each point."""
     pairs = CPU_PAIRS if jax.default_backend() == "cpu" else ACCELERATOR_PAIRS
     size, count = max(1, pairs // atoms), len(jax.tree.leaves(points)[0])
     if count <= size:

@@ -9,7 +9,7 @@ from ott.geometry.costs import PNormP
 
 from mmfld_ppl.functionals import soft_transform as blocks
 from mmfld_ppl.functionals.distances import pairwise, squared_distance
-from mmfld_ppl.functionals.soft_transform import by_blocks, extend, soft_transform, transform
+from mmfld_ppl.functionals.soft_transform import extend, soft_transform, transform
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(4, 2)), RNG.normal(size=(5, 2))
@@ -59,7 +59,7 @@ def test_blocks_change_nothing(x64, monkeypatch, cost, size):
         return transform(pairwise(cost, x, y), *rest)
 
     def cut(x, *rest):
-        return by_blocks(lambda x: soft_transform(cost, x, *rest), x, len(Y))
+        return soft_transform(cost, x, *rest)
 
     loops = "scan" in str(jax.make_jaxpr(cut)(*given))
     assert loops == (size < len(X))
