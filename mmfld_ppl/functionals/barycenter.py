@@ -18,7 +18,7 @@ from .checks import (
     require_probabilities,
     require_same_events,
 )
-from .distances import pairwise, squared_distance
+from .distances import squared_distance
 from .soft_transform import soft_transform
 from .stacking import masses, stack_measures
 from .transport import SinkhornReport, assess, coupling, each, solve, solve_self
@@ -158,23 +158,18 @@ class SinkhornBarycenter(Functional):
         last entry of every field is the problem of the measure with itself."""
         (g, p), iterations = self._solve(measure, carry)
         like, a = cast(self, g.dtype), masses(measure)
-        found = like._each(
-            lambda cost, b, g: assess(cost, b, a, g, like.epsilon), measure.points, g
-        )
+        found = like._each(assess, measure, g)
         if p is not None:
-            cost = pairwise(like.cost, measure.points, measure.points)
-            found = jax.tree.map(jnp.append, found, assess(cost, a, a, p, like.epsilon))
+            x = measure.points
+            itself = assess(like.cost, x, x, a, a, p, like.epsilon)
+            found = jax.tree.map(jnp.append, found, itself)
         return SinkhornReport.of(iterations, found, self.threshold)
 
     def couplings(self, measure: Measure, carry: Potentials | None = None) -> Float[Array, "k n m"]:
         """The optimal couplings of `measure` (rows) with each target (columns; those past the size
         of a smaller target are zero)."""
         (g, _), _ = self._solve(measure, carry)
-        like, a = cast(self, g.dtype), masses(measure)
-        plans = like._each(
-            lambda cost, b, g: coupling(cost, b, a, g, like.epsilon), measure.points, g
-        )
-        return jnp.swapaxes(plans, 1, 2)
+        return jnp.swapaxes(cast(self, g.dtype)._each(coupling, measure, g), 1, 2)
 
     def _solve(
         self, measure: Measure, carry: Potentials | None
@@ -183,27 +178,25 @@ class SinkhornBarycenter(Functional):
         first = jax.tree.map(lambda leaf: leaf[0], self.points)
         require_same_events("the measure", measure.points, "the targets", first)
         g, p = self.init_carry(measure) if carry is None else carry
-        like, a = cast(self, measure.weights.dtype), masses(measure)
-        limits = like.epsilon, self.threshold, self.max_iterations
-        g, iterations = like._each(
-            lambda cost, b, g: solve(cost, b, a, g, *limits), measure.points, g
-        )
+        like, limits = cast(self, measure.weights.dtype), (self.threshold, self.max_iterations)
+        g, iterations = like._each(solve, measure, g, *limits)
         if p is not None:
-            cost = pairwise(like.cost, measure.points, measure.points)
-            p, count = solve_self(cost, a, p, *limits)
+            a = masses(measure)
+            p, count = solve_self(like.cost, measure.points, a, p, like.epsilon, *limits)
             iterations = jnp.append(iterations, count)
         return Potentials(g, p), iterations
 
     def _each(
         self,
-        function: Callable[[Array, Array, Array], PyTree],
-        points: PyTree[Float[Array, "n ..."]],
+        function: Callable[..., PyTree],
+        measure: Measure,
         g: Float[Array, "k m"],
+        *limits: float,
     ) -> PyTree:
-        """`function` of the cost of each target, its masses and its potential."""
-        return each(
-            lambda y, b, g: function(pairwise(self.cost, points, y), b, g),
-            self.points,
-            self.masses,
-            g,
-        )
+        """A function of `transport` at each target."""
+        x, a = measure.points, masses(measure)
+
+        def at(y: PyTree, b: Array, g: Array) -> PyTree:
+            return function(self.cost, x, y, b, a, g, self.epsilon, *limits)
+
+        return each(at, self.points, self.masses, g)

@@ -17,6 +17,11 @@ def squared_distance(x: PyTree, y: PyTree) -> Float[Array, ""]:
     return total(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.sum((a - b) ** 2), x, y)))
 
 
+def half_squared_distance(x: PyTree, y: PyTree) -> Float[Array, ""]:
+    """r^2 / 2."""
+    return squared_distance(x, y) / 2
+
+
 def flatten(points: PyTree[Float[Array, "n ..."]]) -> Float[Array, "n d"]:
     """The entries of each point, over all leaves, in a row."""
     leaves = jax.tree.leaves(points)
@@ -27,7 +32,15 @@ def pairwise(cost: Callable[[Any, Any], Array], x: PyTree, y: PyTree) -> Float[A
     """cost(x_i, y_j) with the y_j along the first axis."""
     if cost is squared_distance:
         return squared_distances(flatten(x), flatten(y))
+    if cost is half_squared_distance:
+        return squared_distances(flatten(x), flatten(y)) / 2
     return jax.vmap(jax.vmap(cost, (0, None)), (None, 0))(x, y)
+
+
+def transposed(cost: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Array]:
+    """(y, x) -> cost(x, y)."""
+    symmetric = cost in (squared_distance, half_squared_distance)
+    return cost if symmetric else lambda y, x: cost(x, y)
 
 
 def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "m n"]:

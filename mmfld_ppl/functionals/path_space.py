@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from ..measures import Measure
 from .base import Functional, Linearization, cast
 from .checks import require_positive, require_probabilities, require_same_events
-from .distances import pairwise, squared_distance
+from .distances import half_squared_distance, pairwise
 from .snapshots import Snapshot, stack_snapshots
 from .soft_transform import soft_transform
 from .transport import SinkhornReport, assess, coupling, each, solve
@@ -178,7 +179,7 @@ class PathSpace(Functional):
         a, log_growth = like._grow(x, w)
         g, _ = like._solve(*jax.lax.stop_gradient((x, w, a)), carry)
         # By the envelope theorem the gradient of this in points and masses is that of OT.
-        f = each(_extend, *_split(x), w[1:], g, like._epsilons())
+        f = like._each(soft_transform, *_split(x), w[1:], g)
         transported = jnp.sum(a * f, axis=1) + jnp.sum(w[1:] * g, axis=1)
         evidence = logsumexp(like._log_kernel(x) + jnp.log(w)[:, None], axis=2)
         fit = -like.weights @ jnp.sum(like.masses * evidence, axis=1)
@@ -191,14 +192,14 @@ class PathSpace(Functional):
     ) -> Float[Array, " m"]:
         x, w, a, log_growth, g, f, evidence = tangent
         like = cast(self, g.dtype)
-        p, epsilons, gaps = like.blocks(points), like._epsilons(), like.gaps
+        p, gaps = like.blocks(points), like.gaps
         earlier, later = _split(p)
         before, after = _split(x)
-        leave = each(_extend, earlier, after, w[1:], g, epsilons)
+        leave = like._each(soft_transform, earlier, after, w[1:], g)
         if like.growth is not None:
             factor = jnp.exp(like._rates(p) * gaps[:, None] - log_growth[:, None])
             leave = factor * (leave - jnp.sum(a * f, axis=1, keepdims=True))
-        arrive = each(_extend, later, before, a, f, epsilons)
+        arrive = like._each(soft_transform, later, before, a, f)
         slopes = jnp.exp(like._log_kernel(p) - evidence[:, :, None])
         fit = -like.weights[:, None] * jnp.sum(like.masses[:, :, None] * slopes, axis=1)
         total = fit / like.regularization
@@ -214,7 +215,7 @@ class PathSpace(Functional):
         """How the solve of each gap goes at `measure`, started from `carry` (default: cold)."""
         like, a, b, g, iterations = self._solved(measure, carry)
         x, _ = like._family(measure)
-        found = each(_by_cost(assess), *_split(x), b, a, g, like._epsilons())
+        found = like._each(assess, *_split(x), b, a, g)
         return SinkhornReport.of(iterations, found, self.threshold)
 
     def couplings(
@@ -223,8 +224,7 @@ class PathSpace(Functional):
         """Of each block, after growth (rows), with the next (columns)."""
         like, a, b, g, _ = self._solved(measure, carry)
         x, _ = like._family(measure)
-        plans = each(_by_cost(coupling), *_split(x), b, a, g, like._epsilons())
-        return jnp.swapaxes(plans, 1, 2)
+        return jnp.swapaxes(like._each(coupling, *_split(x), b, a, g), 1, 2)
 
     def _solved(
         self, measure: Measure, carry: Float[Array, "t-1 m"] | None
@@ -239,9 +239,8 @@ class PathSpace(Functional):
     ) -> tuple[Float[Array, "t-1 m"], Int[Array, " t-1"]]:
         """Potentials at the later blocks, and the iterations that they took."""
         g = jnp.zeros_like(w[1:]) if carry is None else carry
-        limits = self.threshold, self.max_iterations
-        one = _by_cost(lambda *gap: solve(*gap, *limits))
-        return each(one, *_split(x), w[1:], a, g, self._epsilons())
+        limits = {"threshold": self.threshold, "max_iterations": self.max_iterations}
+        return self._each(functools.partial(solve, **limits), *_split(x), w[1:], a, g)
 
     def _family(self, measure: Measure) -> tuple[PyTree, Float[Array, "t m"]]:
         """Points and masses in blocks."""
@@ -264,33 +263,20 @@ class PathSpace(Functional):
         return rates.astype(self.times.dtype)
 
     def _log_kernel(self, x: PyTree[Float[Array, "t m ..."]]) -> Float[Array, "t n m"]:
-        return -jax.vmap(_cost)(x, self.cells) / self.bandwidth**2
+        costs = jax.vmap(functools.partial(pairwise, half_squared_distance))(x, self.cells)
+        return -costs / self.bandwidth**2
 
-    def _epsilons(self) -> Float[Array, " t-1"]:
-        return self.diffusivity * self.gaps
+    def _each(
+        self, function: Callable[..., PyTree], *gaps: PyTree[Float[Array, "t-1 ..."]]
+    ) -> PyTree:
+        """A function of `transport`, or the soft transform, in each gap."""
+        return each(
+            functools.partial(function, half_squared_distance),
+            *gaps,
+            self.diffusivity * self.gaps,
+        )
 
 
 def _split(x: PyTree[Float[Array, "t ..."]]) -> tuple[PyTree, PyTree]:
     """All blocks but the last, all but the first."""
     return jax.tree.map(lambda leaf: leaf[:-1], x), jax.tree.map(lambda leaf: leaf[1:], x)
-
-
-def _cost(x: PyTree[Float[Array, "m ..."]], y: PyTree) -> Float[Array, "n m"]:
-    """|x - y|^2 / 2, the y along the rows."""
-    return pairwise(squared_distance, x, y) / 2
-
-
-def _by_cost(function: Callable[..., PyTree]) -> Callable[..., PyTree]:
-    """function(C, ...) as a function of x, y, ..., C being their cost."""
-    return lambda x, y, *rest: function(_cost(x, y), *rest)
-
-
-def _extend(
-    x: PyTree[Float[Array, "n ..."]],
-    y: PyTree[Float[Array, "m ..."]],
-    b: Float[Array, " m"],
-    g: Float[Array, " m"],
-    eps: Float[Array, ""],
-) -> Float[Array, " n"]:
-    """`soft_transform` under half the squared distance."""
-    return soft_transform(squared_distance, x, y, b, 2 * g, 2 * eps) / 2

@@ -18,7 +18,13 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.nn import logsumexp
 from jaxtyping import Array, Float, PyTree
 
-from .distances import flatten, pairwise, squared_distance, squared_distances
+from .distances import (
+    flatten,
+    half_squared_distance,
+    pairwise,
+    squared_distance,
+    squared_distances,
+)
 
 #: Pairs in one block: on a CPU what stays in its caches, on other devices enough to keep them busy.
 CPU_PAIRS, ACCELERATOR_PAIRS = 2**18, 2**27
@@ -45,14 +51,16 @@ def soft_transform(
     Its gradient, in the points or in the rest, holds no more than a block of pairs either."""
 
     def at(x: PyTree) -> Float[Array, " n"]:
+        if cost is half_squared_distance:
+            return extend(flatten(x), flatten(y), b, g, eps)
         if cost is squared_distance:
             return 2 * extend(flatten(x), flatten(y), b, g / 2, eps / 2)
         return transform(pairwise(cost, x, y), b, g, eps)
 
-    return _by_blocks(at, x, len(b))
+    return by_blocks(at, x, len(b))
 
 
-def _by_blocks(
+def by_blocks(
     function: Callable[[PyTree], Float[Array, " n"]],
     points: PyTree[Float[Array, "n ..."]],
     atoms: int,
@@ -98,15 +106,18 @@ def _extend_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     f, slope = _extend_with_slope(*primals)
     slope = checkpoint_name(slope, _SLOPE)
     df = jnp.zeros_like(f) if _still(dx) else jnp.sum(slope * dx, axis=1)
-    if not all(map(_still, moved)):
-        moved = [jnp.zeros_like(v) if _still(dv) else dv for v, dv in zip(rest, moved, strict=True)]
-
+    moving = [k for k, tangent in enumerate(moved) if not _still(tangent)]
+    if moving:
         # A reverse pass needs the matrix here: made again, so that only one gap's is ever held.
         @jax.checkpoint
-        def under(y: Array, b: Array, g: Array, eps: Array) -> Array:
+        def under(*values: Array) -> Array:
+            # What stays is left out: the logarithm of no mass has no derivative, not even along 0.
+            y, b, g, eps = (
+                values[moving.index(k)] if k in moving else value for k, value in enumerate(rest)
+            )
             return transform(squared_distances(x, y) / 2, b, g, eps)
 
-        df += jax.jvp(under, rest, moved)[1]
+        df += jax.jvp(under, [rest[k] for k in moving], [moved[k] for k in moving])[1]
     return f, df
 
 

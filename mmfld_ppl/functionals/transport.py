@@ -3,16 +3,16 @@
     OT_eps(mu, nu) = min_P <C, P> + eps KL(P | mu x nu)  over couplings P of mu and nu.
 
 A cost matrix has shape (m, n): rows are the m atoms y_j of nu with masses b, columns the n atoms
-x_i of mu with masses a. Potentials leave the log masses out, P_ji = b_j a_i exp((g_j + f_i -
-C_ji)/eps), so that an atom without mass has a finite potential. Only g is ever stored: f follows
-from it by `transform`, and at any other point by `soft_transform`.
+x_i of mu with masses a, C_ji = cost(x_i, y_j). Potentials leave the log masses out, P_ji = b_j a_i
+exp((g_j + f_i - C_ji)/eps), so that an atom without mass has a finite potential. Only g is ever
+stored: f follows from it by `soft_transform`, at any point.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,12 @@ from ott.problems.linear.linear_problem import LinearProblem
 from ott.solvers.linear.acceleration import Momentum
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
-from .soft_transform import transform
+from .distances import pairwise, transposed
+from .geometries import KernelMatrix, cost_geometry, largest_cost
+from .soft_transform import soft_transform, transform
+
+#: A cost of two points, symmetric or not.
+Cost = Callable[[Any, Any], Float[Array, ""]]
 
 
 def each(function: Callable[..., PyTree], *problems: PyTree[Float[Array, "k ..."]]) -> PyTree:
@@ -37,28 +42,42 @@ def each(function: Callable[..., PyTree], *problems: PyTree[Float[Array, "k ..."
 
 
 def coupling(
-    cost: Float[Array, "m n"],
+    cost: Cost,
+    x: PyTree[Float[Array, "n ..."]],
+    y: PyTree[Float[Array, "m ..."]],
     b: Float[Array, " m"],
     a: Float[Array, " n"],
     g: Float[Array, " m"],
     eps: Float[Array, ""],
 ) -> Float[Array, "m n"]:
     """P of g and its transform."""
-    f = transform(cost, b, g, eps)
-    return b[:, None] * a * jnp.exp((g[:, None] + f - cost) / eps)
+    return _coupling(pairwise(cost, x, y), b, a, g, eps)
+
+
+def _coupling(matrix: Float[Array, "m n"], b: Array, a: Array, g: Array, eps: Array) -> Array:
+    f = transform(matrix, b, g, eps)
+    return b[:, None] * a * jnp.exp((g[:, None] + f - matrix) / eps)
 
 
 def assess(
-    cost: Float[Array, "m n"],
+    cost: Cost,
+    x: PyTree[Float[Array, "n ..."]],
+    y: PyTree[Float[Array, "m ..."]],
     b: Float[Array, " m"],
     a: Float[Array, " n"],
     g: Float[Array, " m"],
     eps: Float[Array, ""],
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """Of g: the L1 error of the marginal on the rows, the value OT_eps, and <C, P>."""
-    plan = coupling(cost, b, a, g, eps)
-    value = a @ transform(cost, b, g, eps) + b @ g
-    return jnp.sum(jnp.abs(plan.sum(1) - b)), value, jnp.sum(plan * cost)
+
+    def at_sources(eps: Array) -> Array:
+        return soft_transform(cost, x, y, b, g, eps)
+
+    f, slope = jax.jvp(at_sources, (eps,), (jnp.ones_like(eps),))
+    rows = b * jnp.exp((g - soft_transform(transposed(cost), y, x, a, f, eps)) / eps)
+    # The derivative in eps is f/eps + E[g - C]/eps under each column of P.
+    transported = rows @ g + a @ f - eps * (a @ slope)
+    return jnp.sum(jnp.abs(rows - b)), a @ f + b @ g, transported
 
 
 class SinkhornReport(NamedTuple):
@@ -86,9 +105,10 @@ class SinkhornReport(NamedTuple):
         return cls(iterations, error, error < threshold, value, transport_cost)
 
 
-@functools.partial(jax.jit, static_argnames=("threshold", "max_iterations"))
 def solve(
-    cost: Float[Array, "m n"],
+    cost: Cost,
+    x: PyTree[Float[Array, "n ..."]],
+    y: PyTree[Float[Array, "m ..."]],
     b: Float[Array, " m"],
     a: Float[Array, " n"],
     g: Float[Array, " m"],
@@ -101,19 +121,36 @@ def solve(
     First OTT's kernel iterations about the guess, which need no exponential per entry and
     iteration, and a plain one that confirms the threshold. Where it does not, or so far from the
     guess that what underflowed may count, OTT's log-domain iterations follow from where these
-    ended, or from the guess if they overflowed. Threshold: L1 error of one marginal, the other
-    being exact."""
-    g = _usable(g, cost)
+    ended, or from the guess if they overflowed. These alone where the matrix is too large to hold.
+    Threshold: L1 error of one marginal, the other being exact."""
+    return _solve(cost_geometry(cost, x, y, eps), b, a, g, threshold, max_iterations)
+
+
+@functools.partial(jax.jit, static_argnames=("threshold", "max_iterations"))
+def _solve(
+    geometry: Geometry, b: Array, a: Array, g: Array, threshold: float, max_iterations: int
+) -> tuple[Array, Array]:
+    g, eps = _usable(g, geometry), geometry.epsilon
     # Under vmap OTT evaluates the error in every iteration, whatever the number of inner ones.
     options = {"threshold": threshold, "max_iterations": max_iterations, "inner_iterations": 1}
 
     # Over-relaxation by the factor that the rate seen at the `start` calls for (Lehmann et al.
     # 2021). Far from the solution that rate misleads, so the safe stage looks at it later.
     def momentum(start: int) -> Momentum:
-        return Momentum(start=start, value=cost.dtype.type(1))
+        return Momentum(start=start, value=g.dtype.type(1))
+
+    def safe(g: Array) -> tuple[Array, Array]:
+        solver = Sinkhorn(momentum=momentum(start=100), **options)
+        init = g + eps * jnp.log(b), jnp.zeros_like(a)
+        out = solver(LinearProblem(geometry, b, a), init=init)
+        return jnp.where(b > 0, out.f - eps * jnp.log(b), 0), jnp.asarray(out.n_iters)
+
+    if geometry.is_online:
+        g, iterations = safe(g)
+        return g - b @ g, iterations
 
     # Rows (nu) are OTT's first side. It updates the second side first, and so from g.
-    kernel = _Kernel(kernel_matrix=coupling(cost, b, a, g, eps), epsilon=Epsilon(eps))
+    kernel = KernelMatrix(None, _coupling(geometry.cost_matrix, b, a, g, eps), Epsilon(eps))
     solver = Sinkhorn(lse_mode=False, momentum=momentum(start=8), **options)
     quick = solver(LinearProblem(kernel, b, a), init=(jnp.ones_like(b), jnp.ones_like(a)))
     # One plain iteration to confirm, since over-relaxed ones leave neither marginal exact.
@@ -126,21 +163,14 @@ def solve(
     g = jnp.where(jnp.all(jnp.isfinite(moved)), moved, g)
     # Scaled by less than exp(20), what underflowed in the kernel is nothing beside the threshold.
     near = jnp.max(jnp.abs(log_u)) + jnp.max(jnp.abs(log_v)) < 20
-
-    def safe() -> tuple[Array, Array]:
-        problem = LinearProblem(Geometry(cost_matrix=cost, epsilon=Epsilon(eps)), b, a)
-        solver = Sinkhorn(momentum=momentum(start=100), **options)
-        out = solver(problem, init=(g + eps * jnp.log(b), jnp.zeros_like(a)))
-        return jnp.where(b > 0, out.f - eps * jnp.log(b), 0), jnp.asarray(out.n_iters)
-
     done = near & (error < threshold)
-    g, more = jax.lax.cond(done, lambda: (g, jnp.ones_like(quick.n_iters)), safe)
+    g, more = jax.lax.cond(done, lambda g: (g, jnp.ones_like(quick.n_iters)), safe, g)
     return g - b @ g, quick.n_iters + more
 
 
-@functools.partial(jax.jit, static_argnames=("threshold", "max_iterations"))
 def solve_self(
-    cost: Float[Array, "n n"],
+    cost: Cost,
+    x: PyTree[Float[Array, "n ..."]],
     a: Float[Array, " n"],
     p: Float[Array, " n"],
     eps: Float[Array, ""],
@@ -151,8 +181,15 @@ def solve_self(
 
     Averaged symmetric iterations p <- (p + transform(p))/2, whose error halves each time
     (Feydy et al. 2019). a.transform(p) is half of the value."""
-    log_a = jnp.log(a)
-    p = _usable(p, cost) + eps * log_a
+    return _solve_self(cost_geometry(cost, x, x, eps), a, p, threshold, max_iterations)
+
+
+@functools.partial(jax.jit, static_argnames=("threshold", "max_iterations"))
+def _solve_self(
+    geometry: Geometry, a: Array, p: Array, threshold: float, max_iterations: int
+) -> tuple[Array, Array]:
+    eps, log_a = geometry.epsilon, jnp.log(a)
+    p = _usable(p, geometry) + eps * log_a
     solver = Sinkhorn(
         threshold=threshold,
         max_iterations=max_iterations,
@@ -160,26 +197,13 @@ def solve_self(
         parallel_dual_updates=True,
         momentum=Momentum(value=0.5),
     )
-    out = solver(LinearProblem(Geometry(cost_matrix=cost, epsilon=Epsilon(eps)), a, a), init=(p, p))
+    out = solver(LinearProblem(geometry, a, a), init=(p, p))
     return jnp.where(a > 0, out.f - eps * log_a, 0), jnp.asarray(out.n_iters)
 
 
-def _usable(g: Float[Array, " m"], cost: Float[Array, "m n"]) -> Float[Array, " m"]:
+def _usable(g: Float[Array, " m"], geometry: Geometry) -> Float[Array, " m"]:
     """g, or zero if it cannot be a potential, which is of the size of the cost.
 
     Also what stops a NaN from being handed on for ever."""
-    plausible = jnp.all(jnp.abs(g) <= 2 * jnp.max(jnp.abs(cost)))
+    plausible = jnp.all(jnp.abs(g) <= 2 * largest_cost(geometry))
     return jnp.where(plausible, g, jnp.zeros_like(g))
-
-
-@jax.tree_util.register_pytree_node_class
-class _Kernel(Geometry):
-    """A geometry known by its kernel matrix alone, which OTT's own would exponentiate anew in every
-    iteration to allow for a changing epsilon."""
-
-    def apply_kernel(self, vec: Array, eps: float | None = None, axis: int = 0) -> Array:
-        kernel = jnp.asarray(self._kernel_matrix)
-        if axis == 1:
-            return jnp.matmul(kernel, vec, precision="highest")
-        # A fused sum over rows: the product of a transposed matrix takes three times as long.
-        return jnp.sum(kernel * vec[:, None], axis=0)
