@@ -72,9 +72,9 @@ class Chain:
     ) -> tuple[KernelState, Bool[Array, ""]]:
         """A state at given and drawn values, and whether densities and slopes are finite there."""
         problem, settings = self.problem, self.settings
-        key_init, key_run = jax.random.split(key)
-        values = problem.initial_values(key_init, settings.init_strategy, given)
-        coordinates = problem.coordinates(values, key_init)
+        key_values, key_model, key_place, key_run = jax.random.split(key, 4)
+        values = problem.initial_values(key_values, settings.init_strategy, given)
+        coordinates = problem.coordinates(values, key_model)
         globals_, particles = (
             {
                 s.name: jnp.asarray(coordinates[s.name], s.dtype)
@@ -111,7 +111,7 @@ class Chain:
             layout=Static(problem.layout),
             rng_key=key_run,
         )
-        state = self._placed(state, globals_, particles, key_init)
+        state = self._placed(state, globals_, particles, key_place)
         scaled = {
             name: settings.adaptation.first_scale(adapted, *self._units_and_slopes(state, name))
             for name, adapted in adaptation.items()
@@ -146,14 +146,15 @@ class Chain:
 
     def move(self, state: KernelState) -> KernelState:
         """Each block in turn."""
-        rng_key, key_globals, key_particles = jax.random.split(state.rng_key, 3)
+        # A key of its own for each use: what is drawn by one key is the same wherever it is drawn.
+        rng_key, key_globals, key_particles, *keys_again = jax.random.split(state.rng_key, 5)
         both = bool(state.globals_) and bool(state.particles)
         before, accepted, refused, culprits = state, {}, [], {}
         if state.globals_:
             block, particles = state.globals_, _positions(state.particles)
             dynamics = self._langevin(state, particles)
             if both:  # The particles have moved since this energy was computed.
-                block = dynamics.init(block.position, key_globals)
+                block = dynamics.init(block.position, keys_again[0])
             block, info = dynamics.step(key_globals, block)
             state = state._replace(globals_=block)
             accepted["globals"] = info.accept_prob
@@ -164,7 +165,7 @@ class Chain:
             temperature = block.frozen.aux.temperature
             dynamics = self._mean_field(state, _positions(state.globals_), temperature)
             if both:
-                block = dynamics.init(block.particles, key_particles, block.frozen.carry)
+                block = dynamics.init(block.particles, keys_again[1], block.frozen.carry)
             block, info = dynamics.step(key_particles, block)
             state = state._replace(particles=block, collective_ratio=info.collective_ratio)
             accepted["particles"] = info.accept_prob

@@ -152,7 +152,6 @@ class UniformHermitianSpectraplex(dist.Distribution):
         ValueError: n is not an integer of at least 2."""
 
     support = hermitian_spectraplex
-    pytree_aux_fields = ()
 
     def __init__(self, n: int, *, validate_args: bool | None = None) -> None:
         n = _size("UniformHermitianSpectraplex", "n", n, least=2)
@@ -176,6 +175,14 @@ class UniformHermitianSpectraplex(dist.Distribution):
     def mean(self) -> Array:
         n = self.event_shape[0]
         return jnp.broadcast_to(jnp.eye(n) / n, self.batch_shape + self.event_shape)
+
+    @property
+    def variance(self) -> Array:
+        # The diagonal is Dirichlet with parameters n, n, ..., n; off it Re and Im of an entry have
+        # half of the rest of E tr X^2 = 2n/(n^2 + 1) each, and M holds their sum.
+        n = self.event_shape[0]
+        variance = jnp.where(jnp.eye(n, dtype=bool), (n - 1) / n, 1.0) / (n * (n**2 + 1))
+        return jnp.broadcast_to(variance, self.batch_shape + self.event_shape)
 
 
 class UniformPolytope(dist.Distribution):

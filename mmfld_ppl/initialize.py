@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
 from .chain import Chain
+from .dynamics.transition import select
 from .latent import Site
 from .mirrors import MirrorMap
 from .state import KernelState
@@ -34,7 +35,7 @@ def first_valid(
         # those of its neighbour: an attempt splits its key, too.
         fold = jax.random.fold_in if single else jax.vmap(jax.random.fold_in, (0, None))
         new, now_valid = draw(fold(rng_key, count), given)
-        return _keep_valid(valid, state, new), valid | now_valid
+        return select(valid, state, new), valid | now_valid
 
     state, valid = draw(rng_key, given)
     if not retry:
@@ -64,13 +65,6 @@ def _traced_retry(
     first = jnp.ones((), jnp.int32)
     _, state, valid = jax.lax.while_loop(unfinished, iterate, (first, state, valid))
     return state, valid
-
-
-def _keep_valid(valid: Array, old: KernelState, new: KernelState) -> KernelState:
-    def pick(a, b):
-        return jnp.where(valid.reshape(valid.shape + (1,) * (a.ndim - valid.ndim)), a, b)
-
-    return jax.tree.map(pick, old, new)
 
 
 def require_valid(

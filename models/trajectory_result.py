@@ -31,8 +31,8 @@ def with_trajectories(
 ) -> Any:
     """The exported run with its paths beside it.
 
-    Adds the groups, of the last `draws` draws of every chain but for the first:
-      marginals: `x` (chain, draw, time, particle, coordinate), all draws.
+    Adds these groups, `marginals` of all draws, the next three of the last `draws` of each chain:
+      marginals: `x` (chain, draw, time, particle, coordinate).
       couplings: `coupling` (chain, draw, gap, particle, particle_next) between neighbouring times,
         named by the earlier one, of total mass one; with growth the earlier marginal is the grown
         one. `marginal_error` and `transport_cost` (chain, draw, gap) of their solves.

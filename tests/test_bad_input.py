@@ -83,6 +83,11 @@ def without_latents():
             ["mirror_maps['w']", "shape (3,)", "Simplex"],
         ),
         (
+            models.coin,
+            {"mirror_maps": {"p": mm.mirrors.OrderedVector.of_size(1, jnp.float32)}},
+            ["mirror_maps['p']", "shape ()", "OrderedVector"],
+        ),
+        (
             models.line,
             {"mirror_maps": {"slope": HalfLine.above(0.0, jnp.float32)}},
             ["mirror_maps['slope']", "shape (2,)", "Independent.of"],

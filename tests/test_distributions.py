@@ -25,6 +25,7 @@ TABLE = {
     "ball": lambda: UniformBall(3, 2.0, validate_args=True),
     "ball_batch": lambda: UniformBall(3, jnp.array([1.0, 2.0]), validate_args=True),
     "spectraplex": lambda: UniformSpectraplex(3, validate_args=True),
+    "hermitian": lambda: UniformHermitianSpectraplex(3, validate_args=True),
     "polytope": lambda: UniformPolytope(*TRIANGLE, num_steps=20, validate_args=True),
     "polytope_batch": lambda: UniformPolytope(
         TRIANGLE[0], TRIANGLE[1] * [[1.0], [2.0]], num_steps=20, validate_args=True
@@ -178,8 +179,9 @@ def test_spectraplex_volume_3_by_rejection():
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
-def test_spectraplex_moments(n):
-    law = UniformSpectraplex(n)
+@pytest.mark.parametrize("of_size", [UniformSpectraplex, UniformHermitianSpectraplex])
+def test_spectraplex_moments(of_size, n):
+    law = of_size(n)
     x = np.asarray(draw(law, random.key(0), (20_000,)), np.float64)
     assert np.all(np.abs(z_scores(x, law.mean)) < 4.5)
     second = np.asarray(law.variance + jnp.square(law.mean))

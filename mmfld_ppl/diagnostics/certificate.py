@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax.nn import logsumexp
 from jaxtyping import Array, Float, PyTree
 from numpyro.distributions import biject_to
+from numpyro.distributions.constraints import Constraint
+from numpyro.distributions.transforms import Transform
 
 #: How many times an ascent tries a step.
 STEPS = 60
@@ -68,14 +70,18 @@ def likelihood_certificate(
     counts = jnp.ones(n, log_p.dtype) if counts is None else jnp.asarray(counts, log_p.dtype)
     weights = jnp.log(counts) - jnp.log(jnp.sum(counts)) - log_p
     # In these coordinates every theta is inside of its support.
-    charts = jax.tree.map(biject_to, supports, is_leaf=lambda leaf: not isinstance(leaf, dict))
+    charts, parts = jax.tree.flatten(
+        jax.tree.map(biject_to, supports, is_leaf=lambda leaf: isinstance(leaf, Constraint)),
+        is_leaf=lambda leaf: isinstance(leaf, Transform),
+    )
 
     def log_ratio(theta: PyTree) -> Float[Array, ""]:
         """log(1 + D)."""
         return logsumexp(weights + jax.vmap(log_density, (None, 0))(theta, data))
 
     def place(u: PyTree) -> PyTree:
-        return _each(lambda chart, v: chart(v), charts, u)
+        each = zip(charts, parts.flatten_up_to(u), strict=True)
+        return parts.unflatten([chart(part) for chart, part in each])
 
     def ascend(theta: PyTree) -> tuple[Float[Array, ""], PyTree]:
         slope = jax.value_and_grad(lambda u: log_ratio(place(u)))
@@ -93,7 +99,8 @@ def likelihood_certificate(
             )
             return (*kept, jnp.where(better, 2 * size, size / 4)), None
 
-        u = _each(lambda chart, x: chart._inverse(x), charts, theta)
+        each = zip(charts, parts.flatten_up_to(theta), strict=True)
+        u = parts.unflatten([chart.inv(part) for chart, part in each])
         state = (u, *slope(u), jnp.ones((), log_p.dtype))
         (u, value, _, _), _ = jax.lax.scan(attempt, state, None, STEPS)
         return value, place(u)
@@ -109,10 +116,3 @@ def likelihood_certificate(
     top = jnp.argmax(values)
     location = jax.tree.map(lambda leaf: leaf[top], places)
     return Certificate(values[top], location, jnp.expm1(at_candidates))
-
-
-def _each(function: Callable, charts: PyTree, values: PyTree) -> PyTree:
-    """function(chart, value) for every part of theta; a chart itself may be a pytree."""
-    if isinstance(values, dict):
-        return {name: _each(function, charts[name], values[name]) for name in values}
-    return function(charts, values)

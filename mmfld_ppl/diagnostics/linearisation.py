@@ -25,8 +25,10 @@ def slope_ratio(
     1 for a right first variation, up to terms of order t^2, which two values of t cancel; 2 where
     dF is half of what it should be, and so on. A constant first variation predicts nothing: NaN.
 
-    value: F of the atoms with these weights, which sum to one. variation: dF/dmu at each atom.
-    Returns the ratio and the size of its rounding error, from the precision of F."""
+    value: F of the atoms with these weights, which sum to one. variation: dF/dmu at each atom, in
+      the precision that F is computed in.
+    Returns the ratio and the size of its rounding error, from that precision."""
+    precision = float(np.finfo(np.asarray(variation).dtype).eps)
     v = np.asarray(variation, float)
     n = len(v)
     spread = v.std()
@@ -41,5 +43,5 @@ def slope_ratio(
 
     short, long = difference(step / 2), difference(step)
     scale = abs(float(value(np.full(n, 1 / n))))
-    rounding = 4 * float(np.finfo(np.float32).eps) * scale / (step * abs(predicted))
+    rounding = 4 * precision * scale / (step * abs(predicted))
     return (4 * short - long) / 3 / predicted, rounding

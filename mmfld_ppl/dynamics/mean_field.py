@@ -94,7 +94,8 @@ class MeanFieldLangevin(eqx.Module):
         following = self.temperature if self.next_temperature is None else self.next_temperature
         new = self._settle(x_new, frozen.carry, following, key_field)
         shift = jnp.mean(jnp.where(accept, proposed.variation - felt.variation, 0))
-        ratio = collective_ratio(new.frozen.value - frozen.value, shift, n / self.temperature)
+        values = frozen.value, new.frozen.value
+        ratio = collective_ratio(values, shift, n / self.temperature)
         # A measure at which F or the field is not finite is refused as a whole.
         usable = all_finite((new.frozen.value, new.felt))
         info = MeanFieldInfo(
@@ -120,16 +121,23 @@ class MeanFieldLangevin(eqx.Module):
 
 
 def collective_ratio(
-    rise: Float[Array, ""], predicted: Float[Array, ""], scale: Float[Array, ""] | float
+    values: tuple[Float[Array, ""], Float[Array, ""]],
+    predicted: Float[Array, ""],
+    scale: Float[Array, ""] | float,
 ) -> Float[Array, ""]:
     r"""How far a step left the range of the linearisation that it was accepted under.
 
-        r = s D / (1 + s |p| / 2),   D = F(mu') - F(mu) - p,   p = <dF/dmu(mu), mu' - mu>,
+        r = s D / (1 + s |p| / 2 + s u (|F(mu)| + |F(mu')|)),
+        D = F(mu') - F(mu) - p,   p = <dF/dmu(mu), mu' - mu>,
 
-    s = N / temperature. Every particle answers the same field at once, and each acceptance is
-    blind to that: the collective modes (the mean, say) can overshoot although every particle is
-    accepted. r < 1 says that the curvature of F along the step stayed below what the step gained
-    or below the noise; beyond it the collective modes oscillate.
+    s = N / temperature, u the unit of rounding: D is not known better than to u |F|. Every particle
+    answers the same field at once, and each acceptance is blind to that: the collective modes (the
+    mean, say) can overshoot although every particle is accepted. r < 1 says that the curvature of F
+    along the step stayed below what the step gained, below the noise, or below what can be seen of
+    it; beyond it the collective modes oscillate.
 
-    rise: F(mu') - F(mu). predicted: p. scale: s."""
-    return scale * (rise - predicted) / (1 + 0.5 * scale * jnp.abs(predicted))
+    values: F(mu), F(mu'). predicted: p. scale: s."""
+    before, after = values
+    rounding = jnp.finfo(before.dtype).eps * (jnp.abs(before) + jnp.abs(after))
+    gain = jnp.abs(predicted) / 2 + rounding
+    return scale * (after - before - predicted) / (1 + scale * gain)

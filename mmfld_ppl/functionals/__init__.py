@@ -42,3 +42,7 @@ def __getattr__(name: str) -> Any:
     if name in _TRANSPORT:
         return getattr(import_module(f".{_TRANSPORT[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

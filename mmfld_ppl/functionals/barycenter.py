@@ -14,6 +14,7 @@ from ..measures import Measure
 from .base import Functional, Linearization, cast
 from .checks import (
     as_probability,
+    require_limits,
     require_positive,
     require_probabilities,
     require_same_events,
@@ -113,11 +114,7 @@ class SinkhornBarycenter(Functional):
             )
         require_probabilities("the barycenter weights", weights)
         require_positive("epsilon", epsilon)
-        if not threshold > 0 or max_iterations < 1:
-            raise ValueError(
-                "threshold must be positive and max_iterations at least 1, got "
-                f"{threshold} and {max_iterations}"
-            )
+        require_limits(threshold, max_iterations)
         stacked = stack_measures(measures)
         self.points, self.masses = stacked.points, stacked.weights
         self.weights = jnp.asarray(weights)

@@ -54,6 +54,15 @@ def require_probabilities(name: str, masses: Array) -> None:
         )
 
 
+def require_limits(threshold: float, max_iterations: int) -> None:
+    """Raises ValueError unless iterations can be stopped by these."""
+    if not threshold > 0 or max_iterations < 1:
+        raise ValueError(
+            "threshold must be positive and max_iterations at least 1, got "
+            f"{threshold} and {max_iterations}"
+        )
+
+
 def as_probability(name: str, target: Any) -> Measure:
     """A `Measure`, or a pair of points and masses, of mass one on finite points."""
     if isinstance(target, Measure):

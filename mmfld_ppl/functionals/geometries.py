@@ -15,8 +15,9 @@ from ott.geometry.geometry import Geometry
 from .distances import pairwise, transposed
 from .soft_transform import by_blocks, soft_transform
 
-#: Entries of the largest cost matrix that is held: 1 GB in single precision.
-HELD = 2**28
+#: Entries of the largest cost matrix that is held: 256 MB in single precision. About there making
+#: costs anew takes as long where a solve needs few iterations; where it needs many, three times.
+HELD = 2**26
 
 
 def cost_geometry(

@@ -17,18 +17,10 @@ from .checks import require_positive
 from .distances import squared_distance
 
 
-class Kernel(eqx.Module):
-    """A symmetric function of two points."""
-
-    @abc.abstractmethod
-    def __call__(self, x: PyTree, y: PyTree) -> Float[Array, ""]:
-        """k(x, y)."""
-
-
-class Radial(Kernel):
-    """g(r^2). Its sums over pairs are made a block of distances at a time, and each pass over the
-    pairs gives the gradient as well, where any other function is called for each pair, and called
-    again for the gradient.
+class Radial(eqx.Module):
+    """k(x, y) = g(r^2). Its sums over pairs are made a block of distances at a time, and each pass
+    over the pairs gives the gradient as well, where any other function is called for each pair, and
+    called again for the gradient.
 
     A subclass implements `profile`.
 

@@ -15,7 +15,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..measures import Measure
 from .base import Functional, Linearization, cast
-from .checks import require_positive, require_probabilities, require_same_events
+from .checks import (
+    require_limits,
+    require_positive,
+    require_probabilities,
+    require_same_events,
+)
 from .distances import half_squared_distance, pairwise
 from .snapshots import Snapshot, stack_snapshots
 from .soft_transform import soft_transform
@@ -145,11 +150,7 @@ class PathSpace(Functional):
                 f"growth must be a function (point, time) -> rate, got {type(growth).__name__}"
             )
         self.growth = growth
-        if not threshold > 0 or max_iterations < 1:
-            raise ValueError(
-                "threshold must be positive and max_iterations at least 1, got "
-                f"{threshold} and {max_iterations}"
-            )
+        require_limits(threshold, max_iterations)
         self.threshold, self.max_iterations = threshold, max_iterations
 
     @property

@@ -130,7 +130,7 @@ def solve(
 def _solve(
     geometry: Geometry, b: Array, a: Array, g: Array, threshold: float, max_iterations: int
 ) -> tuple[Array, Array]:
-    g, eps = _usable(g, geometry), geometry.epsilon
+    g, eps = _usable(g, geometry), jnp.asarray(geometry.epsilon)
     # Under vmap OTT evaluates the error in every iteration, whatever the number of inner ones.
     options = {"threshold": threshold, "max_iterations": max_iterations, "inner_iterations": 1}
 

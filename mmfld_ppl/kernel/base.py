@@ -58,14 +58,13 @@ class LangevinKernel(MCMCKernel):
                 "support= goes with potential_fn=: a constraint, or a pytree of constraints like "
                 "init_params; a model states its own supports"
             )
-        require_schedule("step_size", settings.step_size)
         if settings.temperature is not None and not callable(settings.temperature):
             raise TypeError(
                 "temperature must be a schedule of the step's index, got "
                 f"{settings.temperature!r}; a fixed temperature belongs to the model: "
                 "mm.objective(..., temperature=...)"
             )
-        require_schedule("temperature", settings.temperature or 1.0)
+        as_schedule("temperature", settings.temperature or 1.0)
         self._model: Any = model
         self._potential_fn: Any = potential_fn
         self._support = support
@@ -202,8 +201,9 @@ class LangevinKernel(MCMCKernel):
         """Hook for what a kernel asks of the sites' maps and of their coordinates' supports."""
 
 
-def require_schedule(name: str, value: float | Schedule) -> None:
-    """Raises unless `value` is a positive number, or a schedule that begins with one."""
+def as_schedule(name: str, value: float | Schedule) -> float | Schedule:
+    """A number of Python's, or the schedule. Raises ValueError unless it is positive, or begins
+    with what is."""
     first = value(jnp.zeros((), jnp.int32)) if callable(value) else value
     if jnp.shape(first) or not first > 0:
         where = " at step 0" if callable(value) else ""
@@ -211,3 +211,4 @@ def require_schedule(name: str, value: float | Schedule) -> None:
             f"{name} must be a positive number or a schedule of the step's index, got "
             f"{first}{where}"
         )
+    return value if callable(value) else float(value)

@@ -18,7 +18,7 @@ from ..chain import Schedule, Settings, Shapes
 from ..dynamics import Adaptation, Mirror, Symmetric, Transition, check_diffusion
 from ..latent import Layout
 from ..mirrors import MirrorMap
-from .base import LangevinKernel, require_schedule
+from .base import LangevinKernel, as_schedule
 
 #: The name of `dynamics.Symmetric` among diffusions.
 SYMMETRIC = "symmetric"
@@ -94,7 +94,8 @@ class MMFLD(LangevinKernel):
                 f"a move, got {path_length!r}; step_size and temperature may be schedules"
             )
         if path_length is not None:
-            require_schedule("path_length", path_length)
+            as_schedule("path_length", path_length)
+            path_length = float(path_length)
         if metropolize and diffusion not in (None, SYMMETRIC, "one-step"):
             raise ValueError(
                 f"metropolize=True takes diffusion='symmetric' or 'one-step', whose densities are "
@@ -120,9 +121,9 @@ class MMFLD(LangevinKernel):
             adapt_metric = metropolize
         self._diffusion = diffusion
         self._chooses_target = target_accept_prob is None
-        target = ONE_STEP_TARGET if target_accept_prob is None else target_accept_prob
+        target = ONE_STEP_TARGET if target_accept_prob is None else float(target_accept_prob)
         settings = Settings(
-            step_size=step_size,
+            step_size=as_schedule("step_size", step_size),
             temperature=temperature,
             metropolize=metropolize,
             adaptation=Adaptation(target, adapt_step_size, adapt_metric),

@@ -16,7 +16,7 @@ from ..dynamics import Adaptation, Projected
 from ..latent import Layout
 from ..mirrors import MirrorMap
 from ..projections import projection
-from .base import LangevinKernel
+from .base import LangevinKernel, as_schedule
 
 
 class ProjectedMFLD(LangevinKernel):
@@ -51,12 +51,12 @@ class ProjectedMFLD(LangevinKernel):
             raise ValueError(f"inset must be in (0, 1), got {inset}")
 
         settings = Settings(
-            step_size=step_size,
+            step_size=as_schedule("step_size", step_size),
             temperature=temperature,
             metropolize=False,
             adaptation=Adaptation(0.5, False, False),
             init_strategy=init_strategy,
-            transition=functools.partial(_projected, barrier, inset),
+            transition=functools.partial(_projected, float(barrier), float(inset)),
             keep_supports=True,
         )
         super().__init__(model, potential_fn, support, None, True, settings, mesh)

@@ -107,7 +107,7 @@ def _chosen_map(
     try:
         taken = jax.eval_shape(lambda x: (chosen.slack(x), chosen.grad(x)), one)
         shapes = [leaf.shape for leaf in taken]
-    except (TypeError, ValueError):
+    except (IndexError, TypeError, ValueError):
         shapes = []
     if shapes != [(), event]:
         raise ValueError(

@@ -154,11 +154,12 @@ class Problem:
         `temperature_scale` multiplies the objective's temperature."""
 
         def potential(globals_: Coordinates, key: PRNGKeyArray):
-            evaluation, stated = self.evaluate(particles | globals_, key)
+            key_model, key_functional = jax.random.split(key)
+            evaluation, stated = self.evaluate(particles | globals_, key_model)
             energy = -(evaluation.log_global + evaluation.log_base_total())
             if stated is not None:
                 measure = Measure.uniform(stated.points)
-                value = stated.functional.linearize(measure, carry, key).value
+                value = stated.functional.linearize(measure, carry, key_functional).value
                 temperature = stated.temperature * temperature_scale
                 energy = energy + measure.size / temperature * value
             return energy, evaluation
@@ -173,14 +174,17 @@ class ModelField(Field):
     globals_: Coordinates
 
     def linearize(self, particles: Coordinates, carry: PyTree, key: PRNGKeyArray) -> Frozen:
-        evaluation, stated = self.problem.evaluate(particles | self.globals_, key)
-        at = stated.functional.linearize(Measure.uniform(stated.points), carry, key)
+        key_model, key_functional = jax.random.split(key)
+        evaluation, stated = self.problem.evaluate(particles | self.globals_, key_model)
+        at = stated.functional.linearize(Measure.uniform(stated.points), carry, key_functional)
         return Frozen(at.value, at.tangent, at.carry, evaluation)
 
     def potentials(
         self, frozen: Frozen, particles: Coordinates, key: PRNGKeyArray
     ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-        evaluation, stated = self.problem.evaluate(particles | self.globals_, key)
+        # Subsamples that the objective is stated with are those that it was linearised with.
+        key_model, _ = jax.random.split(key)
+        evaluation, stated = self.problem.evaluate(particles | self.globals_, key_model)
         variation = stated.functional.first_variation(frozen.tangent, stated.points)
         return variation, evaluation.log_base
 

@@ -53,7 +53,8 @@ class Moments(NamedTuple):
     score_square: PyTree | None = None
 
     def ratio(self) -> PyTree:
-        """Steps of unit length that fit into the spread of the law, squared, by coordinate.
+        """(length of a unit step / standard deviation of the law)^2, by coordinate: the weight
+        under which a unit step is one standard deviation long.
 
         local_variance / variance from where the points went, `score_variance` from how the slopes
         changed on the way. For a Gaussian both are the curvature over the metric's, and their
@@ -217,8 +218,7 @@ class MirrorMap(eqx.Module):
 class Weighted(MirrorMap):
     """phi_w(x) = w phi(x): a mirror step of size h under it is one of size h/w under phi.
 
-    The scalar weight is what warm-up adapts, to `Moments.ratio` of the sums over the coordinates:
-    the number of steps of unit length that fit into the spread of the law, squared.
+    The scalar weight is what warm-up adapts, to `Moments.ratio` of the sums over the coordinates.
     Self-concordance: M / sqrt(w)."""
 
     base: MirrorMap

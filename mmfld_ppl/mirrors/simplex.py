@@ -21,9 +21,8 @@ class Simplex(MirrorMap):
     Self-concordant with M = 1 / sqrt(min_i w_i), as a sum of weighted logarithms (Nesterov and
     Nemirovskii 1994, proposition 2.1.1); attained as the x_i of the least weight tends to 0.
 
-    Warm-up adapts w_i to `Moments.ratio`, E[x_i^2] / Var(x_i) where only positions are known: the
-    number of relative steps of unit length that fit into the spread of x_i, squared. It is at
-    least 1, so an adapted map has M <= 1."""
+    Warm-up adapts w_i to `Moments.ratio`, E[x_i^2] / Var(x_i) where only positions are known. It is
+    at least 1, so an adapted map has M <= 1."""
 
     weights: Float[Array, " d"]
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def boundary_slack(idata: Any, *, site: str | None = None, ax: Axes | None = None) -> Axes:
     """Quantiles of the distance of particles from the boundary, against those of the proximal
-    Gibbs density, a line a chain. On the diagonal all is well; above it is a pile-up: as many
-    particles are nearer to the boundary.
+    Gibbs density, a line a chain beside a dashed one. Where the two lie on each other all is well;
+    above or to the left of the dashed one particles pile up at the boundary.
 
     site: default, the first one with a boundary. Raises ValueError where the run was converted
     without diagnostics=True, or has no boundary."""

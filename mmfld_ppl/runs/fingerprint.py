@@ -94,21 +94,24 @@ def warn_of_compiler(stored: str, now: str) -> None:
         warnings.warn(
             f"the run was begun with {stored} and goes on with {now}: its draws are valid, but not "
             "bit for bit those of an uninterrupted run",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
 def digest(tree: PyTree) -> str:
-    """Of arrays by value, of anything else by how it prints."""
+    """Of arrays and of what NumPy makes arrays of (data frames) by value and by how it prints, of
+    anything else by how it prints."""
     leaves, structure = jax.tree.flatten(tree)
     found = sha256(ADDRESS.sub("", str(structure)).encode())
     for leaf in leaves:
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        if isinstance(leaf, (jax.Array, np.ndarray)):
+        if hasattr(leaf, "__array__"):
             array = np.asarray(leaf)
-            found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-        else:
+            # Objects lie in an array as addresses.
+            content = repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
+            found.update(f"{array.dtype}{array.shape}".encode() + content)
+        if not isinstance(leaf, (jax.Array, np.ndarray)):
             found.update(ADDRESS.sub("", repr(leaf)).encode())
     return found.hexdigest()
 

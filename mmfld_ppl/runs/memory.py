@@ -117,7 +117,7 @@ def chunk_rows(estimate: MemoryEstimate, chunk: int | None) -> int:
         warnings.warn(
             f"a chunk of {chunk} draws takes {size(needed)}, and {size(available())} of memory are "
             "free: pass a smaller chunk=, or leave it out",
-            stacklevel=2,
+            stacklevel=4,
         )
     return chunk
 
@@ -130,7 +130,7 @@ def warn_of_disk(path: Path, estimate: MemoryEstimate) -> None:
             f"the draws take up to {size(estimate.disk)}, and the disk of {path} has {size(free)}: "
             "keep fewer of them with thinning=, leave out a large site with "
             "extra_fields=('~z.site',), or make room; a run that fills the disk can be resumed",
-            stacklevel=2,
+            stacklevel=4,
         )
 
 

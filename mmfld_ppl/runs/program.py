@@ -18,8 +18,9 @@ from jaxtyping import Array, PyTree
 from numpyro.infer import MCMC
 from numpyro.infer.mcmc import _collect_and_postprocess
 
-#: Addresses in printed functions, which change from process to process.
-ADDRESS = re.compile(r"0x[0-9a-f]+")
+#: Addresses in printed functions, which change from process to process. Not the arrays that a
+#: printed program holds: those are hexadecimal numbers too, in quotation marks.
+ADDRESS = re.compile(r'(?<!")0x[0-9a-f]+')
 
 
 class Collection(NamedTuple):

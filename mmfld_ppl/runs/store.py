@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,25 +52,31 @@ class Store:
         if self.committed is not None:
             _, self._arrays = _metadata(self.path)
 
-    def claim(self, resume: bool) -> None:
-        """Makes the folder, or finds it ready to be continued.
-
-        Raises FileExistsError when something else is there, or a run that is not to be resumed."""
+    def make(self) -> None:
+        """Makes the folder, if it is not there. Raises FileExistsError when something else is."""
         folder = self.path / FOLDER
-        if self.committed is not None:
-            if not resume:
-                raise FileExistsError(
-                    f"{self.path} holds a run already, of {self.committed['steps']} steps: pass "
-                    "resume=True to go on with it, or another path"
-                )
-            return
-        if self.path.exists() and not folder.exists() and any(self.path.iterdir()):
+        used = self.path.exists() and not folder.exists()
+        if used and (not self.path.is_dir() or any(self.path.iterdir())):
             raise FileExistsError(
                 f"{self.path} exists and is not the store of a run; it was left as it is: pass "
                 "another path"
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        self._publish(".zgroup", GROUP)
+        with self._explained():
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def claim(self, resume: bool) -> None:
+        """Makes the store this process's, which holds its lock.
+
+        Raises FileExistsError when it has a run that is not to be resumed."""
+        self.read_record()  # Another process may have ended since the store was first looked at.
+        if self.committed is None:
+            with self._explained():
+                self._publish(".zgroup", GROUP)
+        elif not resume:
+            raise FileExistsError(
+                f"{self.path} holds a run already, of {self.committed['steps']} steps: pass "
+                "resume=True to go on with it, or another path"
+            )
 
     @property
     def lock(self) -> Path:
@@ -82,14 +89,16 @@ class Store:
 
     def write(self, group: str, dataset: xr.Dataset) -> None:
         """A group as a whole."""
-        for name, variable in dataset.variables.items():
-            self._put(group, str(name), variable, 0, max(variable.shape, default=1))
+        with self._explained():
+            for name, variable in dataset.variables.items():
+                self._put(group, str(name), variable, 0, max(variable.shape, default=1))
 
     def extend(self, group: str, dataset: xr.Dataset, start: int, rows: int) -> None:
         """Draws from `start` on, in place of what may be there; they lie in one chunk of `rows`."""
-        for name, variable in dataset.variables.items():
-            if start == 0 or DRAW in variable.dims:
-                self._put(group, str(name), variable, start, rows)
+        with self._explained():
+            for name, variable in dataset.variables.items():
+                if start == 0 or DRAW in variable.dims:
+                    self._put(group, str(name), variable, start, rows)
 
     def _put(self, group: str, name: str, variable: xr.Variable, start: int, rows: int) -> None:
         if variable.dtype.kind not in PLAIN:
@@ -130,6 +139,12 @@ class Store:
         """Makes all that was written so far, and the state after `steps`, what the store holds.
 
         attrs: of the whole, and again of the posterior."""
+        with self._explained():
+            self._commit(steps, state, record, attrs)
+
+    def _commit(
+        self, steps: int, state: bytes, record: Mapping[str, Any], attrs: Mapping[str, Any]
+    ) -> None:
         name, states = f"{steps:012d}.npz", self.path / FOLDER
         write_atomically(states / name, state)
         record = {**record, "format": FORMAT, "steps": steps, "state": name}
@@ -156,6 +171,20 @@ class Store:
         if self._published.get(file) != text:
             write_atomically(self.path / file, text.encode(), durable=False)
             self._published[file] = text
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Says of an error of the file system that nothing committed was lost."""
+        try:
+            yield
+        except OSError as error:
+            has = 0 if self.committed is None else self.committed["steps"]
+            raise OSError(
+                error.errno,
+                f"writing to {self.path} failed: {error.strerror or error}. What was committed is "
+                f"intact, {has} steps: make room or permit writing, and make the same call with "
+                "resume=True",
+            ) from error
 
     def statistics(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Those of the committed draws that there are."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,10 +76,9 @@ def run(
     it had in every case."""
     require_streamable(mcmc)
     target = Store(store)
-    with _explained(target):
+    target.make()
+    with locked(target.lock):
         target.claim(resume)
-    with locked(target.lock), _explained(target):
-        target.read_record()
         setup = Setup(
             mcmc,
             key,
@@ -224,20 +222,3 @@ class _Streamed:
 def _paced(count: int, seconds: float) -> int:
     """How many to compute next, for a slice of the right length."""
     return max(1, int(count * min(4.0, SLICE_SECONDS / max(seconds, 1e-6))))
-
-
-@contextmanager
-def _explained(target: Store) -> Iterator[None]:
-    """Says of an error of the file system that nothing committed was lost."""
-    try:
-        yield
-    except (FileExistsError, FileNotFoundError):
-        raise
-    except OSError as error:
-        has = 0 if target.committed is None else target.committed["steps"]
-        raise OSError(
-            error.errno,
-            f"writing to {target.path} failed: {error.strerror or error}. What was committed is "
-            f"intact, {has} steps: make room or permit writing, and make the same call with "
-            "resume=True",
-        ) from error

@@ -98,3 +98,11 @@ def test_theta_of_several_parts():
     np.testing.assert_allclose(found.gap, np.log(at), rtol=1e-4)
     assert found.gap > np.log1p(found.at_candidates.max())
     assert bool(constraints.simplex(found.location["shape"])) and found.location["size"] > 0
+    pairs = likelihood_certificate(
+        lambda theta, z: log_k({"shape": theta[0], "size": theta[1]}, z),
+        data,
+        log_p,
+        (candidates["shape"], candidates["size"]),
+        (supports["shape"], supports["size"]),
+    )
+    np.testing.assert_allclose(pairs.gap, found.gap, rtol=1e-4)

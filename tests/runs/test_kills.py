@@ -26,6 +26,7 @@ def setup(tmp_path_factory) -> Setup:
     """One compiled run, which is begun many times."""
     mcmc = mcmc_of(mm.MMFLD(models.coin), draws=17, warmup=8, chains=2)
     target = Store(tmp_path_factory.mktemp("setup") / "run.zarr")
+    target.make()
     target.claim(resume=False)
     return Setup(mcmc, KEY, (), {}, target, 5, True, (), None, None)
 
@@ -33,9 +34,9 @@ def setup(tmp_path_factory) -> Setup:
 def live(setup: Setup, path: Path) -> _Streamed:
     """What `run(resume=True)` does, less what it does once."""
     target = Store(path)
-    target.claim(resume=True)
+    target.make()
     with locked(target.lock):
-        target.read_record()
+        target.claim(resume=True)
         streamed = _Streamed(setup, target)
         if not streamed.finished:
             streamed.advance()

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pandas as pd
 import pytest
 import xarray as xr
 
 import mmfld_ppl as mm
 from mmfld_ppl.runs import estimate_memory, open_run, run, streaming
 from mmfld_ppl.runs.files import locked
+from mmfld_ppl.runs.fingerprint import digest
 from tests import small_models as models
 from tests.runs.cases import EXPORT, KEY, cloud_mcmc, groups_of, identical, mcmc_of, nuts_mcmc
 from tests.runs.killing import failing
@@ -187,6 +190,74 @@ def test_another_run_is_refused(other, coin_store):
     assert contents(coin_store) == before
 
 
+def closed_over(heads):
+    """A model of as many coins as there are numbers in `heads`, which are a part of it."""
+
+    def model():
+        p = numpyro.sample("p", dist.Beta(2.0, 3.0))
+        numpyro.sample("heads", dist.Binomial(10, p), obs=jnp.asarray(heads))
+
+    return mm.MMFLD(model)
+
+
+def test_other_data_that_the_model_holds_are_refused(tmp_path):
+    """The compiled program prints many numbers in hexadecimal digits, as it does addresses."""
+    heads = np.random.default_rng(0).integers(1, 9, 300)
+    run(coin_mcmc(kernel=closed_over(heads)), KEY, store=tmp_path / "run.zarr")
+    heads[200] += 1
+    longer = coin_mcmc(draws=20, kernel=closed_over(heads))
+    with pytest.raises(ValueError, match="the model, its data or the kernel"):
+        run(longer, KEY, store=tmp_path / "run.zarr", resume=True)
+
+
+def test_digests_are_of_values():
+    """Of data frames too, which print a few rows, and not of the addresses of objects."""
+    frame = pd.DataFrame({"heads": np.arange(500.0), "coin": ["penny"] * 500})
+    changed = frame.copy()
+    changed.loc[250, "heads"] = 0.0
+    renamed = frame.rename(columns={"heads": "tails"})
+    assert len({digest(f) for f in (frame, changed, renamed)}) == 3
+    assert digest(frame) == digest(frame.copy())
+    words = [np.array(["".join(["a", "b"]), None], dtype=object) for _ in range(2)]
+    assert digest(words[0]) == digest(words[1])
+
+
+def test_a_run_that_ended_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
+    """Between a first look at the store and the lock another process may have made the run."""
+    store = tmp_path / "run.zarr"
+
+    def late(path):
+        monkeypatch.setattr(streaming, "locked", locked)
+        run(coin_mcmc(), KEY, store=store)
+        return locked(path)
+
+    monkeypatch.setattr(streaming, "locked", late)
+    with pytest.raises(FileExistsError, match="holds a run already, of 14 steps"):
+        run(coin_mcmc(draws=20), KEY, store=store)
+
+
+def test_errors_of_the_model_are_its_own(tmp_path):
+    def model():
+        raise IsADirectoryError("data are a folder")
+
+    with pytest.raises(IsADirectoryError, match="^data are a folder$"):
+        run(coin_mcmc(kernel=mm.MMFLD(model)), KEY, store=tmp_path / "run.zarr")
+
+
+def test_warnings_point_to_the_call(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmfld_ppl.inference_data.capacity.available", lambda: 10.0)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
+    store = tmp_path / "run.zarr"
+    with pytest.warns(UserWarning) as first:
+        run(coin_mcmc(), KEY, store=store, chunk=9)
+    monkeypatch.setattr("mmfld_ppl.runs.setup.compiler", lambda: "another one")
+    with pytest.warns(UserWarning) as second:
+        run(coin_mcmc(draws=20), KEY, store=store, resume=True)
+    said = [(str(w.message), w.filename) for w in (*first, *second)]
+    for words in ("a chunk of 9 draws takes", "the draws take up to", "goes on with another one"):
+        assert [file for text, file in said if words in text] == [__file__]
+
+
 def test_a_full_disk_loses_nothing(coin_store, coin_whole, tmp_path):
     store = shutil.copytree(coin_store, tmp_path / "copy.zarr")
     with locked(store / ".mmfld_ppl" / "lock"):
@@ -197,8 +268,9 @@ def test_a_full_disk_loses_nothing(coin_store, coin_whole, tmp_path):
 
 def test_what_is_no_store_is_left_alone(tmp_path, whole):
     (tmp_path / "precious.txt").write_text("x")
-    with pytest.raises(FileExistsError, match="not the store of a run"):
-        run(coin_mcmc(), KEY, store=tmp_path)
+    for taken in (tmp_path, tmp_path / "precious.txt"):
+        with pytest.raises(FileExistsError, match="not the store of a run"):
+            run(coin_mcmc(), KEY, store=taken)
     (tmp_path / ".zmetadata").write_text('{"metadata": {".zattrs": {"by": "others"}}}')
     for action in (open_run, lambda store: run(coin_mcmc(), KEY, store=store, resume=True)):
         with pytest.raises(ValueError, match="holds no run"):
