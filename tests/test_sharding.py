@@ -18,8 +18,11 @@ from jax.sharding import PartitionSpec
 from numpyro.infer import MCMC
 
 import mmfld_ppl as mm
+from mmfld_ppl.functionals import soft_transform
+from mmfld_ppl.functionals.kernels import Gaussian
 
 TARGET = (0.6, 0.3, 0.1)
+POINTS = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
 SIZE = 40
 
 
@@ -78,6 +81,37 @@ def test_a_step_sends_sums_and_no_particles() -> None:
     sent = re.findall(r"= \(?\w+\[([\d,]*)\]\S* (?:all-gather|all-to-all)\S*\(", program)
     assert all(SIZE not in map(int, filter(None, shape.split(","))) for shape in sent), sent
     assert "all-reduce" in program
+
+
+FIELDS = {
+    "radial kernel": mm.functionals.Interaction(Gaussian(1.0), block_size=16),
+    "any kernel": mm.functionals.Interaction(lambda x, y: jnp.exp(x @ y), block_size=16),
+    "transport": mm.functionals.SinkhornBarycenter([mm.Measure.uniform(POINTS)], epsilon=1.0),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_blocks_of_points_lie_on_all_devices(monkeypatch, name: str) -> None:
+    """Each takes a share of every block, and they send nothing while they go through them."""
+    monkeypatch.setattr(soft_transform, "CPU_PAIRS", 16 * len(POINTS))
+    functional = FIELDS[name]
+    mesh = jax.make_mesh((2,), ("particles",), axis_types=(jax.sharding.AxisType.Auto,))
+    spread = jax.sharding.NamedSharding(mesh, PartitionSpec("particles"))
+    measure = mm.Measure.uniform(POINTS)
+    tangent = functional.linearize(measure).tangent
+
+    def field(x, tangent):
+        return jax.grad(lambda x: functional.first_variation(tangent, x).sum())(x)
+
+    program = jax.jit(field, in_shardings=(spread, None), out_shardings=spread)
+    compiled = program.lower(measure.points, tangent).compile()
+    text = compiled.as_text() or ""
+    assert "while/body" in text and "f32[8,2]" in text
+    sent = re.findall(r"= \w+\[([\d,]*)\]\S* (?:all|collective)-\w+\(.*while/body", text)
+    assert set(sent) <= {"2"}, sent  # The centre of the atoms, at most.
+    np.testing.assert_allclose(
+        compiled(measure.points, tangent), field(measure.points, tangent), atol=1e-6
+    )
 
 
 def test_meshes_that_cannot_be_used_are_named() -> None:

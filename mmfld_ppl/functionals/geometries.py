@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, PyTree
 from ott.geometry.epsilon_scheduler import Epsilon
 from ott.geometry.geometry import Geometry
 
+from .blocks import by_blocks
 from .distances import pairwise, transposed
-from .soft_transform import by_blocks, soft_transform
+from .soft_transform import block_size, soft_transform
 
 #: Entries of the largest cost matrix that is held: 256 MB in single precision. About there making
 #: costs anew takes as long where a solve needs few iterations; where it needs many, three times.
@@ -41,7 +42,7 @@ def largest_cost(geometry: Geometry) -> Float[Array, ""]:
     def of_columns(x: PyTree) -> Array:
         return jnp.max(jnp.abs(pairwise(geometry.cost, x, geometry.y)), axis=0)
 
-    return jnp.max(by_blocks(of_columns, geometry.x, geometry.shape[0]))
+    return jnp.max(by_blocks(of_columns, geometry.x, block_size(geometry.shape[0])))
 
 
 @jax.tree_util.register_pytree_node_class

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
 from .base import Functional, Linearization, cast, scalar
+from .blocks import by_blocks, on_cpu
 from .checks import as_probability, is_known, require_same_events
 from .distances import flatten
 from .kernels import Radial
@@ -162,12 +163,12 @@ def smooth(
     def at(x: PyTree) -> Float[Array, ""]:
         return measure.mean(jax.vmap(pair, (None, 0))(x, measure.points))
 
-    return jax.lax.map(at, points, batch_size=size)
+    return by_blocks(jax.vmap(at), points, size)
 
 
 def default_block(measure: Measure) -> int:
     """Points to compare with all of a measure's at a time, on the device that JAX runs on."""
-    held = CPU_BLOCK if jax.default_backend() == "cpu" else ACCELERATOR_BLOCK
+    held = CPU_BLOCK if on_cpu() else ACCELERATOR_BLOCK
     numbers = sum(leaf.size for leaf in jax.tree.leaves(measure.points))
     return max(1, held // numbers)
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .blocks import by_blocks, on_cpu
 from .kernels import Radial
 
 #: Pairs in one block: on a CPU what stays in the cache of a core, on other devices what stays in
@@ -74,13 +75,13 @@ def _at_points(
 ) -> Any:
     atoms = len(y)
     if block_size is None:
-        pairs = CPU_PAIRS if _on_cpu() else ACCELERATOR_PAIRS
-        atoms = min(atoms, CPU_ATOMS) if _on_cpu() else atoms
+        pairs = CPU_PAIRS if on_cpu() else ACCELERATOR_PAIRS
+        atoms = min(atoms, CPU_ATOMS) if on_cpu() else atoms
         # Of a single row XLA would not make products of a matrix and a vector.
         block_size = max(2, pairs // atoms)
 
     def against(y: Float[Array, "k d"], w: Float[Array, " k"]) -> Any:
-        return jax.lax.map(lambda point: function(kernel, point, y.T, w), x, batch_size=block_size)
+        return by_blocks(jax.vmap(lambda point: function(kernel, point, y.T, w)), x, block_size)
 
     def add(total: Any, block: tuple[Array, Array]) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, against(*block)), None
@@ -110,7 +111,7 @@ def _with_gradient(
 
     # Coordinate by coordinate: in a product of the slopes and y what is large cancels as well. On a
     # CPU more than one of them at a time leave its cache; elsewhere they share a reading of slopes.
-    unroll = 1 if _on_cpu() else 8
+    unroll = 1 if on_cpu() else 8
     return _dot(values, w), 2 * jax.lax.scan(pull, None, (x, y), unroll=unroll)[1]
 
 
@@ -141,7 +142,3 @@ def _squared_distances(x: Float[Array, " d"], y: Float[Array, "d n"]) -> Float[A
 
 def _dot(values: Float[Array, " n"], w: Float[Array, " n"]) -> Float[Array, ""]:
     return jnp.dot(values, w, precision="highest")
-
-
-def _on_cpu() -> bool:
-    return jax.default_backend() == "cpu"

@@ -18,6 +18,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.nn import logsumexp
 from jaxtyping import Array, Float, PyTree
 
+from .blocks import by_blocks, on_cpu
 from .distances import (
     flatten,
     half_squared_distance,
@@ -57,31 +58,15 @@ def soft_transform(
             return 2 * extend(flatten(x), flatten(y), b, g / 2, eps / 2)
         return transform(pairwise(cost, x, y), b, g, eps)
 
-    return by_blocks(at, x, len(b))
-
-
-def by_blocks(
-    function: Callable[[PyTree], Float[Array, " n"]],
-    points: PyTree[Float[Array, "n ..."]],
-    atoms: int,
-) -> Float[Array, " n"]:
-    """`function` of points that do not see each other, as many at a time as the device calls for.
-
-    atoms: pairs that it holds for each point."""
-    pairs = CPU_PAIRS if jax.default_backend() == "cpu" else ACCELERATOR_PAIRS
-    size, count = max(1, pairs // atoms), len(jax.tree.leaves(points)[0])
-    if count <= size:
-        return function(points)
-
-    # Differentiating computes the pairs of a block again, but for slopes that are known.
+    # Differentiating computes the pairs of a block again, but for slopes that are known. In a loop
+    # nothing else could be merged with that.
     known = jax.checkpoint_policies.save_only_these_names(_SLOPE)
-    block = jax.checkpoint(function, prevent_cse=False, policy=known)
-    rest = count % size
-    blocks = jax.tree.map(lambda x: x[rest:].reshape(-1, size, *x.shape[1:]), points)
-    values = jax.lax.map(block, blocks).reshape(-1)
-    if not rest:
-        return values
-    return jnp.concatenate([block(jax.tree.map(lambda x: x[:rest], points)), values])
+    return by_blocks(jax.checkpoint(at, prevent_cse=False, policy=known), x, block_size(len(b)))
+
+
+def block_size(atoms: int) -> int:
+    """Points to compare with so many atoms at a time."""
+    return max(1, (CPU_PAIRS if on_cpu() else ACCELERATOR_PAIRS) // atoms)
 
 
 @jax.custom_jvp

@@ -23,6 +23,7 @@ from ott.problems.linear.linear_problem import LinearProblem
 from ott.solvers.linear.acceleration import Momentum
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
+from .blocks import on_cpu
 from .distances import pairwise, transposed
 from .geometries import KernelMatrix, cost_geometry, largest_cost
 from .soft_transform import soft_transform, transform
@@ -36,7 +37,7 @@ def each(function: Callable[..., PyTree], *problems: PyTree[Float[Array, "k ..."
     # On a CPU one after another: the matrices of one stay in the cache, no other is held, and each
     # solve stops by itself. In a batch all wait for the slowest, but its loop starts once, not once
     # a problem, which is what counts where a loop costs more than what it computes.
-    if jax.default_backend() == "cpu":
+    if on_cpu():
         return jax.lax.map(lambda problem: function(*problem), problems)
     return jax.vmap(function)(*problems)
 
