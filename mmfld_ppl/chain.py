@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from .dynamics import (
     all_finite,
 )
 from .dynamics.transition import select
-from .latent import ModelField, product_of
+from .latent import LatentProblem, ModelField, product_of
 from .mirrors import MirrorMap
 from .state import KernelState, Refusals, Static
 
@@ -38,7 +38,8 @@ class Settings:
     the objective's temperature (that of the whole law in an ordinary model), or None.
     geometry: (map, whether units are particles) -> the map that moves are made with, and that the
     warm-up adapts. transition: (that map, supports, shapes of one unit, whether units are
-    particles) -> how a unit moves. keep_supports: whether the transition needs the supports.
+    particles) -> how a unit moves. transition_options: what it was configured with, for reports.
+    keep_supports: whether the transition needs the supports.
     path_length: see `Langevin`."""
 
     step_size: float | Schedule
@@ -48,6 +49,7 @@ class Settings:
     init_strategy: Callable
     transition: Callable[[MirrorMap, PyTree, Shapes, bool], Transition]
     geometry: Callable[[MirrorMap, bool], MirrorMap] = lambda map, particles: map
+    transition_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keep_supports: bool = False
     path_length: float | None = None
 
@@ -59,7 +61,7 @@ class Settings:
 class Chain:
     """The dynamics of one chain for one problem."""
 
-    def __init__(self, problem: Any, settings: Settings) -> None:
+    def __init__(self, problem: LatentProblem, settings: Settings) -> None:
         self.problem, self.settings = problem, settings
 
     def start(

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 import mmfld_ppl as mm
 from mmfld_ppl.functionals import SinkhornBarycenter
 from mmfld_ppl.inference_data.groups import dataset, with_groups
+from mmfld_ppl.inference_data.thinning import evenly
 from models.barycenter import Target
 
 #: Fields of `SinkhornReport`, in the order of the tables.
@@ -74,7 +75,7 @@ def with_transport(
         )
     values = posterior[site]
     values = values.transpose("chain", "draw", plate, ...)
-    at = np.unique(np.linspace(0, values.sizes["draw"] - 1, draws).round().astype(int))
+    at = evenly(values.sizes["draw"], draws)
     points = jnp.asarray(values.values[:, at])
     chains, kept = points.shape[:2]
     report = jax.jit(lambda flat: jax.lax.map(lambda x: loss.report(mm.Measure.uniform(x)), flat))(

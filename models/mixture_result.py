@@ -14,8 +14,9 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from mmfld_ppl.diagnostics import effective_components, likelihood_certificate
 from mmfld_ppl.inference_data import dataset
-from mmfld_ppl.inference_data.datasets import SAMPLE_DIMS, Named, dataset_of
+from mmfld_ppl.inference_data.datasets import SAMPLE_DIMS, Named, dataset_of, file_name
 from mmfld_ppl.inference_data.groups import with_groups
+from mmfld_ppl.latent.naming import flatten_named
 
 from .mixture import MASS, Base, Kernel, distinct, draw, joined, law_of, log_density, parts
 
@@ -191,10 +192,9 @@ def _event_dims(posterior: xr.Dataset, name: str) -> tuple[str, ...]:
 def _observed(values: PyTree, shape: tuple[int, ...]) -> dict[str, Named]:
     """Data, or replicates of them by chain and draw, one variable a leaf."""
     lead = SAMPLE_DIMS if shape else ()
-    paths, _ = jax.tree_util.tree_flatten_with_path(values)
     found: dict[str, Named] = {}
-    for path, leaf in paths:
-        name = ".".join(["obs", *(str(getattr(p, "key", getattr(p, "idx", p))) for p in path)])
+    names, leaves, _ = flatten_named({"obs": values})
+    for name, leaf in zip(map(file_name, names), leaves, strict=True):
         array = np.asarray(leaf)
         array = array.reshape(*shape, *array.shape[1:]) if shape else array
         extra = [f"{name}_dim_{i}" for i in range(array.ndim - len(lead) - 1)]

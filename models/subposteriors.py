@@ -14,6 +14,7 @@ from numpyro.distributions import biject_to
 from numpyro.distributions.constraints import Constraint
 
 from mmfld_ppl.inference_data import dataset
+from mmfld_ppl.inference_data.thinning import evenly
 from mmfld_ppl.latent.reading import Reading, dynamic_supports
 from mmfld_ppl.mirrors import mirror_map
 from models.barycenter import ON_BOUNDARY, inwards
@@ -79,7 +80,7 @@ def read_subposterior(k: int, given: Any, names: Sequence[str], atoms: int) -> S
             f"{sizes}"
         )
     n = next(iter(sizes.values()))
-    at = np.unique(np.linspace(0, n - 1, min(atoms, n)).round().astype(int))
+    at = evenly(n, atoms)
     for name, v in arrays.items():
         if not np.all(np.isfinite(v)):
             raise ValueError(

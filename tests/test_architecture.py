@@ -65,7 +65,7 @@ HOMES = {
         "inference_data",
         "runs",
     ),
-    "ott": ("functionals.transport",),
+    "ott": ("functionals.transport", "functionals.transport_costs"),
     "arviz": ("inference_data",),
     "matplotlib": ("plots",),
     "mpltern": ("plots",),

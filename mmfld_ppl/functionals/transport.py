@@ -25,8 +25,8 @@ from ott.solvers.linear.sinkhorn import Sinkhorn
 
 from .blocks import on_cpu
 from .distances import pairwise, transposed
-from .geometries import KernelMatrix, cost_geometry, largest_cost
 from .soft_transform import soft_transform, transform
+from .transport_costs import KernelMatrix, cost_geometry, largest_cost
 
 #: A cost of two points, symmetric or not.
 Cost = Callable[[Any, Any], Float[Array, ""]]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import functools
-import inspect
 import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -84,9 +82,7 @@ def kernel_settings(kernel: MCMCKernel, layout: Layout | None = None) -> Mapping
         "adapt_metric": settings.adaptation.adapt_metric,
         "path_length": settings.path_length,
     }
-    if isinstance(settings.transition, functools.partial):  # Options that are bound already.
-        bound = inspect.signature(settings.transition.func).bind_partial(*settings.transition.args)
-        options |= bound.arguments
+    options |= settings.transition_options
     return {name: "schedule" if callable(v) else v for name, v in options.items() if v is not None}
 
 

@@ -13,6 +13,7 @@ from ..diagnostics import SteinTest, clustered_mean, slope_ratio, stein_kernel, 
 from ..diagnostics.stein import pair_mean
 from .chain_gap import POINTS, gap
 from .proximal import Block, FrozenModel
+from .thinning import early_and_late, evenly
 
 #: Points that a measure is linearised at.
 POOLED = 10_000
@@ -131,17 +132,3 @@ def _by_size(
         [*(m.value for m in means), pooled],
         [*(m.error for m in means), means[-1].error],
     )
-
-
-def early_and_late(length: int, most: int) -> np.ndarray:
-    """At most `most` indices below `length`, half of them evenly spaced and half by a constant
-    factor, so that the first ones are dense; the first and the last among them."""
-    late = evenly(length, most - most // 2)
-    early = np.geomspace(1, length, most // 2).round().astype(int) - 1
-    return np.unique(np.concatenate([early, late]))
-
-
-def evenly(length: int, most: int) -> np.ndarray:
-    """At most `most` indices below `length`, evenly spaced, the last one among them."""
-    count = max(1, min(length, most))
-    return np.unique(np.linspace(length - 1, 0, count).round().astype(int))

@@ -14,7 +14,7 @@ from jaxtyping import Array, PyTree
 from numpyro.infer import MCMC
 from numpyro.infer import log_likelihood as evaluate_log_likelihood
 
-from ..latent.potential import flatten_named
+from ..latent.naming import flatten_named
 from .attributes import Attributes, model_attributes, run_attributes
 from .capacity import available, fits, size
 from .datasets import SAMPLE_DIMS, Coords, Named, dataset_of, file_name, require_known

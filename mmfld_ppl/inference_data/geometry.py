@@ -16,7 +16,7 @@ from numpyro.distributions.constraints import Constraint
 from numpyro.infer import MCMC
 
 from ..kernel import LangevinKernel
-from ..latent import Layout, Problem, Site, read_model
+from ..latent import LatentProblem, Layout, Problem, Site, read_model
 from ..latent.charts import Chart
 from ..latent.problem import to_front
 from ..mirrors import MirrorMap
@@ -32,10 +32,10 @@ Draws = dict[str, np.ndarray]
 class Geometry:
     """The maps of a model's latent sites.
 
-    problem: a `Problem` or a `PotentialProblem`. programs: what was compiled, for the next chunk
+    problem: of the model or the potential. programs: what was compiled, for the next chunk
     of draws."""
 
-    problem: Any
+    problem: LatentProblem
     maps: Mapping[str, MirrorMap]
     programs: dict[Any, Callable] = dataclasses.field(default_factory=dict)
 
@@ -130,7 +130,9 @@ def geometry_of(mcmc: MCMC, draw: PyTree, unadapted: bool) -> Geometry | None:
         return None
 
 
-def _read(mcmc: MCMC, draw: PyTree) -> tuple[Any, dict[str, MirrorMap], dict[str, Constraint]]:
+def _read(
+    mcmc: MCMC, draw: PyTree
+) -> tuple[LatentProblem, dict[str, MirrorMap], dict[str, Constraint]]:
     """The problem of any kernel's model, the maps of its sites before any adaptation, and the
     supports of their coordinates."""
     kernel, args, kwargs = mcmc.sampler, mcmc._args, mcmc._kwargs

@@ -12,11 +12,13 @@ from numpyro.infer import MCMC
 
 from ..diagnostics import free_energy
 from ..kernel import LangevinKernel
+from ..latent import LatentProblem
 from ..measures import Measure
-from .chain_measure import QUANTILES, STEIN_DRAWS, chain_statistics, early_and_late, evenly
+from .chain_measure import QUANTILES, STEIN_DRAWS, chain_statistics
 from .datasets import file_name
 from .geometry import Draws, geometry_of, supports_of
 from .proximal import KEY, Block, FrozenModel, free_coordinates
+from .thinning import early_and_late, evenly
 from .transport import transport_statistics
 
 #: Draws a chain whose free energy is evaluated.
@@ -34,7 +36,7 @@ class MeanFieldRun(NamedTuple):
     step_size: of the first chain, at the end. adjusted: None for another dynamics than `MMFLD`.
     objective: F at every draw, None where the run did not collect it or drew minibatches."""
 
-    problem: Any
+    problem: LatentProblem
     maps: dict[str, Any]
     supports: dict[str, Any]
     temperature: float

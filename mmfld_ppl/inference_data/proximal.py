@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from ..diagnostics import unconstrained
 from ..dynamics import Field, Frozen, MeanFieldLangevin, Mirror
 from ..functionals.stein import Lifted, lift_point
-from ..latent import product_of
+from ..latent import LatentProblem, product_of
 from ..measures import Measure
 from ..mirrors import MirrorMap
 
@@ -39,7 +39,7 @@ EASY, HARD = 0.8, 0.4
 class FrozenField(Field):
     """The field of a model's objective under one linearisation, whatever the particles do."""
 
-    problem: Any
+    problem: LatentProblem
     tangent: PyTree
 
     def linearize(self, particles: Block, carry: PyTree, key: PRNGKeyArray) -> Frozen:
@@ -74,7 +74,7 @@ class FrozenModel:
 
     def __init__(
         self,
-        problem: Any,
+        problem: LatentProblem,
         maps: Mapping[str, MirrorMap],
         supports: Mapping[str, Any],
         temperature: float,

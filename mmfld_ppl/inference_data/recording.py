@@ -16,7 +16,7 @@ from numpyro.handlers import block, seed, substitute, trace
 from numpyro.infer.initialization import init_to_sample
 
 from ..latent.checks import particle_plate
-from ..latent.potential import flatten_named
+from ..latent.naming import flatten_named
 from ..primitives import OBJECTIVE, Objective, hold_objective
 
 

@@ -21,6 +21,7 @@ from ..kernel import LangevinKernel
 from .convert import require_run, to_inference_data
 from .groups import dataset, from_groups
 from .summary import summary
+from .thinning import evenly
 
 #: Share of the draws at half the step that are left out, on the way from one law to the other.
 SETTLING = 4
@@ -98,7 +99,7 @@ def particle_number_bias(
     found = {size: _means(to_inference_data(mcmc))}
     for number, run_key in zip((size // 4, size // 2), jax.random.split(key), strict=True):
         bound.arguments[argument] = number
-        at = np.linspace(0, size - 1, number).round().astype(int)
+        at = evenly(size, number)
         start = {n: x if axes[n] is None else np.take(x, at, axis=axes[n]) for n, x in last.items()}
         if mcmc.num_chains == 1:
             start = {n: x[0] for n, x in start.items()}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ..functionals.base import Functional, Scaled, Sum
+from ..latent import LatentProblem
 from ..measures import Measure
 from .geometry import Draws
 from .proximal import KEY
@@ -17,7 +16,7 @@ from .proximal import KEY
 FIELDS = ("marginal_error", "iterations", "converged")
 
 
-def transport_statistics(problem: Any, coordinates: Draws) -> dict[str, tuple]:
+def transport_statistics(problem: LatentProblem, coordinates: Draws) -> dict[str, tuple]:
     """Of the last draw of each chain, from the potentials of the draw before it, as in the run.
 
     `transport_marginal_error`, `transport_iterations` and `transport_converged` with dims chain and

@@ -17,7 +17,8 @@ from numpyro.util import is_prng_key
 from ..chain import Chain, Schedule, Settings
 from ..initialize import checked_params, first_valid, require_valid
 from ..latent import Layout, Problem, Sites, read_model
-from ..latent.potential import PotentialProblem, flatten_named, read_potential
+from ..latent.naming import flatten_named
+from ..latent.potential import PotentialProblem, read_potential
 from ..mirrors import MirrorMap
 from ..state import KernelState
 from .sharding import checked_mesh, place

@@ -39,20 +39,22 @@ class MMFLD(LangevinKernel):
 
     model: a NumPyro model, or potential_fn: a potential of a pytree, with support: its constraint,
       or a pytree of them; `init_params` are then required.
-    step_size: h, the first to try, or a schedule of the step's index (then not adapted).
+    step_size: h, a time of dY = -grad V dt + sqrt(2 G) dB: the first to try, or a schedule of the
+      step's index (then not adapted).
     adapt_step_size: by dual averaging in the warm-up. Default: when adjusted and not scheduled.
     target_accept_prob: what it is driven to, while keeping the collective ratio r below 1.
       Default: .8 where a move is several steps, .6 where it is one.
     adapt_metric: whether the warm-up adapts a weight for each site, coordinate by coordinate
       where its map is separable. Default: when adjusted.
     metropolize: adjusted or not. Minibatches (subsampled plates) need False.
-    diffusion: how the noise is discretised. Adjusted: "symmetric", the step of
-      `dynamics.Symmetric`, under maps that have it, the default of sites that are no particles;
-      "one-step" (Srinivasan, Wibisono and Wilson 2024), that of particles, which have few
-      coordinates each and may start in a strong field, where it is the safer one. Sites that move
-      together do so by "one-step" where the map of one of them has no symmetric step, as an entropy
-      has none; a move is then one step. Unadjusted: "one-step", a number of sub-steps, or "exact"
-      where the maps have a closed form.
+    diffusion: how the noise is discretised. Default:
+        "symmetric": sites that are no particles, adjusted. The step of `dynamics.Symmetric`; a move
+          may be several of them.
+        "one-step": particles, and all that is unadjusted (Srinivasan, Wibisono and Wilson 2024). A
+          particle has few coordinates and may start in a strong field, where this is the safer one.
+      If one map of an ordinary model has no symmetric step, as an entropy has none, all its sites
+      take "one-step". Unadjusted dynamics also take a number of sub-steps, or "exact" where the
+      maps have a closed form.
     path_length: how far a move of an ordinary model goes at the most, in the units of the metric:
       about standard deviations, once adapted. None is one step a move, and so is every move of a
       model with particles.
@@ -63,6 +65,11 @@ class MMFLD(LangevinKernel):
     strict: raise where a support has no mirror map, instead of using an unconstrained chart.
     mesh: devices to spread over, by axes named "particles" and "chains"; chains are then
       vectorised.
+
+    Raises ValueError or TypeError for numbers out of range and options that exclude each other,
+    when it is made; for a model that it cannot run, when the run begins: sites without a map or
+    chart, discrete sites, densities that change from step to step under metropolize=True, or no
+    valid starting point. Warns where an unadjusted map is not self-concordant.
     """
 
     def __init__(
@@ -129,6 +136,7 @@ class MMFLD(LangevinKernel):
             adaptation=Adaptation(target, adapt_step_size, adapt_metric),
             init_strategy=init_strategy,
             transition=functools.partial(_transition, diffusion),
+            transition_options={"diffusion": diffusion},
             geometry=functools.partial(_geometry, diffusion),
             path_length=path_length,
         )

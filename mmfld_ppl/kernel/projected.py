@@ -56,7 +56,8 @@ class ProjectedMFLD(LangevinKernel):
             metropolize=False,
             adaptation=Adaptation(0.5, False, False),
             init_strategy=init_strategy,
-            transition=functools.partial(_projected, float(barrier), float(inset)),
+            transition=functools.partial(_projected, barrier, inset),
+            transition_options={"barrier": float(barrier), "inset": float(inset)},
             keep_supports=True,
         )
         super().__init__(model, potential_fn, support, None, True, settings, mesh)

@@ -1,5 +1,6 @@
 """From a NumPyro model to sites, charts, mirror maps and densities."""
 
+from .interface import LatentProblem
 from .layout import Layout, Site, product_of
 from .problem import Evaluation, ModelField, Problem
 from .sites import read_model
@@ -7,6 +8,7 @@ from .values import Sites
 
 __all__ = [
     "Evaluation",
+    "LatentProblem",
     "Layout",
     "ModelField",
     "Problem",

@@ -16,6 +16,7 @@ from .charts import Chart, coordinate_of
 from .checks import require_known
 from .geometry import geometry_of
 from .layout import Layout
+from .naming import flatten_named
 from .problem import Coordinates, Evaluation
 
 
@@ -102,13 +103,6 @@ def read_potential(
     return PotentialProblem(potential_fn, support, layout, tree), maps, fixed
 
 
-def flatten_named(values: PyTree) -> tuple[list[str], list[Array], Any]:
-    """(names, leaves, structure) of a pytree; 'z' names a lone array."""
-    paths, tree = jax.tree.flatten_with_path(values)
-    names = ["/".join(_key_name(k) for k in path) or "z" for path, _ in paths]
-    return names, [leaf for _, leaf in paths], tree
-
-
 def _by_name(support: PyTree, names: list[str], tree: Any) -> dict[str, nc.Constraint]:
     if isinstance(support, nc.Constraint):
         return dict.fromkeys(names, support)
@@ -120,7 +114,3 @@ def _by_name(support: PyTree, names: list[str], tree: Any) -> dict[str, nc.Const
             f"{support_tree}, expected {tree}"
         )
     return dict(zip(names, constraints, strict=True))
-
-
-def _key_name(key) -> str:
-    return str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -38,9 +38,9 @@ class Evaluation(NamedTuple):
     values: latent sites, as the model sees them. deterministics: deterministic sites."""
 
     log_global: Float[Array, ""]
-    log_base: Float[Array, " n"] | None
+    log_base: Float[Array, " n"] | Any
     log_det: Float[Array, ""]
-    temperature: Float[Array, ""] | None
+    temperature: Float[Array, ""] | Any
     values: dict[str, Array]
     deterministics: dict[str, Array]
 
@@ -131,10 +131,10 @@ class Problem:
                 )
         return values
 
-    def coordinates(self, values: dict[str, Array], key: PRNGKeyArray) -> Coordinates:
+    def coordinates(self, values: Mapping[str, Array], key: PRNGKeyArray) -> Coordinates:
         """The coordinates of constrained values, particle axes in front."""
         with hold_objective(), trace() as tr:
-            substitute(seed(self.model, key), data=values)(*self.args, **self.kwargs)
+            substitute(seed(self.model, key), data=dict(values))(*self.args, **self.kwargs)
         return {
             s.name: to_front(
                 coordinate_of(s.chart, tr[s.name]["fn"].support, values[s.name]), s.particle_axis

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import xarray as xr
 
+from ..inference_data.thinning import evenly
 from .plane import around, frame
 from .simplex import ternary_axes, to_plane
 from .style import (
@@ -18,7 +19,6 @@ from .style import (
     entry_names,
     legend_above,
     particles_of,
-    spaced,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def particles_over_time(
     if values.ndim == 3:
         return _bands(axes_or_new(ax), values)
     ax, points = _view(values, ax)
-    at = spaced(values.sizes["draw"], draws)
+    at = evenly(values.sizes["draw"], draws)
     # The lightest tenth would not show.
     shades = colormaps[TIME](np.linspace(0, 0.9, len(at)))
     size = dot_size(points[:, 0, :, 0].size)
@@ -91,7 +91,7 @@ def animate(
     from matplotlib.animation import FuncAnimation
 
     values, own = _drawable(idata, site), ax is None
-    at = spaced(values.sizes["draw"], frames)
+    at = evenly(values.sizes["draw"], frames)
     chains, size = values.sizes["chain"], values.shape[2]
     artists: list[Any]
     if values.ndim == 3:

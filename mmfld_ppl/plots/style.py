@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ..inference_data import dataset
+from ..inference_data.thinning import evenly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,10 +134,5 @@ def entry_names(values: xr.DataArray) -> list[str]:
 def pooled(values: xr.DataArray, most: int) -> np.ndarray:
     """Events of all chains and evenly spaced draws, about `most` of them, (n, ...)."""
     chains, draws, size = values.shape[:3]
-    at = spaced(draws, max(1, most // (chains * size)))
+    at = evenly(draws, most // (chains * size))
     return values.values[:, at].reshape(-1, *values.shape[3:])
-
-
-def spaced(draws: int, most: int) -> np.ndarray:
-    """Indices of at most so many draws, evenly spaced, the first and the last among them."""
-    return np.unique(np.linspace(0, draws - 1, min(draws, most)).round().astype(int))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference_data import dataset
-from .style import TIME, axes_or_new, bare, spaced
+from ..inference_data.thinning import evenly
+from .style import TIME, axes_or_new, bare
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,6 +52,6 @@ def trajectories(
     ax.set(xlabel=names[0], ylabel=names[1])
     ticks = np.unique(at)
     if len(ticks) > 8:
-        ticks = ticks[spaced(len(ticks), 6)]
+        ticks = ticks[evenly(len(ticks), 6)]
     ax.figure.colorbar(shown, ax=ax, ticks=ticks, format="%g", label="time")
     return bare(ax)

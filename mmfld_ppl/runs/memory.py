@@ -16,7 +16,7 @@ from numpyro.infer import MCMC
 from numpyro.util import is_prng_key
 
 from ..inference_data.capacity import available, fits, size
-from ..latent.potential import flatten_named
+from ..latent.naming import flatten_named
 from .program import Collection
 
 #: Of the draws in a chunk.

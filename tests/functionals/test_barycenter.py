@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ott.geometry.costs import PNormP
 
-from mmfld_ppl.functionals import SinkhornBarycenter, geometries
+from mmfld_ppl.functionals import SinkhornBarycenter, transport_costs
 from mmfld_ppl.functionals.distances import squared_distance
 from mmfld_ppl.measures import Measure
 from tests.functionals.oracles import entropic_cost, entropic_plan, squared_distances
@@ -23,7 +23,7 @@ EPS, TIGHT = 0.02, 1e-11
 def costs(request, monkeypatch):
     """With the costs of a target in a matrix, and as if that was too large to hold."""
     if request.param == "streamed":
-        monkeypatch.setattr(geometries, "HELD", 0)
+        monkeypatch.setattr(transport_costs, "HELD", 0)
 
 
 @pytest.fixture

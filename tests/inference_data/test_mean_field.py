@@ -17,9 +17,9 @@ from examples.paper.exact import simplex_mean_matching, simplex_rule
 from mmfld_ppl.functionals import OfMean, SinkhornBarycenter
 from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
 from mmfld_ppl.inference_data.chain_gap import gap
-from mmfld_ppl.inference_data.chain_measure import early_and_late, evenly
 from mmfld_ppl.inference_data.mean_field import mean_field_statistics
 from mmfld_ppl.inference_data.proximal import FrozenModel
+from mmfld_ppl.inference_data.thinning import early_and_late, evenly
 from mmfld_ppl.inference_data.transport import transport_statistics
 from mmfld_ppl.latent import Problem, read_model
 from tests.helpers import run
