@@ -1,11 +1,12 @@
 """How the cost of a step grows with particles, dimensions and chains, and that of a barycenter's
-field with points and targets.
+field and solves with points and targets.
 
 `grows as` is the slope of log cost against log size from the row before: 1 is linear. A step is one
 of the kernel on the mean matching of particles on a simplex, its step size fixed. A field is the
 first variation of an entropic barycenter and its gradient, at as many points as each target has
-atoms, in 2 dimensions; `all pairs` is plain code that holds them. Seconds are seconds of the
-processor, the least of three; memory is what the compiled program needs for intermediate results.
+atoms, in 2 dimensions; `all pairs` is plain code that holds them. A solve is one transport problem
+of as many atoms on either side, from a cold start. Seconds are seconds of the processor, the least
+of three; memory is what the compiled program needs for intermediate results.
 
 `python -m benchmarks.scaling`
 """
@@ -16,6 +17,7 @@ import math
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +27,9 @@ from jaxtyping import Array
 
 import mmfld_ppl as mm
 from mmfld_ppl import Measure
-from mmfld_ppl.functionals import SinkhornBarycenter
+from mmfld_ppl.functionals import SinkhornBarycenter, transport_costs
+from mmfld_ppl.functionals.distances import squared_distance
+from mmfld_ppl.functionals.transport import solve
 
 REPEATS = 3
 #: Of one timing, about.
@@ -78,6 +82,21 @@ def field_cost(size: int = 500, targets: int = 5, by_hand: bool = False) -> tupl
     return least(lambda: program(x)), memory(program)
 
 
+def solve_cost(size: int, held: int) -> tuple[float, float]:
+    """(CPU seconds of a Sinkhorn solve from a cold start, MB), costs of up to `held` pairs being
+    held."""
+    x, y = jax.random.normal(jax.random.key(0), (2, size, 2))
+    masses, zero = jnp.full(size, 1 / size), jnp.zeros(size)
+
+    def solution(x: Array, y: Array) -> Array:
+        limits = {"threshold": 1e-3, "max_iterations": 1000}
+        return solve(squared_distance, x, y, masses, masses, zero, jnp.ones(()), **limits)[0]
+
+    with patch.object(transport_costs, "HELD", held):
+        program = jax.jit(solution).lower(x, y).compile()
+    return least(lambda: program(x, y)), memory(program)
+
+
 def least(function: Callable[[], Any]) -> float:
     """CPU seconds of a call: the least, which has the least of other programs in it."""
     jax.block_until_ready(function())
@@ -108,6 +127,12 @@ def run() -> list[dict]:
             what = f"field, {name}, all pairs" if by_hand else f"field, {name}"
             for size in sizes:
                 add(rows, what, size, *field_cost(**{name: size}, by_hand=by_hand))
+    for what, held, sizes in (
+        ("solve", transport_costs.HELD, (500, 2_000, 8_000)),
+        ("solve, no cost held", 0, (500, 2_000, 8_000, 16_000)),
+    ):
+        for size in sizes:
+            add(rows, what, size, *solve_cost(size, held))
     return sorted(rows, key=lambda row: row["of"])
 
 

@@ -60,9 +60,10 @@ class SinkhornBarycenter(Functional):
     threshold: L1 error of the marginals at which a solve stops.
     max_iterations: at which it stops all the same, with the potentials that it has: see `report`.
 
-    Cost: a solve is O(N m) in time for each target and iteration, and in memory, on CPUs of one
-    target, elsewhere of all. A first variation at n points is O(n m) in time for each target, its
-    gradient in the points included, and holds a block of pairs.
+    Cost: a solve is O(N m) in time for each target and iteration. Up to 2^26 pairs it holds the
+    costs, on CPUs of one target, elsewhere of all; beyond, they are made anew in every iteration, a
+    block at a time. A first variation at n points is O(n m) in time for each target, its gradient
+    in the points included, and holds a block of pairs.
 
     The carry is `Potentials`. One that is not finite, or exceeds the range of the cost, makes a
     cold start, so that a bad step does not outlive itself. A measure whose mass is not one is
