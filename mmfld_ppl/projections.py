@@ -12,13 +12,14 @@ from jaxtyping import Array, Float
 from numpyro.distributions import constraints as nc
 
 from .constraints import ball, halfspace, spectraplex
+from .constraints.by_type import ByType
 
 Shape = tuple[int, ...]
 Projection = Callable[[Array], Array]
 #: (constraint, shape of an event) -> projection.
 Factory = Callable[[nc.Constraint, Shape], Projection]
 
-_factories: dict[type, Factory] = {}
+_factories: ByType[Factory] = ByType()
 
 
 def register_projection(*constraint_types: type) -> Callable[[Factory], Factory]:
@@ -26,19 +27,7 @@ def register_projection(*constraint_types: type) -> Callable[[Factory], Factory]
 
     The most specific registered class of a constraint wins. For a singleton such as
     `constraints.simplex` pass its type."""
-    for constraint_type in constraint_types:
-        if not (isinstance(constraint_type, type) and issubclass(constraint_type, nc.Constraint)):
-            raise TypeError(
-                f"register_projection takes Constraint classes, got {constraint_type!r}; "
-                "for a singleton such as constraints.simplex pass type(constraints.simplex)"
-            )
-
-    def decorate(factory: Factory) -> Factory:
-        for constraint_type in constraint_types:
-            _factories[constraint_type] = factory
-        return factory
-
-    return decorate
+    return _factories.register("register_projection", constraint_types)
 
 
 def projection(constraint: nc.Constraint, shape: Shape = ()) -> Projection:
@@ -53,20 +42,20 @@ def projection(constraint: nc.Constraint, shape: Shape = ()) -> Projection:
     Raises:
         ValueError: the shape has fewer axes than an event; or no projection is registered for
             the constraint."""
-    for ancestor in type(constraint).__mro__:
-        if ancestor in _factories:
-            if len(shape) < constraint.event_dim:
-                raise ValueError(
-                    f"{constraint} has events of {constraint.event_dim} axes, "
-                    f"got a value of shape {shape}; pass the shape of a whole value"
-                )
-            return _factories[ancestor](constraint, shape)
-    supported = ", ".join(sorted(_name(x) for x in _factories))
-    raise ValueError(
-        f"no Euclidean projection onto {constraint}; supported: {supported}. "
-        "Add one with @register_projection(type(constraint)) on a function "
-        "(constraint, shape) -> projection"
-    )
+    factory = _factories.of(constraint)
+    if factory is None:
+        supported = ", ".join(sorted(_name(x) for x in _factories))
+        raise ValueError(
+            f"no Euclidean projection onto {constraint}; supported: {supported}. "
+            "Add one with @register_projection(type(constraint)) on a function "
+            "(constraint, shape) -> projection"
+        )
+    if len(shape) < constraint.event_dim:
+        raise ValueError(
+            f"{constraint} has events of {constraint.event_dim} axes, "
+            f"got a value of shape {shape}; pass the shape of a whole value"
+        )
+    return factory(constraint, shape)
 
 
 def _name(constraint_type: type) -> str:

@@ -71,9 +71,9 @@ def init_to_targets(targets: Sequence[Target]) -> Callable:
     mass, a hundredth of the way towards the mean of all atoms, so that it is inside of the support.
 
         mm.MMFLD(barycenter, init_strategy=init_to_targets(targets))"""
-    atoms = [_atoms(target) for target in targets]
-    points = np.concatenate([points for points, _ in atoms])
-    masses = np.concatenate([masses / np.sum(masses) for _, masses in atoms])
+    atoms = [tuple(map(np.asarray, _atoms(target))) for target in targets]
+    points = np.concatenate([points[masses > 0] for points, masses in atoms])
+    masses = np.concatenate([masses[masses > 0] / masses.sum() for _, masses in atoms])
     return functools.partial(_resample, inwards(points, points, INWARDS), masses / masses.sum())
 
 

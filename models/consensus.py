@@ -126,7 +126,7 @@ def consensus_posterior(
     )
     key_init, key_run = jax.random.split(key)
     start = _start(key_init, parts, chosen, shares, particles, num_chains)
-    mcmc.run(key_run, init_params=start)
+    mcmc.run(key_run, init_params=start if num_chains > 1 else {n: x[0] for n, x in start.items()})
     run = mm.to_inference_data(mcmc, dims=_dims(parts[0], shapes), coords=parts[0].coords)
     run = with_transport(
         run,

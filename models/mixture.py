@@ -168,6 +168,7 @@ def check_data(rows: tuple[PyTree, PyTree], kernel: Kernel, base: Base) -> None:
     inside, finite = map(np.asarray, tried)
     if not inside.any(axis=0).all():
         row = int(np.flatnonzero(~inside.any(axis=0))[0])
+        law = law_of(kernel, first[0], jax.tree.map(lambda leaf: leaf[row], rows[1]))
         raise ValueError(
             f"{np.count_nonzero(~inside.any(axis=0))} data are outside of the support "
             f"{law.support!r} of {type(law).__name__}, the first in row {row}: "

@@ -33,6 +33,7 @@ def mixture_result(
     base: Base,
     *,
     covariates: PyTree = None,
+    counts: np.ndarray | None = None,
     grid: Array | None = None,
     theta_grid: PyTree = None,
     key: PRNGKeyArray | None = None,
@@ -56,9 +57,10 @@ def mixture_result(
         the search for the maximum starts there too.
       observed_data: `obs`.
 
-    idata: from `mm.to_inference_data`, of either ArviZ generation. data, kernel, base, covariates:
-    as the model was given them. grid: data, along the leading axis. theta_grid: values of theta, an
-    array or a dictionary of arrays. key: of the posterior predictive draws and of the candidates.
+    idata: from `mm.to_inference_data`, of either ArviZ generation. data, kernel, base, covariates,
+    counts: as the model was given them; an observation is a row of the data. grid: data, along the
+    leading axis. theta_grid: values of theta, an array or a dictionary of arrays. key: of the
+    posterior predictive draws and of the candidates.
     Raises ValueError for a grid with covariates, as a density then depends on them."""
     if grid is not None and covariates is not None:
         raise ValueError(
@@ -67,7 +69,9 @@ def mixture_result(
         )
     posterior = dataset(idata, "posterior")
     atoms, log_w, shape = _atoms(posterior, base)
-    rows, counts, inverse = distinct((data, covariates))
+    rows, occurs, inverse = distinct((data, covariates))
+    if counts is not None:
+        occurs = np.bincount(inverse, np.asarray(counts, float), len(occurs))
     rows = jax.tree.map(jnp.asarray, rows)
     key_base, key_draws = jax.random.split(jax.random.key(0) if key is None else key)
     candidates = _candidates(key_base, base, atoms, theta_grid)
@@ -82,12 +86,12 @@ def mixture_result(
         log_p = logsumexp(logs, axis=0)
         shares = jnp.exp(logs - log_p)
         bound = likelihood_certificate(
-            log_k, rows, log_p, candidates, supports, counts=jnp.asarray(counts)
+            log_k, rows, log_p, candidates, supports, counts=jnp.asarray(occurs)
         )
         found = {
             "log_p": log_p,
             "means": jax.tree.map(lambda leaf: jnp.tensordot(shares.T, leaf, 1), theta),
-            "components": effective_components(each, log_w, counts=jnp.asarray(counts)),
+            "components": effective_components(each, log_w, counts=jnp.asarray(occurs)),
             "certificate": bound.gap,
             "location": bound.location,
         }

@@ -42,14 +42,15 @@ def maximum_likelihood(
     tolerance: how far the loss may be above that of the dual, and so above the optimum; atoms that
     the optimum does not have keep weights of that order. Raises RuntimeError where this is not
     reached."""
-    shares = _shares(counts, log_k.shape[1])
+    every, all_shares = log_k, _shares(counts, log_k.shape[1])
+    log_k, shares = every[:, all_shares > 0], all_shares[all_shares > 0]
     top = log_k.max(axis=0)
     a = np.exp(log_k - top) * shares
     log_q, gap = np.full(len(shares), np.log(0.5)), np.inf
     for t in 10.0 ** np.arange(3, 15):
         log_q = _centred(a, shares, t, log_q)
         w = 1 / (1 - a @ np.exp(log_q))
-        found = _solution(w / w.sum(), log_k, shares)
+        found = _solution(w / w.sum(), every, all_shares)
         gap = found.loss - shares @ (log_q - top)
         if gap < tolerance:
             return found
@@ -109,7 +110,8 @@ def entropic(
     log_k: as in `maximum_likelihood`. log_base: log b_j, the mass of the base at each atom.
     tolerance: largest relative error of q_i p_i = 1, up to rounding.
     Raises RuntimeError where no solution is found."""
-    shares = _shares(counts, log_k.shape[1])
+    every, all_shares = log_k, _shares(counts, log_k.shape[1])
+    log_k, shares = every[:, all_shares > 0], all_shares[all_shares > 0]
     log_b = log_base - logsumexp(log_base)
     k = np.exp(log_k - log_k.max(axis=0))
     tau = max(1.0, temperature)
@@ -122,7 +124,7 @@ def entropic(
             break
         tau = max(tau / 2, temperature)
     w = _gibbs(k, log_b, shares, tau, log_q, masses)[0]
-    return _solution(w / w.sum(), log_k, shares)._replace(mass=float(w.sum()))
+    return _solution(w / w.sum(), every, all_shares)._replace(mass=float(w.sum()))
 
 
 def _gibbs(k, log_b, shares, tau, log_q, masses) -> tuple[Vector, Vector, float]:

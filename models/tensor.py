@@ -59,7 +59,8 @@ def factors(
     """Weights and unit factors, largest weight first, of particles at a low temperature.
 
     The particles are divided by direction, each counting by its cube |x|^3: a factor is the mean
-    direction of a part, its weight c times the share of its cubes."""
+    direction of a part, its weight c times the share of its cubes. Raises ValueError where fewer
+    directions than `rank` differ."""
     x = np.asarray(points, float)
     lengths = np.linalg.norm(x, axis=1)
     directions = x / lengths[:, None]
@@ -67,6 +68,11 @@ def factors(
     found = directions[[np.argmax(masses)]]
     while len(found) < rank:  # the heaviest direction that is far from those found
         apart = np.clip(1 - (directions @ found.T).max(axis=1), 0, 1)
+        if not np.any(apart * masses > 1e-12 * masses.sum()):
+            raise ValueError(
+                f"the particles have {len(found)} directions that differ, and rank={rank} factors "
+                "are asked for: take a smaller rank, or more particles"
+            )
         found = np.vstack([found, directions[np.argmax(apart * masses)]])
     part = np.zeros(len(x), int)
     for _ in range(rounds):

@@ -56,11 +56,11 @@ def tomography(
     state = numpyro.sample("state", UniformHermitianSpectraplex(operators.shape[-1]))
     numpyro.deterministic("purity", jnp.sum(jnp.square(state)))
     p = probabilities(roots, state)
+    # An operator may be zero, where it fills up a setting of fewer outcomes.
+    logits = jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny))
     with numpyro.plate("setting", len(counts)):
         total = counts.sum(axis=-1)
-        numpyro.sample(
-            "counts", dist.Multinomial(total, logits=jnp.log(p)), obs=jnp.asarray(counts)
-        )
+        numpyro.sample("counts", dist.Multinomial(total, logits=logits), obs=jnp.asarray(counts))
 
 
 def varying_states(

@@ -125,7 +125,8 @@ def starting_cells(
 def _even(masses: Float[Array, " n"], offset: Array, count: int) -> Array:
     """Systematic draws of indices: each comes within one of its expected number of times."""
     at = (jnp.arange(count) + offset) / count
-    return jnp.minimum(jnp.searchsorted(jnp.cumsum(masses), at), jnp.sum(masses > 0) - 1)
+    last = jnp.max(jnp.where(masses > 0, jnp.arange(len(masses)), 0))
+    return jnp.minimum(jnp.searchsorted(jnp.cumsum(masses), at, side="right"), last)
 
 
 def _vectors(values: Array) -> Array:

@@ -53,6 +53,15 @@ def centred_points():
     mm.objective("F", F, x - x.mean())
 
 
+def sorted_points():
+    mm.objective("F", F, jnp.sort(normals()))
+
+
+def points_over_their_maximum():
+    x = normals()
+    mm.objective("F", F, x / x.max())
+
+
 def coupled_inside():
     with mm.particles("atom", 4):
         x = numpyro.sample("x", dist.Normal(0.0, 1.0))
@@ -109,6 +118,8 @@ def masked():
         (points_of_another_number, ["objective 'F'", "2 atoms", "'atom' has 4", "to the front"]),
         (particles_not_in_front, ["objective 'F'", "one by one", "to the front"]),
         (centred_points, ["objective 'F'", "one by one", "inside of the functional"]),
+        (sorted_points, ["objective 'F'", "one by one", "inside of the functional"]),
+        (points_over_their_maximum, ["objective 'F'", "one by one"]),
         (coupled_inside, ["site 'y'", "'atom'", "when another one moves", "objective"]),
         (coupled_outside, ["site 'seen'", "outside the particle plate 'atom'", "['x']"]),
         (two_objectives, ["one objective", "['F', 'G']", "F + G"]),

@@ -104,7 +104,7 @@ def charted():
     ids=lambda m: getattr(m, "__name__", "several intervals"),
 )
 def test_draws_stay_inside_and_carry_their_density(model):
-    kernel = mm.MMFLD(model, step_size=0.1, adapt_step_size=False)
+    kernel = mm.MMFLD(model)
     first, last, draws = steps(kernel, 60)
     check_energy(first, model)
     check_energy(last, model)

@@ -13,6 +13,7 @@ from numpyro.distributions import constraints as nc
 from scipy.optimize import minimize
 
 from mmfld_ppl import constraints, projections
+from mmfld_ppl.constraints.by_type import ByType
 from mmfld_ppl.projections import projection, register_projection
 
 
@@ -218,7 +219,7 @@ def test_unsupported_constraints_say_what_is_supported():
 
 
 def test_registration_by_the_most_specific_class(monkeypatch):
-    monkeypatch.setattr(projections, "_factories", dict(projections._factories))
+    monkeypatch.setattr(projections, "_factories", ByType(projections._factories))
 
     class _Slab(type(nc.unit_interval)):
         pass

@@ -7,6 +7,8 @@ from jaxtyping import Array, Float
 from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 
+from ..constraints.by_type import base_of
+
 
 def unconstrained(
     support: nc.Constraint, x: Float[Array, "..."]
@@ -27,9 +29,7 @@ def unconstrained(
         >>> print(z.shape, f"{log_det:.3f}", f"{jnp.log(0.25 * 0.25 * 0.5):.3f}")
         (2,) -3.466 -3.466
     """
-    base = support
-    while isinstance(base, nc.independent):
-        base = base.base_constraint
+    base = base_of(support)
     if base is nc.simplex:
         logs = jnp.log(x)
         return (logs[..., :-1] - logs[..., -1:]).reshape(-1), jnp.sum(logs)

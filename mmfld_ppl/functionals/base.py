@@ -8,6 +8,7 @@ Everything that the dynamics need is in it: drift, Metropolis ratio, proximal Gi
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -82,6 +83,12 @@ class Functional(eqx.Module):
     def stochastic(self) -> bool:
         """Whether `linearize` takes a key, as one that draws minibatches does."""
         return False
+
+    @property
+    def num_blocks(self) -> int:
+        """Of how many measures F is a function, one for each of so many equal blocks of atoms, as
+        `PathSpace` is of one for each time. Atoms are exchanged within a block only."""
+        return 1
 
     def __call__(self, measure: Measure) -> Float[Array, ""]:
         """F(mu)."""
@@ -194,6 +201,10 @@ class Sum(Functional):
     def stochastic(self) -> bool:
         return any(term.stochastic for term in self.terms)
 
+    @property
+    def num_blocks(self) -> int:
+        return math.lcm(*(term.num_blocks for term in self.terms))
+
 
 class Scaled(Functional):
     """(c F)(mu) = c F(mu)."""
@@ -219,6 +230,10 @@ class Scaled(Functional):
     @property
     def stochastic(self) -> bool:
         return self.base.stochastic
+
+    @property
+    def num_blocks(self) -> int:
+        return self.base.num_blocks
 
 
 def as_functional(functional: Functional | Callable[[Measure], Float[Array, ""]]) -> Functional:

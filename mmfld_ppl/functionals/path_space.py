@@ -158,6 +158,10 @@ class PathSpace(Functional):
         """T."""
         return self.times.shape[0]
 
+    @property
+    def num_blocks(self) -> int:
+        return self.num_times
+
     def blocks(self, points: PyTree[Float[Array, "n ..."]]) -> PyTree[Float[Array, "t m ..."]]:
         """Points, or anything with one entry an atom, as T blocks."""
         t = self.num_times

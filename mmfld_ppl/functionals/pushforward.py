@@ -46,5 +46,9 @@ class Pushforward(Functional):
     def stochastic(self) -> bool:
         return self.functional.stochastic
 
+    @property
+    def num_blocks(self) -> int:
+        return self.functional.num_blocks
+
     def _image(self, measure: Measure) -> Measure:
         return Measure(jax.vmap(self.map)(measure.points), measure.weights)

@@ -13,7 +13,10 @@ from ..measures import Measure
 
 def stack_measures(measures: Sequence[Measure]) -> Measure:
     """All measures along a new leading axis, their masses made one, filled up to the size of the
-    largest with copies of an atom that have no mass."""
+    largest with atoms that have no mass.
+
+    Such atoms, these and others, lie where an atom with mass is: far away they would cost the
+    precision of distances."""
     size = max(measure.size for measure in measures)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(_fill(m, size) for m in measures))
 
@@ -24,10 +27,6 @@ def masses(measure: Measure) -> Float[Array, " n"]:
 
 
 def _fill(measure: Measure, size: int) -> Measure:
-    extra = size - measure.size
-
-    def lengthen(leaf: Array) -> Array:
-        return jnp.concatenate([leaf, jnp.broadcast_to(leaf[:1], (extra, *leaf.shape[1:]))])
-
-    points = jax.tree.map(lengthen, measure.points)
-    return Measure(points, jnp.pad(masses(measure), (0, extra)))
+    shares = jnp.pad(masses(measure), (0, size - measure.size))
+    place = jnp.where(shares > 0, jnp.arange(size), jnp.argmax(shares > 0))
+    return Measure(jax.tree.map(lambda leaf: leaf[place], measure.points), shares)

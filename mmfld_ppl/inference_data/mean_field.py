@@ -33,13 +33,15 @@ class MeanFieldRun(NamedTuple):
     """A run of a model with particles.
 
     particles, globals_: coordinates by site, (chain, draw, ...), the particle axis behind these.
-    step_size: of the first chain, at the end. adjusted: None for another dynamics than `MMFLD`.
-    objective: F at every draw, None where the run did not collect it or drew minibatches."""
+    num_blocks: of the functional. step_size: of the first chain, at the end. adjusted: None for
+    another dynamics than `MMFLD`. objective: F at every draw, None where the run did not collect it
+    or drew minibatches."""
 
     problem: LatentProblem
     maps: dict[str, Any]
     supports: dict[str, Any]
     temperature: float
+    num_blocks: int
     step_size: float
     adjusted: bool | None
     particles: Draws
@@ -52,15 +54,17 @@ def mean_field_statistics(
 ) -> xr.Dataset:
     """The free energy along a run, and how far each chain's measure is from its own fixed point.
 
-    Along the draws, at most `DRAWS` of them evenly: `objective` (F), `divergence` (KL(mu | base)),
-    `free_energy` (F + tau KL), `free_energy_error`.
+    Along the draws, at most `DRAWS` of them evenly: `objective` (F), `divergence` (KL(mu | base);
+    its mean over the measures of a functional of several), `free_energy` (F + tau KL),
+    `free_energy_error`.
 
     Of the last draw, where the objective has transport problems: `transport_marginal_error`,
     `transport_iterations` and `transport_converged`, see `transport_statistics`.
 
     Of each chain, from evenly spaced draws pooled into one measure mu, where the model has no
-    global sites: `optimality_gap`, an upper bound on L(mu) - L(mu*), and `proximal_divergence`,
-    KL(mu | mu_hat) in nats, both with an `_error`; `proximal_memory`, see `FrozenModel.draw`;
+    global sites and the functional is of one measure: `optimality_gap`, an upper bound on L(mu) -
+    L(mu*), and `proximal_divergence`, KL(mu | mu_hat) in nats, both with an `_error`;
+    `proximal_memory`, see `FrozenModel.draw`;
     `stein_statistic`, `stein_threshold`, `stein_p_value`, and `stein_along`, the squared
     discrepancy of the particles of single draws, the early ones dense; `first_variation_ratio`,
     with `first_variation_rounding`; `slack` and `proximal_slack`, quantiles over the particles of
@@ -77,7 +81,7 @@ def mean_field_statistics(
     variables |= transport_statistics(run.problem, run.particles | run.globals_)
     coords["chain"] = np.arange(chains)
     length, size = next(iter(run.particles.values())).shape[1:3]
-    if not run.globals_ and size >= LEAST:
+    if not run.globals_ and run.num_blocks == 1 and size >= LEAST:
         model = FrozenModel(run.problem, run.maps, run.supports, run.temperature)
         rows = []
         for chain in range(chains):
@@ -99,7 +103,12 @@ def mean_field_statistics(
     return xr.Dataset(
         {name: (dims, np.asarray(v)) for name, (dims, v) in variables.items()},
         {dim: v for dim, v in coords.items() if dim in used},
-        {"temperature": run.temperature, "num_particles": size} | _named_globals(run),
+        {
+            "temperature": run.temperature,
+            "num_particles": size,
+            "num_blocks": run.num_blocks,
+            **_named_globals(run),
+        },
     )
 
 
@@ -123,7 +132,7 @@ def _read(mcmc: MCMC, draws: Draws, one: Any, objective: np.ndarray | None) -> M
             "leave out '~z.site' in its extra_fields"
         )
     coordinates = geometry.coordinates(draws)
-    evaluation, _ = geometry.problem.evaluate(
+    evaluation, stated = geometry.problem.evaluate(
         {name: jnp.asarray(x[0, -1]) for name, x in coordinates.items()}, KEY
     )
     temperature, step_size, adjusted = float(evaluation.temperature), 0.1, None
@@ -141,6 +150,7 @@ def _read(mcmc: MCMC, draws: Draws, one: Any, objective: np.ndarray | None) -> M
         dict(geometry.maps),
         supports_of(mcmc, one),
         temperature,
+        stated.functional.num_blocks,
         step_size,
         adjusted,
         {name: x for name, x in coordinates.items() if name in names},
@@ -168,14 +178,24 @@ def _along(run: MeanFieldRun) -> tuple[dict, dict]:
     mapped = jax.jit(lambda v: jax.lax.map(one, v))((flat, known))
     value, log_base, z = jax.tree.map(np.asarray, mapped)
     found = np.full((len(value), 3), np.nan)
-    if size >= LEAST:
+    if size >= LEAST * run.num_blocks:
         rows = zip(value, z, log_base, strict=True)
-        found = np.array([free_energy(f, run.temperature, y, b) for f, y, b in rows])
+        found = np.array([_free_energy(run, f, y, b) for f, y, b in rows])
     columns = dict(zip(("free_energy", "free_energy_error", "divergence"), found.T, strict=True))
     shaped = {
         n: (ALONG, v.reshape(chains, -1)) for n, v in ({"objective": value} | columns).items()
     }
     return shaped, {"draw": at}
+
+
+def _free_energy(
+    run: MeanFieldRun, objective: float, z: np.ndarray, log_base: np.ndarray
+) -> tuple[float, float, float]:
+    """Value, error and divergence of one draw: the mean over the blocks of the functional."""
+    blocks = zip(*(np.split(v, run.num_blocks) for v in (z, log_base)), strict=True)
+    each = np.array([free_energy(objective, run.temperature, y, b) for y, b in blocks])
+    value, error, divergence = each.T
+    return value.mean(), np.sqrt(np.sum(error**2)) / len(error), divergence.mean()
 
 
 def _by_site(variables: dict, bounded: list[str]) -> dict:

@@ -168,23 +168,26 @@ class FrozenModel:
     def draw(self, tangent: PyTree, blocks: Block, step_size: float, key: PRNGKeyArray) -> Walk:
         """Draws of the Gibbs density, by adjusted mirror Langevin dynamics from the particles.
 
-        They walk until they have forgotten where they started, or `MOST_ROUNDS` are over; a law
+        They walk until they have forgotten where they started and their law has settled, or
+        `MOST_ROUNDS` are over; a law
         with modes that are far apart is not left by then, and its weights stay those of the
         particles. step_size: the first to try."""
-        begin = self._features(tangent, blocks)
+        begin = before = self._features(tangent, blocks)
         h, first, memory, taken = step_size, np.nan, 1.0, 0
+        # Correlations and differences of so many independent particles are this large by chance.
+        chance = max(FORGOTTEN, 3 * np.sqrt(2 / len(begin)))
         for taken in range(1, MOST_ROUNDS + 1):
-            key, now = jax.random.split(key)
-            blocks, accepted = self._advance(tangent, blocks, jnp.asarray(h), now)
+            key, round_key = jax.random.split(key)
+            blocks, accepted = self._advance(tangent, blocks, jnp.asarray(h), round_key)
             rate = float(accepted)
             first = rate if taken == 1 else first
             if rate < HARD:
                 h *= max(0.1, rate / 0.6)
             elif rate > EASY:
                 h *= 2.0
-            memory = _memory(begin, self._features(tangent, blocks))
-            # Correlations of so many independent particles are this large by chance.
-            if memory < max(FORGOTTEN, 3 / np.sqrt(len(begin))) and rate >= HARD / 2:
+            now = self._features(tangent, blocks)
+            memory, moves, before = _memory(begin, now), _moves(before, now), now
+            if memory < chance and moves < chance and rate >= HARD / 2:
                 break
         return Walk(blocks, first, memory, taken * ROUND)
 
@@ -214,3 +217,13 @@ def _memory(a: Float[np.ndarray, "n f"], b: Float[np.ndarray, "n f"]) -> float:
     if not np.any(moving):
         return 1.0
     return float(np.max(np.abs(np.sum(a * b, axis=0)[moving] / scale[moving])))
+
+
+def _moves(a: Float[np.ndarray, "n f"], b: Float[np.ndarray, "n f"]) -> float:
+    """Largest change of a feature's mean, in standard deviations, or of their logarithm."""
+    spread, now = a.std(axis=0), b.std(axis=0)
+    moving = (spread > 0) & (now > 0)
+    if not np.any(moving):
+        return 0.0
+    shift = np.abs(b.mean(axis=0) - a.mean(axis=0))[moving] / now[moving]
+    return float(max(np.max(shift), np.max(np.abs(np.log(now[moving] / spread[moving])))))

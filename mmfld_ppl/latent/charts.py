@@ -18,6 +18,7 @@ from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 
 from .. import constraints as mc
+from ..constraints.by_type import base_of
 
 
 class Chart(enum.Enum):
@@ -29,13 +30,6 @@ class Chart(enum.Enum):
     AFFINE = "affine image"
     #: x = biject_to(support)(t), t unconstrained.
     BIJECTION = "unconstrained chart"
-
-
-def base_of(constraint: nc.Constraint) -> nc.Constraint:
-    """The constraint inside of `independent`."""
-    while isinstance(constraint, nc.independent):
-        constraint = constraint.base_constraint
-    return constraint
 
 
 def reference(constraint: nc.Constraint) -> nc.Constraint | None:

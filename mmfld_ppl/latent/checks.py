@@ -162,38 +162,44 @@ def require_uncoupled(reading: Reading, plate: str, objective: str) -> None:
 def require_separate(reading: Reading, plate: str, objective: str) -> None:
     """A particle's density and its point must be its own affair.
 
-    Put to the test: the first particle takes the place of the second, and the others must not
+    Put to the test: all others take the place of the first particle, or of the last, which must not
     notice. Only outside of a trace, where values can be compared."""
-    inside, values = _inside(reading, plate), reading.values()
-    moved = dict(values)
-    for name, x in values.items():
+    log_probs, tr = reading.at(reading.values())
+    for k in (0, -1):
+        new_log_probs, new_tr = reading.at(_gathered(reading, plate, k))
+        for name, log_prob in log_probs.items():
+            dims = [f.dim for f in tr[name]["cond_indep_stack"] if f.name == plate]
+            if not dims:
+                continue
+            pair = (jnp.moveaxis(v, dims[0], 0)[k] for v in (log_prob, new_log_probs[name]))
+            if not _same(*pair):
+                raise ValueError(
+                    f"site '{name}' in the particle plate '{plate}': the density of a particle "
+                    "changes when another one moves; state what couples them as part of the "
+                    "objective, as a functional of their measure"
+                )
+        stated, new = (t[objective]["infer"][OBJECTIVE].points for t in (tr, new_tr))
+        for point, new_point in zip(jax.tree.leaves(stated), jax.tree.leaves(new), strict=True):
+            if not _same(point[k], new_point[k]):
+                raise ValueError(
+                    f"objective '{objective}': its points must be functions of the particles, one "
+                    "by one along the leading axis, and a point changes when another particle "
+                    "moves; move the particle axis to the front, and take averages inside of the "
+                    "functional"
+                )
+
+
+def _gathered(reading: Reading, plate: str, k: int) -> dict[str, Array]:
+    """The values with all particles in the place of the k-th."""
+    inside, moved = _inside(reading, plate), reading.values()
+    for name, x in moved.items():
         if name in inside:
             site = reading.latents[name]
             dim = next(f.dim for f in site["cond_indep_stack"] if f.name == plate)
             rows = jnp.moveaxis(x, dim - site["fn"].event_dim, 0)
-            rows = rows.at[0].set(rows[min(1, len(rows) - 1)])
+            rows = jnp.broadcast_to(rows[k], rows.shape)
             moved[name] = jnp.moveaxis(rows, 0, dim - site["fn"].event_dim)
-    log_probs, tr = reading.at(values)
-    new_log_probs, new_tr = reading.at(moved)
-    for name, log_prob in log_probs.items():
-        dims = [f.dim for f in tr[name]["cond_indep_stack"] if f.name == plate]
-        if not dims:
-            continue
-        pair = (jnp.moveaxis(v, dims[0], 0)[1:] for v in (log_prob, new_log_probs[name]))
-        if not _same(*pair):
-            raise ValueError(
-                f"site '{name}' in the particle plate '{plate}': the density of a particle changes "
-                "when another one moves; state what couples them as part of the objective, as a "
-                "functional of their measure"
-            )
-    stated, new = (t[objective]["infer"][OBJECTIVE].points for t in (tr, new_tr))
-    for point, new_point in zip(jax.tree.leaves(stated), jax.tree.leaves(new), strict=True):
-        if not _same(point[1:], new_point[1:]):
-            raise ValueError(
-                f"objective '{objective}': its points must be functions of the particles, one by "
-                "one along the leading axis, and a point changes when another particle moves; move "
-                "the particle axis to the front, and take averages inside of the functional"
-            )
+    return moved
 
 
 def _inside(reading: Reading, plate: str) -> set[str]:

@@ -11,8 +11,9 @@ from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 
 from .. import mirrors
+from ..constraints.by_type import base_of
 from ..mirrors import Euclidean, Independent, MirrorMap, mirror_map
-from .charts import Chart, base_of, coordinate_of, reference
+from .charts import Chart, coordinate_of, reference
 from .layout import Site
 
 

@@ -10,6 +10,7 @@ from jaxtyping import DTypeLike
 from numpyro.distributions import constraints as nc
 
 from .. import constraints as convex
+from ..constraints.by_type import ByType, base_of
 from .ball import Ball
 from .base import MirrorMap
 from .correlation import CorrelationMatrix
@@ -35,10 +36,9 @@ Shape = tuple[int, ...]
 #: where the support has no mirror map and runs in an unconstrained chart.
 Builder = Callable[[nc.Constraint, Shape, DTypeLike], MirrorMap | None]
 
-_builders: dict[type, Builder | None] = {
-    # A circle has no boundary to keep away from, though NumPyro derives it from an interval.
-    type(nc.circular): None,
-}
+_builders: ByType[Builder | None] = ByType()
+# A circle has no boundary to keep away from, though NumPyro derives it from an interval.
+_builders[type(nc.circular)] = None
 
 
 def register(*constraint_types: type) -> Callable[[Builder], Builder]:
@@ -63,19 +63,7 @@ def register(*constraint_types: type) -> Callable[[Builder], Builder]:
     >>> mirror_map(_Rate(0.0)).describe()
     'EntropyOrthant'
     """
-    for constraint_type in constraint_types:
-        if not (isinstance(constraint_type, type) and issubclass(constraint_type, nc.Constraint)):
-            raise TypeError(
-                f"register takes Constraint classes, got {constraint_type!r}; "
-                "for a singleton such as constraints.simplex pass type(constraints.simplex)"
-            )
-
-    def decorate(builder: Builder) -> Builder:
-        for constraint_type in constraint_types:
-            _builders[constraint_type] = builder
-        return builder
-
-    return decorate
+    return _builders.register("register", constraint_types)
 
 
 def registered() -> tuple[type, ...]:
@@ -106,9 +94,8 @@ def mirror_map(
     if not isinstance(constraint, nc.Constraint):
         raise TypeError(f"mirror_map takes a NumPyro constraint, got {constraint!r}")
     dtype = jax.dtypes.canonicalize_dtype(dtype)
-    while isinstance(constraint, nc.independent):
-        constraint = constraint.base_constraint
-    builder = _builder_of(type(constraint))
+    constraint = base_of(constraint)
+    builder = _builders.of(constraint)
     if builder is None:
         return None
     # A concatenation cuts along an axis of the whole value, which may be one that its parts take
@@ -136,13 +123,6 @@ def mirror_map(
     if build(*(leaf[(0,) * split] for leaf in leaves)) is None:
         return None
     return Independent(over_axes(build, batch)(*leaves), batch)
-
-
-def _builder_of(constraint_type: type) -> Builder | None:
-    for ancestor in constraint_type.__mro__:
-        if ancestor in _builders:
-            return _builders[ancestor]
-    return None
 
 
 @register(type(nc.real))

@@ -87,6 +87,16 @@ def test_atoms_without_mass_change_nothing(costs, exact):
     )
 
 
+@pytest.mark.parametrize("far", [-999.0, 1e5, 1e30])
+def test_an_atom_without_mass_costs_no_precision(far):
+    near, y = [(np.array([[0.1, 0.2], [0.5, 0.9]]), np.array([0.5, 0.5]))], np.array([[0.4, 0.5]])
+    alone = SinkhornBarycenter([*near, (y, np.ones(1))], epsilon=0.05)
+    beside = (np.concatenate([y, np.full((1, 2), far)]), np.array([1.0, 0.0]))
+    mu = Measure.uniform(jnp.asarray(X, jnp.float32))
+    found = SinkhornBarycenter([*near, beside], epsilon=0.05)(mu)
+    np.testing.assert_allclose(found, alone(mu), rtol=1e-5)
+
+
 def test_any_cost(costs, exact):
     """OTT's cost functions, plain functions, and points that are not vectors."""
 

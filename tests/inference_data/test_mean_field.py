@@ -14,7 +14,7 @@ from scipy import stats
 
 import mmfld_ppl as mm
 from examples.paper.exact import simplex_mean_matching, simplex_rule
-from mmfld_ppl.functionals import OfMean, SinkhornBarycenter
+from mmfld_ppl.functionals import OfMean, PathSpace, SinkhornBarycenter
 from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
 from mmfld_ppl.inference_data.chain_gap import gap
 from mmfld_ppl.inference_data.mean_field import mean_field_statistics
@@ -159,6 +159,39 @@ def test_another_kernel_and_a_site_without_boundary(cloud_run) -> None:
     assert "slack" not in found
     assert np.all(np.isfinite(found["optimality_gap"]))
     assert found.attrs["num_particles"] == ATOMS
+
+
+def test_a_functional_of_several_measures_has_their_free_energy() -> None:
+    """Particles at exact draws of N(0, 1) at each of two times, far apart: KL to N(0, 5^2) is the
+    mean over the times, not that of the mixture, and nothing is pooled over times."""
+    size, shift = 400, 8.0
+    path = PathSpace(
+        [np.zeros((1, 1)), np.full((1, 1), shift)],
+        [0.0, 1.0],
+        diffusivity=1.0,
+        bandwidth=1.0,
+        regularization=1.0,
+    )
+
+    def model() -> None:
+        with mm.particles("cell", 2 * size):
+            x = numpyro.sample("x", dist.Normal(jnp.zeros(1), 5.0).to_event(1))
+        mm.objective("F", 0.5 * path + 0.5 * path, x, temperature=1.0)
+
+    start = np.random.default_rng(0).normal(size=(2 * size, 1))
+    start[size:] += shift
+    kernel = mm.MMFLD(model, step_size=1e-6, adapt_step_size=False, adapt_metric=False)
+    idata = mm.to_inference_data(
+        run(kernel, warmup=0, draws=3, chains=1, init_params={"x": jnp.asarray(start)}),
+        diagnostics=True,
+    )
+    found = dataset(idata, "mean_field")
+    each = [np.log(5) - 0.5 + (1 + m**2) / 50 for m in (0, shift)]
+    np.testing.assert_allclose(found["divergence"], np.mean(each), atol=0.15)
+    assert "optimality_gap" not in found and "transport_converged" in found
+    checks = {c.name: c for c in mm.diagnose(idata).checks}
+    assert checks["fixed point"].verdict == "not checked"
+    assert "2 measures" in checks["fixed point"].advice
 
 
 def test_globals_that_are_held_leave_a_measure() -> None:

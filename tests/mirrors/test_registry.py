@@ -11,6 +11,7 @@ import pytest
 from numpyro.distributions import constraints as nc
 
 from mmfld_ppl import constraints as convex
+from mmfld_ppl.constraints.by_type import ByType
 from mmfld_ppl.mirrors import (
     Euclidean,
     HalfLine,
@@ -201,7 +202,7 @@ def test_a_builder_may_decline(monkeypatch) -> None:
 
 
 def _forget_afterwards(monkeypatch) -> None:
-    monkeypatch.setattr(registry, "_builders", dict(registry._builders))
+    monkeypatch.setattr(registry, "_builders", ByType(registry._builders))
 
 
 def test_register_wants_classes() -> None:

@@ -104,8 +104,10 @@ def test_a_base_that_is_neither():
 
 
 def test_an_atom_without_mass_may_be_anywhere():
-    far = (OUTSIDE[0], np.array([1.0, 0.0]))
+    far = (np.array([[0.2, 0.3], [-999.0, 1e6]]), np.array([1.0, 0.0]))
     start(mm.MMFLD(barycenter), [INSIDE, far], particles=3)
+    kernel = mm.MMFLD(barycenter, init_strategy=init_to_targets([INSIDE, far]))
+    start(kernel, [INSIDE, far], particles=3)
 
 
 @pytest.fixture(scope="module")

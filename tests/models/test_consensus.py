@@ -52,6 +52,11 @@ def consensus():
     return consensus_posterior([exported(p) for p in PARTS], SUPPORTS, **SHORT)
 
 
+def test_one_chain():
+    found = consensus_posterior([exported(p) for p in PARTS], SUPPORTS, **SHORT, num_chains=1)
+    assert dataset(found.posterior, "posterior").sizes["chain"] == 1
+
+
 def test_the_posterior_is_an_ordinary_one(consensus, tmp_path):
     posterior = dataset(consensus.posterior, "posterior")
     assert posterior.sizes == {"chain": 2, "draw": 24, "predictor": 2, "part": 3}

@@ -244,6 +244,16 @@ def test_the_certificate_of_each_draw(poisson_result):
     assert found["certificate_at_theta"].dims == ("chain", "draw")
 
 
+def test_counts_are_those_of_the_model(poisson_run):
+    """A datum that is counted five times is as good as five rows of it."""
+    data, counts = np.array([0, 2, 9]), np.array([5, 1, 2])
+    found = mixture_result(poisson_run, data, dist.Poisson, GAMMA, counts=counts)
+    rows = mixture_result(poisson_run, np.repeat(data, counts), dist.Poisson, GAMMA)
+    for name in ("certificate", "components"):
+        one, other = (dataset(r, "sample_stats")[name].values for r in (found, rows))
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
 def test_replicates_have_the_mean_of_the_mixture(poisson_result):
     replicates = dataset(poisson_result, "posterior_predictive")["obs"]
     posterior, w = measures_of(poisson_result)

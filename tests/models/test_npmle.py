@@ -92,3 +92,14 @@ def test_counts_are_ties():
     for solve in (maximum_likelihood, lambda k, c=None: entropic(k, np.zeros(51), 0.05, c)):
         counted, repeated = solve(log_k, counts), solve(np.repeat(log_k, counts, axis=1))
         np.testing.assert_allclose(counted.loss, repeated.loss, rtol=1e-9)
+
+
+def test_a_datum_that_does_not_occur_changes_nothing():
+    log_k = galaxy_densities(41)
+    counts = np.r_[0.0, np.ones(80), 0.0]
+    for solve in (maximum_likelihood, lambda k, c=None: entropic(k, np.zeros(41), 0.1, c)):
+        best, fewer = solve(log_k, counts), solve(log_k[:, 1:-1])
+        np.testing.assert_allclose(best.loss, fewer.loss, rtol=1e-12)
+        np.testing.assert_allclose(best.weights, fewer.weights, atol=1e-12)
+        np.testing.assert_allclose(best.log_p[1:-1], fewer.log_p, rtol=1e-9)
+        assert best.log_p.shape == (82,)

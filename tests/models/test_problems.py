@@ -97,6 +97,11 @@ def test_factors_are_read_from_particles():
     np.testing.assert_allclose(again, from_factors(2 * counts / 100 * lengths**3, truth), atol=0.03)
 
 
+def test_more_factors_than_directions_are_refused():
+    with pytest.raises(ValueError, match="have 2 directions that differ, and rank=3"):
+        factors(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]]), 3, 1.0)
+
+
 def test_sparse_masses_satisfy_the_conditions_of_optimality():
     """The slope of the loss in a mass is zero where there is mass and nowhere negative."""
     rng = np.random.default_rng(1)

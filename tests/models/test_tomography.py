@@ -52,6 +52,20 @@ def test_the_posterior_of_a_qubit():
         assert abs(z_score(r[..., k] ** 2, weights @ points[:, k] ** 2)) < 4.5
 
 
+def test_an_operator_may_be_zero():
+    """It fills up a setting of fewer outcomes than another."""
+    filled = np.concatenate([OPERATORS, np.zeros((3, 1, 2, 2))], axis=1)
+    more = np.concatenate([COUNTS, np.zeros((3, 1), int)], axis=1)
+    state = {"state": np.array([[0.6, 0.1], [0.2, 0.4]], np.float32)}
+    plain, padded = (
+        log_density(tomography, arguments, {}, state)[0]
+        for arguments in ((OPERATORS, COUNTS), (filled, more))
+    )
+    np.testing.assert_allclose(padded, plain, rtol=1e-5)
+    slope = jax.grad(lambda x: log_density(tomography, (filled, more), {}, {"state": x})[0])
+    assert np.all(np.isfinite(slope(state["state"])))
+
+
 def test_the_density_is_that_of_the_counts():
     states = np.array([[[0.7, 0.2], [0.1, 0.3]], [[0.4, -0.3], [0.2, 0.6]]], np.float32)
     ours = [log_density(tomography, (OPERATORS, COUNTS), {}, {"state": x})[0] for x in states]

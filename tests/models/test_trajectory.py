@@ -159,6 +159,16 @@ def test_particles_start_at_cells_of_their_own_snapshot():
     assert len(np.unique(np.asarray(x[1, :, 0]))) == 4
 
 
+def test_cells_without_mass_start_no_particle():
+    cells = np.array([[9.0], [9.0], [0.0]])
+    for masses, expected in (([0, 0, 1], {0}), ([0, 0.5, 0.5], {0, 9}), ([1, 0, 0], {9})):
+        early = mm.Measure(cells, np.array(masses, float))
+        snapshots = [early, np.zeros((2, 1))]
+        key = jax.random.key(1)
+        start = starting_cells(key, snapshots, [0, 1], cells=20, bandwidth=0.1)["x"]
+        assert set(np.round(np.asarray(start[:20, 0])).astype(int).tolist()) == expected
+
+
 def test_particles_start_within_half_a_bandwidth_of_cells():
     """Further away a cell hardly pulls: with a small bandwidth they would stay where they are."""
     snapshots = [np.array([[0.0, 100.0]]), np.array([[30.0, 0.0]])]

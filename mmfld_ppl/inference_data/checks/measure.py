@@ -34,6 +34,16 @@ def fixed_point(run: Run) -> Check | None:
         f"{max(nats[worst], 0):.2g} nats, if F is convex"
     )
     verdict = graded(least[worst], GAP)
+    most = (gap + SIGNIFICANT * np.nan_to_num(error)) / tau
+    if verdict == OK and np.any(most < -GAP[0]):
+        return Check(
+            name,
+            WARN,
+            value,
+            f"In chain {listed(np.flatnonzero(most < -GAP[0]))} the estimate is below zero, as no "
+            "gap is: the particles are too alike, from draw to draw or within one, to estimate a "
+            "density from. Look at traces and at the effective number of draws.",
+        )
     if verdict == OK:
         memory = float(run.mean_field["proximal_memory"].values.max())
         if memory > REMEMBERED:
@@ -72,9 +82,11 @@ def stein(run: Run) -> Check | None:
     )
     if p_value[worst] * len(p_value) > LEVEL:
         return Check(name, OK, value)
-    most = measured["proximal_divergence"] + SIGNIFICANT * measured["proximal_divergence_error"]
+    found = measured["proximal_divergence"].values[worst]
+    error = SIGNIFICANT * measured["proximal_divergence_error"].values[worst]
     known = measured["proximal_memory"].values[worst] <= REMEMBERED
-    if known and most.values[worst] <= GAP[0]:
+    # A divergence is not negative: an estimate that is, by more than its error, knows nothing.
+    if known and -GAP[0] - error <= found <= GAP[0] - error:
         return Check(name, OK, f"{value}; a difference of less than {GAP[0]} nats")
     return Check(
         name,
@@ -170,11 +182,18 @@ def _convert_again(run: Run) -> str:
         return (
             f"The particles follow {names} from draw to draw, so that there is no one fixed point "
             "to hold the draws against. Run numpyro.handlers.condition(model, {...}), with those "
-            "held at a value of interest, to have the particles checked."
+            "held at a value of interest, to have the particles checked. Global sites are spread "
+            "too widely by a share that falls with the step: a run at a fraction of this step_size "
+            "says by how much."
+        )
+    if attrs.get("num_blocks", 1) > 1:
+        return (
+            f"The objective is one of {attrs['num_blocks']} measures, which are not pooled into "
+            "one: their free energy is there, and how well their transport problems were solved."
         )
     if "num_particles" in attrs:
         return f"the run has {attrs['num_particles']} particles, too few to estimate a density"
-    return "needs mm.to_inference_data(mcmc, diagnostics=True)"
+    return "needs mm.to_inference_data(mcmc, diagnostics=True), after a run by MCMC.run"
 
 
 def _round_up(size: float) -> int:
