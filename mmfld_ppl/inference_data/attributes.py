@@ -41,6 +41,9 @@ def run_attributes(mcmc: MCMC) -> Attributes:
     layout = state.layout.value if isinstance(mcmc.sampler, LangevinKernel) else None
     if settings := kernel_settings(mcmc.sampler, layout):
         attrs["kernel_settings"] = json.dumps(settings)
+    schedule = mcmc.sampler.settings.temperature if layout is not None else None
+    if schedule is not None:  # Of the last step; `temperature` is that of the model.
+        attrs["temperature_scale"] = float(schedule(np.ravel(state.i)[0]))
     if hasattr(state, "rng_key"):
         attrs["last_rng_key"] = json.dumps(_key_data(state.rng_key))
     return attrs

@@ -34,8 +34,9 @@ class MMFLD(LangevinKernel):
     `mm.particles` and `mm.objective`: dynamics whose stationary measure obeys mu = mu_hat(mu)
     proportional to base * exp(-(1/tau) dF/dmu(mu)), up to O(1/N), the minimiser of
     F + tau KL(mu | base); each particle is accepted or refused on its own. A model with particles
-    and other latent sites moves the two blocks in turn. `metropolize=False` is algorithm 1 of Gu
-    and Kim 2025, with a bias of first order in the step.
+    and other latent sites moves the two blocks in turn; the spread of the latter is then too wide
+    by a share that falls with the step (figures: docs/mean_field.md). `metropolize=False` is
+    algorithm 1 of Gu and Kim 2025, with a bias of first order in the step.
 
     model: a NumPyro model, or potential_fn: a potential of a pytree, with support: its constraint,
       or a pytree of them; `init_params` are then required.

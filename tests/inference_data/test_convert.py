@@ -115,6 +115,13 @@ def test_boundary_slack_is_the_least_over_particles_and_sites(mixed_run, exporte
     np.testing.assert_allclose(stats["boundary_slack"], by_site.min(-1), rtol=1e-6)
 
 
+def test_a_schedule_of_the_temperature_says_where_it_ended() -> None:
+    schedule = lambda i: jnp.where(i < 5, 4.0, 0.25)  # noqa: E731
+    mcmc = run(mm.MMFLD(cloud, **FIXED, temperature=schedule), warmup=4, draws=4)
+    attrs = dataset(mm.to_inference_data(mcmc), "posterior").attrs
+    assert attrs["temperature_scale"] == 0.25
+
+
 def test_dual_variables_of_particles_and_global_sites(mixed_run, exported) -> None:
     samples, dual = mixed_run.get_samples(True), dataset(exported, "unconstrained_posterior")
     np.testing.assert_allclose(dual["x"], -1 / samples["x"], rtol=1e-5)
