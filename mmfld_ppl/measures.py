@@ -9,13 +9,17 @@ from jaxtyping import Array, Float, PyTree
 
 
 def _arrays(points: PyTree) -> PyTree:
+    leaves = jax.tree.leaves(points)
+    if isinstance(points, list) and not any(map(jnp.ndim, leaves)):
+        return jnp.asarray(points)  # Numbers in lists are an array that somebody wrote down.
     return jax.tree.map(jnp.asarray, points)
 
 
 class Measure(eqx.Module):
     """mu = sum_i weights[i] * delta(points[i]).
 
-    points: an array, or a pytree of arrays, with the N atoms along the leading axis.
+    points: an array, or a pytree of arrays, with the N atoms along the leading axis. Lists of
+      numbers are taken as an array.
     weights: N masses. Functionals are differentiated in them, so nothing normalises them:
     `mean` is the integral, also of a measure whose mass is not 1.
 
@@ -51,6 +55,7 @@ class Measure(eqx.Module):
         >>> print(Measure.uniform({"position": jnp.zeros((4, 2))}).weights)
         [0.25 0.25 0.25 0.25]
         """
+        points = _arrays(points)
         leaves = jax.tree.leaves(points)
         if not leaves or not jnp.ndim(leaves[0]):
             raise ValueError("a Measure needs points along a leading axis, got none")

@@ -92,6 +92,11 @@ def base_law(
     base: dist.Distribution | Constraint | None, event_shape: tuple[int, ...]
 ) -> dist.Distribution:
     """The law of one particle of this shape."""
+    if base is None and not event_shape:
+        raise ValueError(
+            "the points of the targets are numbers, one an atom: give them a coordinate axis, "
+            "points[:, None], or a base= of numbers"
+        )
     if base is None:
         return mm.distributions.UniformBox(jnp.zeros(event_shape), jnp.ones(event_shape))
     if isinstance(base, Constraint):

@@ -26,6 +26,12 @@ def test_uniform_keeps_single_precision_under_x64(x64):
     assert Measure.uniform(jnp.zeros(3, jnp.float32)).weights.dtype == jnp.float32
 
 
+def test_lists_of_numbers_are_an_array():
+    for points in ([0.3, 0.6], [[0.3], [0.6]]):
+        for measure in (Measure(points, [0.5, 0.5]), Measure.uniform(points)):
+            np.testing.assert_allclose(measure.points, np.asarray(points, np.float32))
+
+
 def test_a_measure_is_a_pytree():
     stacked = jax.vmap(lambda x: Measure.uniform(x))(jnp.arange(6.0).reshape(2, 3))
     assert stacked.points.shape == stacked.weights.shape == (2, 3)

@@ -54,6 +54,8 @@ def mixing_distribution(
 
     mass: the site of the particles' masses, where they are not equal."""
     posterior = dataset(idata, "posterior")
+    if site not in posterior:
+        raise ValueError(f"the run has no site '{site}', only {list(posterior.data_vars)}")
     values, plate = posterior[site], posterior.attrs.get("particle_plate")
     if plate not in values.dims or values.ndim != 3:
         raise ValueError(f"site '{site}' is no number of each particle: it has dims {values.dims}")

@@ -87,6 +87,7 @@ OUTSIDE = (np.array([[0.2, 0.3], [0.4, 1.5]]), np.array([0.5, 0.5]))
         ([INSIDE, (INSIDE[0] * np.nan, INSIDE[1])], {}, "target 1 must be finite"),
         ([INSIDE], {"base": nc.simplex}, "2 of the 2 atoms of target 0 are outside"),
         ([INSIDE], {"base": nc.positive_definite}, "events of 2 axes"),
+        ([([0.2, 0.4], [0.5, 0.5])], {}, r"are numbers, one an atom.*points\[:, None\]"),
         ([INSIDE], {"base": dist.Normal(jnp.zeros(2), 1)}, r"event shape \(2,\).*to_event"),
         ([INSIDE, INSIDE], {"weights": np.array([1.5, -0.5])}, "minimum -0.5"),
         ([INSIDE, INSIDE], {"weights": np.array([0.5, 0.6])}, "sum 1.1"),
