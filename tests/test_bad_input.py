@@ -53,6 +53,10 @@ def without_latents():
     numpyro.sample("x", dist.Normal(0.0, 1.0), obs=1.0)
 
 
+def normal():
+    numpyro.sample("b", dist.Normal(0.0, 1.0))
+
+
 @pytest.mark.parametrize(
     ("model", "options", "words"),
     [
@@ -91,6 +95,11 @@ def without_latents():
             models.line,
             {"mirror_maps": {"slope": HalfLine.above(0.0, jnp.float32)}},
             ["mirror_maps['slope']", "shape (2,)", "Independent.of"],
+        ),
+        (
+            normal,
+            {"mirror_maps": {"b": HalfLine.above(0.0, jnp.float32)}},
+            ["mirror_maps['b']", "HalfLine", "smaller set", "state the smaller set"],
         ),
         (
             models.coin,
@@ -213,6 +222,7 @@ def test_a_strategy_of_another_shape():
         ({"model": models.coin, "support": constraints.real}, "support="),
         ({"step_size": 0.0}, "step_size must be a positive number"),
         ({"step_size": -1.0}, "step_size must be a positive number"),
+        ({"step_size": "auto"}, "step_size must be a positive number .* got auto"),
         ({"step_size": lambda i: 0.0 * i}, "got 0.0 at step 0"),
         ({"temperature": lambda i: -1.0 - i}, "temperature must be .* got -1.0 at step 0"),
         ({"diffusion": "two-step", "metropolize": False}, "'one-step', 'exact' or a positive"),

@@ -8,6 +8,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+#: A step that is never gone below: at it nothing moves, and one that rounds to zero cannot grow.
+LEAST = 1e-6
+
 
 class DualAveragingState(NamedTuple):
     """log_step: the step to use now. log_average: the one to keep. gap: running mean of target
@@ -41,7 +44,7 @@ class DualAveraging(eqx.Module):
         k = state.updates + 1
         forget = 1 / (k + self.offset)
         gap = (1 - forget) * state.gap + forget * (self.target - statistic)
-        log_step = state.anchor - jnp.sqrt(k) / self.rate * gap
+        log_step = jnp.maximum(state.anchor - jnp.sqrt(k) / self.rate * gap, jnp.log(LEAST))
         weight = k**-self.decay
         log_average = weight * log_step + (1 - weight) * state.log_average
         return DualAveragingState(log_step, log_average, gap, state.anchor, k)

@@ -206,7 +206,7 @@ def as_schedule(name: str, value: float | Schedule) -> float | Schedule:
     """A number of Python's, or the schedule. Raises ValueError unless it is positive, or begins
     with what is."""
     first = value(jnp.zeros((), jnp.int32)) if callable(value) else value
-    if jnp.shape(first) or not first > 0:
+    if isinstance(first, str) or jnp.shape(first) or not first > 0:
         where = " at step 0" if callable(value) else ""
         raise ValueError(
             f"{name} must be a positive number or a schedule of the step's index, got "

@@ -12,11 +12,11 @@ from jax.core import Tracer
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from numpyro.distributions.constraints import Constraint
-from numpyro.infer.initialization import init_to_uniform
 
 from ..chain import Schedule, Settings, Shapes
 from ..dynamics import Adaptation, Mirror, Symmetric, Transition, check_diffusion
 from ..latent import Layout
+from ..latent.default_start import default_start
 from ..mirrors import MirrorMap
 from .base import LangevinKernel, as_schedule
 
@@ -60,7 +60,9 @@ class MMFLD(LangevinKernel):
       about standard deviations, once adapted. None is one step a move, and so is every move of a
       model with particles.
     mirror_maps: {site: map of one event}, in place of the default of its support.
-    init_strategy: as in NumPyro's kernels. `init_params` are constrained values by site name.
+    init_strategy: as in NumPyro's kernels; default: `init_to_uniform`, at matrices of radius .5 in
+      place of 2, since single precision is not enough further out. `init_params` are constrained
+      values by site name.
     temperature: a schedule of the step's index that multiplies the objective's temperature, or
       tempers the whole law of an ordinary model.
     strict: raise where a support has no mirror map, instead of using an unconstrained chart.
@@ -87,7 +89,7 @@ class MMFLD(LangevinKernel):
         diffusion: str | int | None = None,
         path_length: float | None = 5.0,
         mirror_maps: Mapping[str, MirrorMap] | None = None,
-        init_strategy: Callable = init_to_uniform,
+        init_strategy: Callable = default_start,
         temperature: Schedule | None = None,
         strict: bool = False,
         mesh: Mesh | None = None,

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from numpyro.distributions.constraints import Constraint
-from numpyro.infer.initialization import init_to_uniform
 
 from ..chain import Schedule, Settings, Shapes
 from ..dynamics import Adaptation, Projected
 from ..latent import Layout
+from ..latent.default_start import default_start
 from ..mirrors import MirrorMap
 from ..projections import projection
 from .base import LangevinKernel, as_schedule
@@ -41,7 +41,7 @@ class ProjectedMFLD(LangevinKernel):
         support: PyTree | None = None,
         barrier: float = 0.0,
         inset: float = 1e-4,
-        init_strategy: Callable = init_to_uniform,
+        init_strategy: Callable = default_start,
         temperature: Schedule | None = None,
         mesh: Mesh | None = None,
     ) -> None:

@@ -56,6 +56,7 @@ def geometry_of(
 
     if chosen is not None:
         geometry = _chosen_map(name, chosen, support.event_dim, shape, dtype)
+        _require_room(name, geometry, support, shape, dtype)
         return described(Chart.MIRROR, shape, geometry, support)
     chart, fixed = Chart.MIRROR, support
     if dynamic:
@@ -117,6 +118,29 @@ def _chosen_map(
             "mm.mirrors.Independent.of(map, shape) makes a map of arrays from one of scalars"
         )
     return Independent.of(chosen, batch) if batch else chosen
+
+
+def _require_room(
+    name: str, chosen: MirrorMap, support: nc.Constraint, shape: tuple[int, ...], dtype: DTypeLike
+) -> None:
+    """Raises ValueError where points of the support, far and near, are outside of a map's set: the
+    dynamics would never go there, and sample another law."""
+    try:
+        chart = biject_to(support)
+    except NotImplementedError:
+        return
+    free = jax.eval_shape(chart.inv, jax.ShapeDtypeStruct(shape, dtype)).shape
+    scales = jnp.repeat(jnp.array([0.3, 1.0, 3.0], dtype), 11)
+    u = jax.random.normal(jax.random.key(0), (33, *free), dtype)
+    points = jax.vmap(chart)(u * scales.reshape(-1, *(1 for _ in free)))
+    slack = jax.vmap(chosen.slack)(points)
+    if isinstance(slack, Tracer) or bool(jnp.all(slack > 0)):
+        return
+    raise ValueError(
+        f"mirror_maps['{name}']: {chosen.describe()} is a map of a smaller set than the support "
+        f"{support!r} of the site, {points[jnp.argmin(slack)]} for one is outside, so that another "
+        "law would be sampled; take a map of the support, or state the smaller set as the support"
+    )
 
 
 def one_particle(support: nc.Constraint, axis: int, name: str, dynamic: bool) -> nc.Constraint:

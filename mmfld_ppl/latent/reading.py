@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 from numpyro.distributions import biject_to
+from numpyro.distributions.distribution import validation_enabled
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.gibbs import GIBBS_SITES_KWARG
 from numpyro.infer.initialization import init_to_uniform
@@ -34,6 +35,10 @@ class KeyWatch(Messenger):
         self.asked |= msg["type"] == "prng_key"
 
 
+#: Draws of values at which a model is read, before its invalid parameters are its own.
+ATTEMPTS = 50
+
+
 @dataclasses.dataclass(frozen=True)
 class Reading:
     """A model with its arguments, and one trace of it.
@@ -51,7 +56,19 @@ class Reading:
 
     @classmethod
     def of(cls, model: Callable, args: tuple, kwargs: dict, key: PRNGKeyArray) -> Reading:
-        """Runs the model once."""
+        """Runs the model once, or until its parameters are valid where not all values of the sites
+        make them so."""
+        for attempt in range(ATTEMPTS):
+            drawn_by = jax.random.fold_in(key, attempt) if attempt else key
+            try:
+                return cls._once(model, args, kwargs, drawn_by)
+            except ValueError as error:  # Of NumPyro's validation.
+                if "got invalid" not in str(error) or attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    @classmethod
+    def _once(cls, model: Callable, args: tuple, kwargs: dict, key: PRNGKeyArray) -> Reading:
         drawn = substitute(seed(model, key), substitute_fn=_draw)
         watch = KeyWatch()
         with watch, hold_objective(), trace() as tr:
@@ -70,7 +87,7 @@ class Reading:
     def at(self, values: Mapping[str, Array], **kwargs: Any) -> tuple[dict[str, Array], Trace]:
         """(log density of every site, unsummed, trace) at given values of the latent sites."""
         placed = substitute(seed(self.model, self.key), data=dict(values))
-        with hold_objective():
+        with hold_objective(), validation_enabled(False):
             return compute_log_probs(
                 placed, self.args, self.kwargs | kwargs, {}, sum_log_prob=False
             )

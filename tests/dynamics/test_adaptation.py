@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 
 import mmfld_ppl as mm
 from mmfld_ppl.dynamics.adaptation import _window_ends
-from mmfld_ppl.dynamics.step_size import DualAveraging
+from mmfld_ppl.dynamics.step_size import LEAST, DualAveraging
 from mmfld_ppl.dynamics.welford import welford_init, welford_moments, welford_update
 from mmfld_ppl.mirrors import Observation
 
@@ -88,3 +88,15 @@ def test_the_target_acceptance_is_higher_where_a_move_is_several_steps():
         (ordinary, {"mirror_maps": {"x": mm.mirrors.EntropyOrthant()}}),
     ):
         assert target(model, **options) == 0.6
+
+
+def test_a_step_does_not_shrink_for_ever() -> None:
+    """One that rounds to zero could not grow again."""
+    search = DualAveraging(0.8)
+    state = search.init(jnp.asarray(0.1))
+    for _ in range(300):
+        state = search.update(state, jnp.asarray(0.0))
+    np.testing.assert_allclose(jnp.exp(state.log_step), LEAST, rtol=1e-5)
+    for _ in range(60):
+        state = search.update(search.init(jnp.exp(state.log_step)), jnp.asarray(1.0))
+    assert state.log_step > np.log(0.1)

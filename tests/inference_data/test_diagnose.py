@@ -19,6 +19,7 @@ import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
 from mmfld_ppl.inference_data.groups import from_groups
 from tests.helpers import run
+from tests.small_models import coin
 
 CHAINS, DRAWS, ATOMS, TAU = 4, 200, 50, 0.1
 
@@ -336,6 +337,13 @@ def test_real_runs_of_every_kind(mixed_run, nuts_run, cloud_run) -> None:
             assert (checks[name] != "not checked") == drawn
         for name in ("chains agree", "accuracy"):
             assert checks[name] != "not checked"
+
+
+def test_an_unadjusted_posterior_is_not_said_to_be_right() -> None:
+    kernel = mm.MMFLD(coin, metropolize=False, step_size=0.01)
+    found = mm.diagnose(mm.to_inference_data(run(kernel, warmup=50, draws=400, chains=4)))
+    assert {c.name: c.verdict for c in found.checks}["step size"] == "warn"
+    assert not repr(found).startswith("Nothing is wrong")
 
 
 def test_a_file_is_diagnosed_like_the_run(cloud_run, tmp_path) -> None:

@@ -46,11 +46,11 @@ def unadjusted_step(run: Run) -> Check | None:
     if accepted is None:
         return Check(
             name,
-            SKIPPED,
-            "unadjusted",
+            WARN,
+            "unadjusted, and nothing here sees what that has done",
             "Moves that no Metropolis test has seen bias the result by an amount that the draws do "
-            "not show; mm.step_size_bias(mcmc, key) measures it, and mm.MMFLD with "
-            "metropolize=True has none.",
+            "not show, and may be large; mm.step_size_bias(mcmc, key) measures it. mm.MMFLD with "
+            "metropolize=True has none, where the model has no minibatches.",
         )
     least = float(accepted.min())
     verdict = OK if least >= WOULD_ACCEPT[0] else WARN if least >= WOULD_ACCEPT[1] else FAIL
@@ -79,7 +79,8 @@ def collapsed_step(run: Run) -> Check | None:
         "chain hardly moves. The reason is most often a density that jumps or ends inside of its "
         "support: a factor of -inf, jnp.where on a parameter. State the region as a constraint "
         "(mm.constraints.polytope, ordered_vector), or smooth the jump; path_length=None makes "
-        "moves of one step, which suffer less.",
+        "moves of one step, which suffer less. At matrices it may be the start, far out: pass "
+        "init_strategy=numpyro.infer.init_to_sample, or run in double precision.",
     )
 
 
