@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 #: A step that is never gone below: at it nothing moves, and one that rounds to zero cannot grow.
-LEAST = 1e-6
+LEAST = 1e-12
 
 
 class DualAveragingState(NamedTuple):

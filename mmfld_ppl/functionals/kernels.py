@@ -59,7 +59,8 @@ class Gaussian(Radial):
 
 
 class Laplace(Radial):
-    """exp(-r / s).  Positive definite; it has a kink where points meet.
+    """exp(-r / s).  Positive definite; it has a kink where points meet, which at low temperatures
+    holds an adapted step so short that particles hardly move.
 
     scale: s > 0."""
 

@@ -85,7 +85,7 @@ def test_adapted_dynamics_reach_the_minimiser() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cells", "warmup", "draws"), [(CELLS[:-2], 500, 1200), (CELLS[-2:], 1500, 4000)]
+    ("cells", "warmup", "draws"), [(CELLS[:-2], 500, 1200), (CELLS[-2:], 1500, 5000)]
 )
 def test_adapted_dynamics_reach_the_minimiser_at_all_temperatures(cells, warmup, draws) -> None:
     many = _adapted(cells, 1000, chains=4, warmup=warmup, draws=draws)

@@ -29,15 +29,15 @@ def test_marginals_are_those_of_the_path_space_problem():
     mcmc = run(
         mm.MMFLD(trajectory),
         snapshots,
-        chains=12,
+        chains=24,
         warmup=150,
-        draws=120,
+        draws=60,
         init_params=starting_cells(
-            jax.random.key(0), snapshots, times, cells=100, base=base, bandwidth=sigma, chains=12
+            jax.random.key(0), snapshots, times, cells=100, base=base, bandwidth=sigma, chains=24
         ),
         model_kwargs={"times": times, "base": base, **setting},
     )
-    x = np.asarray(mcmc.get_samples(group_by_chain=True)["x"], float).reshape(12, 120, 3, -1)
+    x = np.asarray(mcmc.get_samples(group_by_chain=True)["x"], float).reshape(24, 60, 3, -1)
     for power in (1, 2):
         for t in range(3):
             moments = (x[:, :, t] ** power).mean(axis=-1)
