@@ -92,12 +92,12 @@ def base_law(
     base: dist.Distribution | Constraint | None, event_shape: tuple[int, ...]
 ) -> dist.Distribution:
     """The law of one particle of this shape."""
-    if base is None and not event_shape:
-        raise ValueError(
-            "the points of the targets are numbers, one an atom: give them a coordinate axis, "
-            "points[:, None], or a base= of numbers"
-        )
     if base is None:
+        if not event_shape:
+            raise ValueError(
+                "the points of the targets are numbers, one an atom: give them a coordinate axis, "
+                "points[:, None], or a base= of numbers"
+            )
         return mm.distributions.UniformBox(jnp.zeros(event_shape), jnp.ones(event_shape))
     if isinstance(base, Constraint):
         if base.event_dim > len(event_shape):

@@ -43,7 +43,7 @@ def maximum_likelihood(
     the optimum does not have keep weights of that order. Raises RuntimeError where this is not
     reached."""
     every, all_shares = log_k, _shares(counts, log_k.shape[1])
-    log_k, shares = every[:, all_shares > 0], all_shares[all_shares > 0]
+    log_k, shares = _occurring(every, all_shares)
     top = log_k.max(axis=0)
     a = np.exp(log_k - top) * shares
     log_q, gap = np.full(len(shares), np.log(0.5)), np.inf
@@ -111,7 +111,7 @@ def entropic(
     tolerance: largest relative error of q_i p_i = 1, up to rounding.
     Raises RuntimeError where no solution is found."""
     every, all_shares = log_k, _shares(counts, log_k.shape[1])
-    log_k, shares = every[:, all_shares > 0], all_shares[all_shares > 0]
+    log_k, shares = _occurring(every, all_shares)
     log_b = log_base - logsumexp(log_base)
     k = np.exp(log_k - log_k.max(axis=0))
     tau = max(1.0, temperature)
@@ -172,6 +172,11 @@ def _solution(w: Vector, log_k: np.ndarray, shares: np.ndarray) -> GridMixture:
     p = w @ k
     log_p, gradient = top + np.log(p), k @ (shares / p) - 1
     return GridMixture(w, float(-shares @ log_p), log_p, gradient)
+
+
+def _occurring(log_k: np.ndarray, shares: Vector) -> tuple[np.ndarray, Vector]:
+    """Of the data that occur: one that does not has no multiplier."""
+    return log_k[:, shares > 0], shares[shares > 0]
 
 
 def _shares(counts: np.ndarray | None, size: int) -> np.ndarray:

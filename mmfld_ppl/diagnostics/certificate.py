@@ -11,7 +11,6 @@ from jax.nn import logsumexp
 from jaxtyping import Array, Float, PyTree
 from numpyro.distributions import biject_to
 from numpyro.distributions.constraints import Constraint
-from numpyro.distributions.transforms import Transform
 
 #: How many times an ascent tries a step.
 STEPS = 60
@@ -70,10 +69,8 @@ def likelihood_certificate(
     counts = jnp.ones(n, log_p.dtype) if counts is None else jnp.asarray(counts, log_p.dtype)
     weights = jnp.log(counts) - jnp.log(jnp.sum(counts)) - log_p
     # In these coordinates every theta is inside of its support.
-    charts, parts = jax.tree.flatten(
-        jax.tree.map(biject_to, supports, is_leaf=lambda leaf: isinstance(leaf, Constraint)),
-        is_leaf=lambda leaf: isinstance(leaf, Transform),
-    )
+    constraints, parts = jax.tree.flatten(supports, is_leaf=lambda c: isinstance(c, Constraint))
+    charts = [biject_to(constraint) for constraint in constraints]
 
     def log_ratio(theta: PyTree) -> Float[Array, ""]:
         """log(1 + D)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,7 +19,7 @@ from .checks import (
     require_probabilities,
     require_same_events,
 )
-from .distances import squared_distance
+from .distances import Cost, squared_distance
 from .soft_transform import soft_transform
 from .stacking import masses, stack_measures
 from .transport import SinkhornReport, assess, coupling, each, solve, solve_self
@@ -85,7 +85,7 @@ class SinkhornBarycenter(Functional):
     masses: Float[Array, "k m"]
     weights: Float[Array, " k"]
     epsilon: Float[Array, ""]
-    cost: Callable[[Any, Any], Float[Array, ""]]
+    cost: Cost
     debiased: bool = eqx.field(static=True)
     threshold: float = eqx.field(static=True)
     max_iterations: int = eqx.field(static=True)
@@ -96,7 +96,7 @@ class SinkhornBarycenter(Functional):
         weights: Float[Array, " k"] | None = None,
         *,
         epsilon: float | Array,
-        cost: Callable[[Any, Any], Float[Array, ""]] = squared_distance,
+        cost: Cost = squared_distance,
         debiased: bool = False,
         threshold: float = 1e-3,
         max_iterations: int = 1000,

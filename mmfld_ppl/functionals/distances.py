@@ -11,6 +11,9 @@ from jaxtyping import Array, Float, PyTree
 
 from ..mirrors.linalg import total
 
+#: A cost of two points, symmetric or not.
+Cost = Callable[[Any, Any], Float[Array, ""]]
+
 
 def squared_distance(x: PyTree, y: PyTree) -> Float[Array, ""]:
     """r^2, over the leaves of a point."""
@@ -28,7 +31,7 @@ def flatten(points: PyTree[Float[Array, "n ..."]]) -> Float[Array, "n d"]:
     return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in leaves], axis=1)
 
 
-def pairwise(cost: Callable[[Any, Any], Array], x: PyTree, y: PyTree) -> Float[Array, "m n"]:
+def pairwise(cost: Cost, x: PyTree, y: PyTree) -> Float[Array, "m n"]:
     """cost(x_i, y_j) with the y_j along the first axis."""
     if cost is squared_distance:
         return squared_distances(flatten(x), flatten(y))
@@ -37,7 +40,7 @@ def pairwise(cost: Callable[[Any, Any], Array], x: PyTree, y: PyTree) -> Float[A
     return jax.vmap(jax.vmap(cost, (0, None)), (None, 0))(x, y)
 
 
-def transposed(cost: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Array]:
+def transposed(cost: Cost) -> Cost:
     """(y, x) -> cost(x, y)."""
     symmetric = cost in (squared_distance, half_squared_distance)
     return cost if symmetric else lambda y, x: cost(x, y)

@@ -9,7 +9,6 @@ A cost matrix has the m atoms y_j along its rows and the n points x_i along its 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .blocks import by_blocks, on_cpu
 from .distances import (
+    Cost,
     flatten,
     half_squared_distance,
     pairwise,
@@ -40,7 +40,7 @@ def transform(
 
 
 def soft_transform(
-    cost: Callable[[Any, Any], Array],
+    cost: Cost,
     x: PyTree[Float[Array, "n ..."]],
     y: PyTree[Float[Array, "m ..."]],
     b: Float[Array, " m"],
@@ -97,9 +97,8 @@ def _extend_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
         @jax.checkpoint
         def under(*values: Array) -> Array:
             # What stays is left out: the logarithm of no mass has no derivative, not even along 0.
-            y, b, g, eps = (
-                values[moving.index(k)] if k in moving else value for k, value in enumerate(rest)
-            )
+            at = dict(enumerate(rest)) | dict(zip(moving, values, strict=True))
+            y, b, g, eps = at.values()
             return transform(squared_distances(x, y) / 2, b, g, eps)
 
         df += jax.jvp(under, [rest[k] for k in moving], [moved[k] for k in moving])[1]

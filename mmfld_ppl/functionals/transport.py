@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,9 @@ from ott.solvers.linear.acceleration import Momentum
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
 from .blocks import on_cpu
-from .distances import pairwise, transposed
+from .distances import Cost, pairwise, transposed
 from .soft_transform import soft_transform, transform
 from .transport_costs import KernelMatrix, cost_geometry, largest_cost
-
-#: A cost of two points, symmetric or not.
-Cost = Callable[[Any, Any], Float[Array, ""]]
 
 
 def each(function: Callable[..., PyTree], *problems: PyTree[Float[Array, "k ..."]]) -> PyTree:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +12,7 @@ from ott.geometry.epsilon_scheduler import Epsilon
 from ott.geometry.geometry import Geometry
 
 from .blocks import by_blocks
-from .distances import pairwise, transposed
+from .distances import Cost, pairwise, transposed
 from .soft_transform import block_size, soft_transform
 
 #: Entries of the largest cost matrix that is held: 256 MB in single precision. About there making
@@ -22,7 +21,7 @@ HELD = 2**26
 
 
 def cost_geometry(
-    cost: Callable[[Any, Any], Array],
+    cost: Cost,
     x: PyTree[Float[Array, "n ..."]],
     y: PyTree[Float[Array, "m ..."]],
     eps: Float[Array, ""],
@@ -49,7 +48,7 @@ def largest_cost(geometry: Geometry) -> Float[Array, ""]:
 class Streamed(Geometry):
     """Costs that are made anew, a block at a time, whenever they are needed."""
 
-    def __init__(self, cost: Callable[[Any, Any], Array], x: PyTree, y: PyTree, epsilon: Epsilon):
+    def __init__(self, cost: Cost, x: PyTree, y: PyTree, epsilon: Epsilon):
         super().__init__(epsilon=epsilon)
         self.cost, self.x, self.y = cost, x, y
 
@@ -70,10 +69,9 @@ class Streamed(Geometry):
     ) -> tuple[Array, Array]:
         """eps log sum exp((potential - C)/eps) over the rows (axis 0) or the columns."""
         assert vec is None, "OTT's balanced Sinkhorn iterations weight nothing here"
-        to, over, potential, cost = (
-            (self.x, self.y, f, self.cost) if axis == 0
-            else (self.y, self.x, g, transposed(self.cost))
-        )  # fmt: skip
+        to, over, potential, cost = self.x, self.y, f, self.cost
+        if axis == 1:
+            to, over, potential, cost = self.y, self.x, g, transposed(self.cost)
         soft = -soft_transform(cost, to, over, jnp.ones_like(potential), potential, eps)
         return soft, jnp.ones(1, soft.dtype)
 

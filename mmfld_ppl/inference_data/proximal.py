@@ -30,7 +30,8 @@ KEY = jax.random.key(0)
 
 #: Steps between two looks at the draws of the Gibbs density, and the most that are taken.
 ROUND, MOST_ROUNDS = 25, 40
-#: Correlation with where they started, below which draws have forgotten it.
+#: Correlation with where they started, below which draws have forgotten it; and change of a mean in
+#: a round, in standard deviations, below which their law has settled.
 FORGOTTEN = 0.1
 #: Acceptance that the step is kept between.
 EASY, HARD = 0.8, 0.4
@@ -169,13 +170,13 @@ class FrozenModel:
         """Draws of the Gibbs density, by adjusted mirror Langevin dynamics from the particles.
 
         They walk until they have forgotten where they started and their law has settled, or
-        `MOST_ROUNDS` are over; a law
-        with modes that are far apart is not left by then, and its weights stay those of the
-        particles. step_size: the first to try."""
+        `MOST_ROUNDS` are over; a law with modes that are far apart is not left by then, and its
+        weights stay those of the particles. step_size: the first to try."""
         begin = before = self._features(tangent, blocks)
         h, first, memory, taken = step_size, np.nan, 1.0, 0
         # Correlations and differences of so many independent particles are this large by chance.
-        chance = max(FORGOTTEN, 3 * np.sqrt(2 / len(begin)))
+        chance = 3 / np.sqrt(len(begin))
+        forgotten, settled = max(FORGOTTEN, chance), max(FORGOTTEN, chance * np.sqrt(2))
         for taken in range(1, MOST_ROUNDS + 1):
             key, round_key = jax.random.split(key)
             blocks, accepted = self._advance(tangent, blocks, jnp.asarray(h), round_key)
@@ -187,7 +188,7 @@ class FrozenModel:
                 h *= 2.0
             now = self._features(tangent, blocks)
             memory, moves, before = _memory(begin, now), _moves(before, now), now
-            if memory < chance and moves < chance and rate >= HARD / 2:
+            if memory < forgotten and moves < settled and rate >= HARD / 2:
                 break
         return Walk(blocks, first, memory, taken * ROUND)
 

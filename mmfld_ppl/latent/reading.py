@@ -58,14 +58,14 @@ class Reading:
     def of(cls, model: Callable, args: tuple, kwargs: dict, key: PRNGKeyArray) -> Reading:
         """Runs the model once, or until its parameters are valid where not all values of the sites
         make them so."""
-        for attempt in range(ATTEMPTS):
-            drawn_by = jax.random.fold_in(key, attempt) if attempt else key
+        for attempt in range(1, ATTEMPTS):
             try:
-                return cls._once(model, args, kwargs, drawn_by)
-            except ValueError as error:  # Of NumPyro's validation.
-                if "got invalid" not in str(error) or attempt == ATTEMPTS - 1:
+                return cls._once(model, args, kwargs, key)
+            except ValueError as error:
+                if "got invalid" not in str(error):  # It is not of NumPyro's validation.
                     raise
-        raise AssertionError
+                key = jax.random.fold_in(key, attempt)
+        return cls._once(model, args, kwargs, key)
 
     @classmethod
     def _once(cls, model: Callable, args: tuple, kwargs: dict, key: PRNGKeyArray) -> Reading:

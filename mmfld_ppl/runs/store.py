@@ -140,29 +140,24 @@ class Store:
 
         attrs: of the whole, and again of the posterior."""
         with self._explained():
-            self._commit(steps, state, record, attrs)
-
-    def _commit(
-        self, steps: int, state: bytes, record: Mapping[str, Any], attrs: Mapping[str, Any]
-    ) -> None:
-        name, states = f"{steps:012d}.npz", self.path / FOLDER
-        write_atomically(states / name, state)
-        record = {**record, "format": FORMAT, "steps": steps, "state": name}
-        files: dict[str, Any] = {".zgroup": GROUP, ".zattrs": dict(attrs)}
-        for array, parts in self._arrays.items():
-            group = array.split("/")[0]
-            files[f"{group}/.zgroup"] = GROUP
-            files[f"{group}/.zattrs"] = dict(attrs) if group == "posterior" else {}
-            files |= {f"{array}/{kind}": part for kind, part in parts.items()}
-        every = files | {".zattrs": {**attrs, RECORD: json.dumps(record)}}
-        content = {"zarr_consolidated_format": 1, "metadata": every}
-        write_atomically(self.path / METADATA, json.dumps(content).encode())
-        for file, part in files.items():
-            self._publish(file, part)
-        self.committed = record
-        for old in states.glob("*.npz"):
-            if old.name != name:
-                old.unlink()
+            name, states = f"{steps:012d}.npz", self.path / FOLDER
+            write_atomically(states / name, state)
+            record = {**record, "format": FORMAT, "steps": steps, "state": name}
+            files: dict[str, Any] = {".zgroup": GROUP, ".zattrs": dict(attrs)}
+            for array, parts in self._arrays.items():
+                group = array.split("/")[0]
+                files[f"{group}/.zgroup"] = GROUP
+                files[f"{group}/.zattrs"] = dict(attrs) if group == "posterior" else {}
+                files |= {f"{array}/{kind}": part for kind, part in parts.items()}
+            every = files | {".zattrs": {**attrs, RECORD: json.dumps(record)}}
+            content = {"zarr_consolidated_format": 1, "metadata": every}
+            write_atomically(self.path / METADATA, json.dumps(content).encode())
+            for file, part in files.items():
+                self._publish(file, part)
+            self.committed = record
+            for old in states.glob("*.npz"):
+                if old.name != name:
+                    old.unlink()
 
     def _publish(self, file: str, part: Mapping[str, Any]) -> None:
         """Metadata for readers that take no notice of `.zmetadata`; and Zarr always reads those of
