@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from numpyro.infer import MCMC
+from tqdm.auto import tqdm
 
 from ..diagnostics import free_energy
 from ..kernel import LangevinKernel
@@ -84,7 +85,7 @@ def mean_field_statistics(
     if not run.globals_ and run.num_blocks == 1 and size >= LEAST:
         model = FrozenModel(run.problem, run.maps, run.supports, run.temperature)
         rows = []
-        for chain in range(chains):
+        for chain in tqdm(range(chains), "diagnostics of chains", disable=not mcmc.progress_bar):
             blocks = {name: x[chain] for name, x in run.particles.items()}
             rows.append(chain_statistics(model, blocks, run.step_size, run.adjusted, seed + chain))
         for name, (dims, _) in rows[0].items():
