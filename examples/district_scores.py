@@ -46,7 +46,7 @@ def kernel(theta: Any, trials: Any) -> dist.Distribution:
 
 def draw(idata: Any, y: np.ndarray, trials: np.ndarray, best: Any) -> Any:
     figure, (measure, slope, means) = plt.subplots(1, 3, figsize=(11.5, 3.6), layout="constrained")
-    mixing_distribution(idata, mass="mass", ax=measure, label="particles, with band")
+    mixing_distribution(idata, ax=measure, label="particles, with band")
     measure.step(GRID, np.cumsum(best.weights), where="post", color="#D55E00", lw=1, label="NPMLE")
     measure.set(xlabel=r"rate $\theta$")
     measure.legend(frameon=False)

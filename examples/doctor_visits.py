@@ -62,8 +62,7 @@ def draw(idata: Any, data: np.ndarray, best: GridMixture) -> Any:
         2, 2, figsize=(9, 6.4), layout="constrained"
     )
     grid = rates(data)
-    mass = "mass" if "mass" in dataset(idata, "posterior") else None
-    mixing_distribution(idata, mass=mass, ax=measure, label="particles, with band")
+    mixing_distribution(idata, ax=measure, label="particles, with band")
     measure.step(grid, np.cumsum(best.weights), where="post", color="#D55E00", lw=1, label="NPMLE")
     measure.set(xscale="log", xlim=(0.05, grid[-1]), xlabel=r"rate $\theta$, visits a year")
     measure.legend(frameon=False, loc="lower right")

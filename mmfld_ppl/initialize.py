@@ -109,8 +109,15 @@ def checked_params(sites: Sequence[Site], given: Any, single: bool) -> dict[str,
             f"init_params has values for {unknown}, which are not latent sites; these are "
             f"{sorted(known)}"
         )
-    params = {name: jnp.asarray(value, known[name].dtype) for name, value in given.items()}
-    for name, value in params.items():
+    params = {}
+    for name, given_value in given.items():
+        try:
+            params[name] = value = jnp.asarray(given_value, known[name].dtype)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"init_params['{name}'] must be numbers of shape {known[name].value_shape}, got "
+                f"{type(given_value).__name__}"
+            ) from None
         shape, expected = value.shape[0 if single else 1 :], known[name].value_shape
         if shape != expected:
             raise ValueError(

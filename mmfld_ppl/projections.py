@@ -126,8 +126,8 @@ def _interval(constraint, shape):
 @register_projection(type(nc.circular))
 def _circular(constraint, shape):
     raise ValueError(
-        "a circle is not a convex set: circular has no Euclidean projection; MMFLD runs it in an "
-        "unconstrained chart"
+        "a circle is not a convex set: circular has no Euclidean projection; MMFLD runs it on a "
+        "wrapped line"
     )
 
 

@@ -80,7 +80,7 @@ def mixture(
     log_k = log_density(kernel)
     with mm.particles("atom", particles):
         theta = joined({n: numpyro.sample(n, law) for n, law in parts(base).items()}, base)
-        mass = None if masses is None else numpyro.sample(MASS, masses)
+        mass = None if masses is None else numpyro.sample(MASS, masses, infer={"mass": True})
     if mass is None:
         points, loss = theta, MixtureLikelihood(log_k, rows, batch_size, counts)
     else:

@@ -10,6 +10,7 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import constraints
+from numpyro.handlers import seed
 from numpyro.infer import DiscreteGibbs, Gibbs
 
 import mmfld_ppl as mm
@@ -246,9 +247,31 @@ def test_a_temperature_that_is_no_schedule():
         mm.MMFLD(models.coin, temperature=0.5)
 
 
-def test_a_path_length_that_is_a_schedule():
-    with pytest.raises(TypeError, match=r"path_length must be a number.*lambda.*step_size"):
-        mm.MMFLD(models.coin, path_length=lambda i: 5.0)
+@pytest.mark.parametrize("value", [-1, float("inf"), float("nan"), "a", lambda i: 5.0])
+@pytest.mark.parametrize("name", ["path_length", "step_size"])
+def test_numbers_that_are_not_positive(name, value):
+    if name == "step_size" and callable(value):
+        value = lambda i: None  # noqa: E731
+    with pytest.raises(ValueError, match=f"{name} must be a positive number"):
+        mm.MMFLD(models.coin, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"model": "coin"}, "the model must be a function .* got 'coin'"),
+        ({"init_strategy": "uniform"}, "init_strategy must be a function .* got 'uniform'"),
+        ({"mirror_maps": ["w"]}, "mirror_maps must be a dictionary of maps by site name, got list"),
+    ],
+)
+def test_arguments_of_another_kind(arguments, words):
+    with pytest.raises(TypeError, match=words):
+        mm.MMFLD(**{"model": models.coin, **arguments})
+
+
+def test_a_model_that_was_called():
+    with pytest.raises(ValueError, match="passed as the function itself"):
+        mm.MMFLD(seed(models.coin, 0)())
 
 
 @pytest.mark.parametrize(

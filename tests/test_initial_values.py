@@ -148,5 +148,24 @@ def test_parameters_that_are_never_valid() -> None:
     def negative():
         numpyro.sample("x", dist.Normal(numpyro.sample("a", dist.Normal()), -1.0), obs=0.0)
 
-    with pytest.raises(ValueError, match="Normal distribution got invalid scale"):
+    with pytest.raises(ValueError, match="'scale' of the Normal of site 'x' is invalid in 1 of 1"):
         start(mm.MMFLD(negative))
+
+    def regression(x):
+        slope = numpyro.sample("slope", dist.Normal())
+        with numpyro.plate("row", 4):
+            numpyro.sample("y", dist.Normal(slope * x, 1.0), obs=jnp.zeros(4))
+
+    with pytest.raises(ValueError, match="'loc' .* 'y' is invalid in 1 of 4 places, with 1 NaN"):
+        start(mm.MMFLD(regression), jnp.array([1.0, jnp.nan, 2.0, 3.0]))
+
+
+def test_a_strategy_that_goes_wrong() -> None:
+    kernel = mm.MMFLD(heteroscedastic, init_strategy=init_to_value(values={"a": -3.0, "b": 0.0}))
+    with pytest.raises(ValueError, match="no valid starting point.*the log density of 'y'"):
+        start(kernel, jnp.zeros(3), jnp.zeros(3))
+    kernel = mm.MMFLD(heteroscedastic, init_strategy=init_to_value(values={"a": jnp.ones(2)}))
+    with pytest.raises(ValueError, match=r"site 'a' a value of shape \(2,\), the site takes \(\)"):
+        start(kernel, jnp.zeros(3), jnp.zeros(3))
+    with pytest.raises(TypeError, match=r"init_params\['a'\] must be numbers"):
+        start(mm.MMFLD(heteroscedastic), jnp.zeros(3), jnp.zeros(3), init_params={"a": None})

@@ -61,6 +61,8 @@ def model_attributes(recording: Recording, geometry: Geometry | None) -> Attribu
     if recording.particle_plate is not None:
         attrs["particle_plate"] = file_name(recording.particle_plate)
         attrs["num_particles"] = int(recording.num_particles or 0)
+    if recording.mass is not None:
+        attrs["mass_site"] = file_name(recording.mass)
     if recording.objective is not None:
         name, stated = recording.objective
         attrs["objective"] = name

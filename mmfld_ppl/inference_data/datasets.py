@@ -39,6 +39,11 @@ def dataset_of(arrays: Mapping[str, Named], coords: Coords) -> xr.Dataset:
     return xr.Dataset(variables, {dim: _coordinate(dim, n, coords) for dim, n in sizes.items()})
 
 
+def masses_of(posterior: xr.Dataset) -> xr.DataArray | None:
+    """The masses of the particles at each draw; None where they are equal, or left out."""
+    return posterior.get(posterior.attrs.get("mass_site"))
+
+
 def _coordinate(dim: str, size: int, coords: Coords) -> np.ndarray:
     given = coords.get(dim)
     if given is None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 
@@ -49,15 +50,22 @@ def replicate_statistics(quantities: xr.Dataset) -> dict[str, Any]:
     chain and draw, by ArviZ's names; R-hat is NaN for one chain."""
     import arviz as az
 
+    quantities = quantities.astype(float)
     mean = quantities.mean(("chain", "draw"))
+    sd = quantities.std(("chain", "draw"), ddof=1)
+    # ArviZ takes fourth powers, and what varies by less than 1e-15, as squares may, for constant.
+    unit = sd.where(sd > 0, 1.0)
+    scaled = (quantities - mean) / unit
     # ArviZ would say so in a log message for every variable.
     undefined = xr.full_like(mean, float("nan"))
-    return {
-        "mean": mean,
-        "sd": quantities.std(("chain", "draw"), ddof=1),
-        "mcse_mean": az.mcse(quantities, method="mean"),
-        "mcse_sd": az.mcse(quantities, method="sd"),
-        "ess_bulk": az.ess(quantities, method="bulk"),
-        "ess_tail": az.ess(quantities, method="tail", prob=(0.05, 0.95)),
-        "r_hat": az.rhat(quantities) if quantities.sizes["chain"] > 1 else undefined,
-    }
+    # Of what never moves, ArviZ divides zero by zero; the table has NaN there.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "mean": mean,
+            "sd": sd,
+            "mcse_mean": unit * az.mcse(scaled, method="mean"),
+            "mcse_sd": unit * az.mcse(scaled, method="sd"),
+            "ess_bulk": az.ess(scaled, method="bulk"),
+            "ess_tail": az.ess(scaled, method="tail", prob=(0.05, 0.95)),
+            "r_hat": az.rhat(scaled) if quantities.sizes["chain"] > 1 else undefined,
+        }

@@ -100,13 +100,15 @@ class Recording(NamedTuple):
 
     sites: those that carry values, in model order. masked: latent sites some of whose entries are
     masked, and have no density of their own. particle_plate: its name, and num_particles its
-    size; None in a model without. objective: (name, statement), or None."""
+    size; None in a model without. objective: (name, statement), or None. mass: the site that holds
+    the masses of the particles, `numpyro.sample(..., infer={"mass": True})`, or None."""
 
     sites: dict[str, Site]
     masked: tuple[str, ...]
     particle_plate: str | None
     num_particles: int | None
     objective: tuple[str, Objective] | None
+    mass: str | None
 
 
 def record(
@@ -115,7 +117,7 @@ def record(
     """Runs a model at a draw, without computing its objective. Sites that the draw does not have
     are drawn from the prior."""
     if model is None:
-        return Recording({}, (), None, None, None)
+        return Recording({}, (), None, None, None, None)
 
     def value(site: dict) -> Array | None:
         # In the body of a scan a site is one step, in a draw it is all of them.
@@ -139,7 +141,8 @@ def record(
     masked = tuple(n for n, s in sites.items() if s.kind == "latent" and _masked(traced[n]["fn"]))
     plate = particle_plate(traced)
     size = None if plate is None else traced[plate]["args"][0]
-    return Recording(sites, masked, plate, size, stated[0] if stated else None)
+    mass = next((n for n, s in traced.items() if s.get("infer", {}).get("mass")), None)
+    return Recording(sites, masked, plate, size, stated[0] if stated else None, mass)
 
 
 def _masked(law: dist.Distribution) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from .datasets import SAMPLE_DIMS, require_known
+from .datasets import SAMPLE_DIMS, masses_of, require_known
 from .groups import dataset, replicate_statistics
 
 #: Statistics of a draw that are summarised beside its values.
@@ -21,8 +21,10 @@ def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFra
 
     A row a number: `objective` (F) and `lp` where the run has them, global and deterministic sites,
     and of each site in the particle plate `mean(x)` and `sd(x)`, the mean and the standard
-    deviation under the measure of the particles, coordinate by coordinate. There is no row for a
-    particle: particles are exchangeable, and the measure is the unknown.
+    deviation under the measure of the particles, coordinate by coordinate: each particle has the
+    mass that a site with `infer={"mass": True}` gives it, as that of `models.mixture`, or the same
+    mass. There is no row for a particle: particles are exchangeable, and the measure is the
+    unknown.
 
     Columns are those of ArviZ: mean, sd, mcse_mean, mcse_sd, ess_bulk, ess_tail, r_hat (NaN for
     one chain). Chains are replicates of the whole system, so an ess counts systems.
@@ -36,12 +38,14 @@ def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFra
     if var_names is not None:
         require_known("var_names", var_names, variables)
         variables = {name: variables[name] for name in var_names}
-    plate = posterior.attrs.get("particle_plate")
+    plate, mass = posterior.attrs.get("particle_plate"), masses_of(posterior)
     quantities: dict[str, xr.DataArray] = {}
     for name, values in variables.items():
         if plate in values.dims:
-            quantities[f"mean({name})"] = values.mean(plate)
-            quantities[f"sd({name})"] = values.std(plate)
+            weighted = mass is not None and values.name != mass.name
+            measure = values.weighted(mass) if weighted else values
+            quantities[f"mean({name})"] = measure.mean(plate)
+            quantities[f"sd({name})"] = measure.std(plate)
         else:
             quantities[name] = values
     columns = replicate_statistics(xr.Dataset(quantities))

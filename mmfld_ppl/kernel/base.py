@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from numpyro.distributions.constraints import Constraint
@@ -53,7 +54,25 @@ class LangevinKernel(MCMCKernel):
         mesh: Mesh | None = None,
     ) -> None:
         if (model is None) == (potential_fn is None):
-            raise ValueError("pass exactly one of a model and potential_fn=")
+            raise ValueError(
+                "pass exactly one of a model and potential_fn=; a model is passed as the function "
+                "itself, model and not model(...)"
+            )
+        if model is not None and not callable(model):
+            raise TypeError(
+                "the model must be a function that states its sites by numpyro.sample, got "
+                f"{model!r}"
+            )
+        if not callable(settings.init_strategy):
+            raise TypeError(
+                "init_strategy must be a function of a site, as numpyro.infer.init_to_median, got "
+                f"{settings.init_strategy!r}"
+            )
+        if mirror_maps is not None and not isinstance(mirror_maps, Mapping):
+            raise TypeError(
+                "mirror_maps must be a dictionary of maps by site name, got "
+                f"{type(mirror_maps).__name__}"
+            )
         if (potential_fn is None) != (support is None):
             raise ValueError(
                 "support= goes with potential_fn=: a constraint, or a pytree of constraints like "
@@ -203,13 +222,21 @@ class LangevinKernel(MCMCKernel):
 
 
 def as_schedule(name: str, value: float | Schedule) -> float | Schedule:
-    """A number of Python's, or the schedule. Raises ValueError unless it is positive, or begins
-    with what is."""
+    """A number of Python's, or the schedule. Raises ValueError unless it is positive and finite, or
+    begins with what is."""
     first = value(jnp.zeros((), jnp.int32)) if callable(value) else value
-    if isinstance(first, str) or jnp.shape(first) or not first > 0:
+    if not is_positive(first):
         where = " at step 0" if callable(value) else ""
         raise ValueError(
             f"{name} must be a positive number or a schedule of the step's index, got "
             f"{first}{where}"
         )
     return value if callable(value) else float(value)
+
+
+def is_positive(value: Any) -> bool:
+    """Whether it is one number, above zero and finite."""
+    try:
+        return not np.shape(value) and bool(0 < value < jnp.inf)
+    except TypeError:
+        return False

@@ -18,7 +18,7 @@ from ..dynamics import Adaptation, Mirror, Symmetric, Transition, check_diffusio
 from ..latent import Layout
 from ..latent.default_start import default_start
 from ..mirrors import MirrorMap
-from .base import LangevinKernel, as_schedule
+from .base import LangevinKernel, as_schedule, is_positive
 
 #: The name of `dynamics.Symmetric` among diffusions.
 SYMMETRIC = "symmetric"
@@ -98,13 +98,12 @@ class MMFLD(LangevinKernel):
             diffusion = "one-step"
         if diffusion not in (None, SYMMETRIC):
             check_diffusion(diffusion)
-        if callable(path_length):
-            raise TypeError(
-                "path_length must be a number, the greatest length of a move, or None for one step "
-                f"a move, got {path_length!r}; step_size and temperature may be schedules"
-            )
         if path_length is not None:
-            as_schedule("path_length", path_length)
+            if not is_positive(path_length):
+                raise ValueError(
+                    "path_length must be a positive number, the greatest length of a move, or None "
+                    f"for one step a move, got {path_length!r}"
+                )
             path_length = float(path_length)
         if metropolize and diffusion not in (None, SYMMETRIC, "one-step"):
             raise ValueError(
@@ -116,8 +115,10 @@ class MMFLD(LangevinKernel):
                 "diffusion='symmetric' is made to be adjusted: leave metropolize=False out, or "
                 "take 'one-step', a number of sub-steps or 'exact'"
             )
-        if target_accept_prob is not None and not 0 < target_accept_prob < 1:
-            raise ValueError(f"target_accept_prob must be in (0, 1), got {target_accept_prob}")
+        if target_accept_prob is not None and not (
+            is_positive(target_accept_prob) and target_accept_prob < 1
+        ):
+            raise ValueError(f"target_accept_prob must be in (0, 1), got {target_accept_prob!r}")
         if adapt_step_size and callable(step_size):
             raise ValueError("a scheduled step size is not adapted; leave adapt_step_size out")
         if adapt_step_size and not metropolize:

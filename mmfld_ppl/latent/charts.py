@@ -2,7 +2,8 @@
 
 Most sites have a support of their own and a mirror map on it: the coordinate is the value. A
 support that depends on other latent variables is an affine image of a fixed one, and its fixed
-preimage is moved; whatever else is left runs in NumPyro's unconstrained chart.
+preimage is moved; an angle runs on a line that is wrapped round its circle; whatever else is left
+runs in NumPyro's unconstrained chart.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Chart(enum.Enum):
     AFFINE = "affine image"
     #: x = biject_to(support)(t), t unconstrained.
     BIJECTION = "unconstrained chart"
+    #: x = t up to whole turns, on a circle: a chart with ends would cut it there.
+    WRAPPED = "wrapped line"
 
 
 def reference(constraint: nc.Constraint) -> nc.Constraint | None:
@@ -61,9 +64,11 @@ def _placement(constraint: nc.Constraint) -> tuple[Any, Any]:
 
 
 def value_of(chart: Chart, distribution: dist.Distribution, t: Array) -> tuple[Array, Array | None]:
-    """(x, log |det dx/dt| over the event axes); the determinant is None for the identity."""
+    """(x, log |det dx/dt| over the event axes); None where the determinant is one."""
     if chart is Chart.MIRROR:
         return t, None
+    if chart is Chart.WRAPPED:
+        return wrapped(t), None
     support = distribution.support
     if chart is Chart.AFFINE:
         loc, scale = _placement(support)
@@ -77,9 +82,14 @@ def value_of(chart: Chart, distribution: dist.Distribution, t: Array) -> tuple[A
     return x, jnp.sum(log_det, axis=tuple(range(-surplus, 0)))
 
 
+def wrapped(t: Array) -> Array:
+    """The angle in [-pi, pi) that differs from t by whole turns."""
+    return jnp.remainder(t + jnp.pi, 2 * jnp.pi) - jnp.pi
+
+
 def coordinate_of(chart: Chart, support: nc.Constraint, x: Array) -> Array:
     """The t of which x is the value."""
-    if chart is Chart.MIRROR:
+    if chart in (Chart.MIRROR, Chart.WRAPPED):
         return x
     if chart is Chart.AFFINE:
         loc, scale = _placement(support)

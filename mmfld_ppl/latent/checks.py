@@ -13,7 +13,7 @@ from jaxtyping import Array
 from numpyro.ops.provenance import eval_provenance
 
 from ..primitives import OBJECTIVE, PARTICLES
-from .reading import Reading
+from .reading import Reading, unwrapped
 
 
 def require_continuous(latents: Mapping[str, Any]) -> None:
@@ -29,6 +29,11 @@ def require_continuous(latents: Mapping[str, Any]) -> None:
                 "dynamics move continuous variables only: sum it out, or combine kernels with "
                 "numpyro.infer.Gibbs([(DiscreteGibbs(model), ['" + name + "']), (MMFLD(model), "
                 "None)]), several chains by chain_method='sequential'"
+            )
+        if isinstance(unwrapped(site["fn"]), dist.Delta):
+            raise ValueError(
+                f"latent site '{name}' has a Delta, one value, which no move can leave: state it "
+                f"by numpyro.deterministic('{name}', value)"
             )
 
 

@@ -78,10 +78,11 @@ def geometry_of(
             f"chart; supported are {_supported()}; reparametrise the site (numpyro.infer.reparam), "
             "or register a map with mm.mirrors.register"
         ) from None
+    chart = Chart.WRAPPED if base_of(support) is nc.circular else Chart.BIJECTION
     one = jax.ShapeDtypeStruct(shape, dtype)
-    free = jax.eval_shape(lambda x: coordinate_of(Chart.BIJECTION, support, x), one)
+    free = jax.eval_shape(lambda x: coordinate_of(chart, support, x), one)
     geometry = Independent.of(Euclidean(), free.shape) if free.shape else Euclidean()
-    return described(Chart.BIJECTION, free.shape, geometry, nc.real)
+    return described(chart, free.shape, geometry, nc.real)
 
 
 def _as_arrays(tree: PyTree, dtype: DTypeLike) -> PyTree:

@@ -12,7 +12,7 @@ from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 
 from ..mirrors import MirrorMap
-from .charts import Chart, coordinate_of
+from .charts import Chart, coordinate_of, wrapped
 from .checks import require_known
 from .geometry import geometry_of
 from .layout import Layout
@@ -61,7 +61,7 @@ class PotentialProblem:
         values, log_det = {}, jnp.zeros((), jax.tree.leaves(coordinates)[0].dtype)
         for s in self.layout.sites:
             t = coordinates[s.name]
-            values[s.name] = t
+            values[s.name] = wrapped(t) if s.chart is Chart.WRAPPED else t
             if s.chart is Chart.BIJECTION:
                 transform = biject_to(self.supports[s.name])
                 values[s.name] = transform(t)

@@ -122,20 +122,14 @@ class Problem:
         """Constrained values of every latent site: as given, and by the strategy elsewhere."""
         choose = functools.partial(_initial, init_strategy, given)
         start = substitute(seed(self.model, key), substitute_fn=choose)
-        with hold_objective(), trace() as tr:
+        # What is invalid will not be finite: then the sites are named, which NumPyro does not do.
+        with hold_objective(), validation_enabled(False), trace() as tr:
             start(*self.args, **self.kwargs)
-        values = {s.name: tr[s.name]["value"] for s in self.layout.sites}
-        for s in self.layout.sites:
-            if jnp.shape(values[s.name]) != s.value_shape:
-                raise ValueError(
-                    f"the init strategy gives site '{s.name}' a value of shape "
-                    f"{jnp.shape(values[s.name])}, the site takes {s.value_shape}"
-                )
-        return values
+        return {s.name: tr[s.name]["value"] for s in self.layout.sites}
 
     def coordinates(self, values: Mapping[str, Array], key: PRNGKeyArray) -> Coordinates:
         """The coordinates of constrained values, particle axes in front."""
-        with hold_objective(), trace() as tr:
+        with hold_objective(), validation_enabled(False), trace() as tr:
             substitute(seed(self.model, key), data=dict(values))(*self.args, **self.kwargs)
         return {
             s.name: to_front(
@@ -234,10 +228,18 @@ def _initial(init_strategy: Callable, given: dict[str, Array], site: dict) -> Ar
     if site["name"] in given:
         return given[site["name"]]
     try:
-        return init_strategy(site)
+        value = init_strategy(site)
     except NotImplementedError:
         raise ValueError(
             f"site '{site['name']}': the init strategy finds no value, since NumPyro has neither a "
             f"sampler of its law nor a chart for its support {site['fn'].support!r}; pass "
             "init_params={'" + site["name"] + "': value}"
         ) from None
+    if value is not None and site["type"] == "sample" and not site["is_observed"]:
+        expected = site["fn"].shape(site["kwargs"].get("sample_shape", ()))
+        if jnp.shape(value) != expected:
+            raise ValueError(
+                f"the init strategy gives site '{site['name']}' a value of shape "
+                f"{jnp.shape(value)}, the site takes {expected}"
+            )
+    return value

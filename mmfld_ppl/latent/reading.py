@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpyro.distributions as dist
 from jaxtyping import Array, PRNGKeyArray
 from numpyro.distributions import biject_to
+from numpyro.distributions import constraints as nc
 from numpyro.distributions.distribution import validation_enabled
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.gibbs import GIBBS_SITES_KWARG
@@ -58,14 +60,22 @@ class Reading:
     def of(cls, model: Callable, args: tuple, kwargs: dict, key: PRNGKeyArray) -> Reading:
         """Runs the model once, or until its parameters are valid where not all values of the sites
         make them so."""
-        for attempt in range(1, ATTEMPTS):
+        refused: ValueError | None = None
+        for attempt in range(ATTEMPTS):
             try:
                 return cls._once(model, args, kwargs, key)
             except ValueError as error:
                 if "got invalid" not in str(error):  # It is not of NumPyro's validation.
                     raise
+                refused = error
                 key = jax.random.fold_in(key, attempt)
-        return cls._once(model, args, kwargs, key)
+        with validation_enabled(False):
+            found = cls._once(model, args, kwargs, key)
+        raise ValueError(
+            f"{refused} At each of {ATTEMPTS} draws of values in the supports: "
+            f"{'; '.join(_invalid_parameters(found.trace))}; look for gaps in the data, or give "
+            "latent sites the support that makes the parameters valid"
+        ) from refused
 
     @classmethod
     def _once(cls, model: Callable, args: tuple, kwargs: dict, key: PRNGKeyArray) -> Reading:
@@ -91,6 +101,32 @@ class Reading:
             return compute_log_probs(
                 placed, self.args, self.kwargs | kwargs, {}, sum_log_prob=False
             )
+
+
+def _invalid_parameters(tr: Trace) -> list[str]:
+    """The parameters of laws that break their constraints, in words, of a trace of numbers."""
+    found = []
+    for name, site in tr.items():
+        law = unwrapped(site["fn"]) if site["type"] == "sample" else None
+        for parameter, constraint in getattr(law, "arg_constraints", {}).items():
+            value = vars(law).get(parameter)
+            if value is None or nc.is_dependent(constraint):
+                continue
+            valid = jnp.asarray(constraint(value))
+            if not bool(jnp.all(valid)):
+                found.append(
+                    f"'{parameter}' of the {type(law).__name__} of site '{name}' is invalid in "
+                    f"{int(jnp.sum(~valid))} of {valid.size} places, with "
+                    f"{int(jnp.sum(jnp.isnan(value)))} NaN"
+                )
+    return found
+
+
+def unwrapped(law: Any) -> Any:
+    """Without what shapes or masks it."""
+    while isinstance(law, dist.ExpandedDistribution | dist.Independent | dist.MaskedDistribution):
+        law = law.base_dist
+    return law
 
 
 def _draw(site: dict) -> Array | None:

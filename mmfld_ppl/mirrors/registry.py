@@ -78,7 +78,8 @@ def mirror_map(
 
     Leading axes beyond the constraint's event become `Independent` copies, each with its own
     parameters where the constraint's are arrays. None where the constraint is registered as
-    having no mirror map, or is not registered: it then runs in NumPyro's `biject_to` chart.
+    having no mirror map, or is not registered: it then runs in NumPyro's `biject_to` chart, a
+    circle on a wrapped line.
 
     Raises:
         TypeError: `constraint` is not a NumPyro constraint.

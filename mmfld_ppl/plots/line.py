@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
-from .style import axes_or_new, bare, colour, particles_of, pooled, stated_bound
+from .style import axes_or_new, bare, colour, particle_masses, particles_of, pooled, stated_bound
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,18 +26,19 @@ def line_density(
     bandwidth: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """The density of a scalar site, a line a chain, from all draws; below it a rug, the particles
-    of the last draw.
+    """The density of a scalar site, a line a chain, from all draws, each particle with its mass;
+    below it a rug, the particles of the last draw.
 
     The estimate is reflected at the ends of the site's support: nothing leaks over them, and no
     mass is lost. On the half-line the view ends where one particle in a thousand is left.
 
-    site: default, the only scalar particle site. bandwidth: standard deviation of the Gaussian
-    kernel, in the units of the site. Default: n^(-1/5) times the spread, by quartiles where these
-    give less."""
+    site: default, the only particle site of numbers, or of vectors of length one. bandwidth:
+    standard deviation of the Gaussian kernel, in the units of the site. Default: n^(-1/5) times the
+    spread, by quartiles where these give less."""
     values = particles_of(idata, site)
     name = str(values.name)
     ends = [stated_bound(idata, name, f"{side}_bound") for side in ("lower", "upper")]
+    masses = particle_masses(idata, name)
     everything = pooled(values, MOST_POINTS)
     tails = np.quantile(everything, [TAIL, 1 - TAIL])
     low, high = (float(t) if e is None else e for t, e in zip(tails, ends, strict=True))
@@ -50,7 +51,8 @@ def line_density(
     ax = axes_or_new(ax)
     for k in range(values.sizes["chain"]):
         chain = pooled(values.isel(chain=[k]), MOST_POINTS)
-        x, density = reflected_density(chain, low, high, width)
+        weights = None if masses is None else pooled(masses.isel(chain=[k]), MOST_POINTS)
+        x, density = reflected_density(chain, low, high, width, weights)
         ax.plot(x, density, color=colour(k), lw=1.2)
         ax.fill_between(x, density, color=colour(k), alpha=0.12, lw=0)
         last = values.isel(chain=k, draw=-1).values
@@ -81,16 +83,22 @@ def spread_bandwidth(points: Float[np.ndarray, " n"]) -> float:
 
 
 def reflected_density(
-    points: Float[np.ndarray, " n"], low: float, high: float, bandwidth: float
+    points: Float[np.ndarray, " n"],
+    low: float,
+    high: float,
+    bandwidth: float,
+    weights: Float[np.ndarray, " n"] | None = None,
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     """Places in [low, high], and the Gaussian kernel estimate there, reflected at both ends.
 
     The mass of the points inside is kept to the last digit: what the kernel carries over an end
-    comes back as its mirror image. Points outside are not in the estimate."""
+    comes back as its mirror image. Points outside are not in the estimate. weights: of the points;
+    default: equal."""
     edges = np.linspace(low, high, CELLS + 1)
-    counts, _ = np.histogram(points, edges)
+    mass = np.ones(len(points)) if weights is None else np.asarray(weights, float)
+    inside, _ = np.histogram(points, edges, weights=mass)
     step = edges[1] - edges[0]
-    density = counts / (len(points) * step)
+    density = inside / (mass.sum() * step)
     # "reflect" repeats the first cell: the mirror stands at the end itself.
     return (edges[1:] + edges[:-1]) / 2, gaussian_filter1d(
         density, bandwidth / step, mode="reflect", truncate=6.0

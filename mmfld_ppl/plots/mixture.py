@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..inference_data import dataset
+from ..inference_data.datasets import masses_of
 from .style import COLOURS, REFERENCE, axes_or_new, bare
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def mixing_distribution(
 ) -> Axes:
     """The distribution function of a scalar theta: mean over draws, and their band.
 
-    mass: the site of the particles' masses, where they are not equal."""
+    mass: the site of the particles' masses. Default: the one that the run states, as `mixture`
+    does. Raises ValueError where there is no such site, or theta is no number."""
     posterior = dataset(idata, "posterior")
     if site not in posterior:
         raise ValueError(f"the run has no site '{site}', only {list(posterior.data_vars)}")
@@ -60,9 +62,12 @@ def mixing_distribution(
     if plate not in values.dims or values.ndim != 3:
         raise ValueError(f"site '{site}' is no number of each particle: it has dims {values.dims}")
     theta = values.transpose(*SAMPLE, plate).values
+    if mass is not None and mass not in posterior:
+        raise ValueError(f"the run has no site '{mass}', only {list(posterior.data_vars)}")
+    masses = masses_of(posterior) if mass is None else posterior[mass]
     weights = np.ones_like(theta)
-    if mass is not None:
-        weights = posterior[mass].transpose(*SAMPLE, plate).values
+    if masses is not None:
+        weights = masses.transpose(*SAMPLE, plate).values
     levels = np.quantile(theta, np.linspace(0, 1, 400))
     flat = zip(*(np.reshape(v, (-1, theta.shape[-1])) for v in (theta, weights)), strict=True)
     share = np.stack([_distribution_function(levels, *one) for one in flat])
@@ -76,12 +81,20 @@ def shrinkage(
     idata: Any, estimates: np.ndarray, *, site: str = "theta", ax: Axes | None = None
 ) -> Axes:
     """Posterior means of a scalar theta, with their bands, against an estimate from each
-    observation alone; on the dashed line the two agree."""
+    observation alone; on the dashed line the two agree.
+
+    estimates: one for each observation of the run, in its order.
+    Raises ValueError for estimates of another number, or where theta is no number."""
     means = dataset(idata, "empirical_bayes")[site]
     if means.ndim != 3:
         raise ValueError(f"site '{site}' is no number: its posterior means have dims {means.dims}")
-    ax = axes_or_new(ax)
     low, high = (means.quantile(q, SAMPLE).values for q in BAND)
+    if np.shape(estimates) != low.shape:
+        raise ValueError(
+            f"shrinkage takes an estimate for each of the {low.size} observations of the run, got "
+            f"shape {np.shape(estimates)}"
+        )
+    ax = axes_or_new(ax)
     ax.vlines(estimates, low, high, color=COLOURS[0], lw=1, alpha=0.5)
     ax.plot(estimates, means.mean(SAMPLE), ".", ms=4, color=COLOURS[0])
     ends = [float(np.min(estimates)), float(np.max(estimates))]
@@ -99,9 +112,10 @@ def _distribution_function(
 
 
 def _band(ax: Axes, x: np.ndarray, values: xr.DataArray, color: str, label: str | None) -> None:
-    low, high = (values.quantile(q, SAMPLE).values for q in BAND)
-    ax.fill_between(x, low, high, color=color, alpha=0.25, lw=0)
-    ax.plot(x, values.mean(SAMPLE), color=color, lw=1.4, label=label)
+    order = np.argsort(x)
+    low, high = (values.quantile(q, SAMPLE).values[order] for q in BAND)
+    ax.fill_between(x[order], low, high, color=color, alpha=0.25, lw=0)
+    ax.plot(x[order], values.mean(SAMPLE).values[order], color=color, lw=1.4, label=label)
 
 
 def _one_dimensional(points: xr.DataArray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ..inference_data import dataset
+from ..inference_data.datasets import masses_of
 from ..inference_data.thinning import evenly
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def particles_of(idata: Any, site: str | None, *shape: int | None) -> xr.DataArr
     """Particles whose events have this shape, with dims chain, draw, plate and those of the event.
 
     site: default, the only site of the particle plate with such events. shape: None for an axis of
-    any length. Raises ValueError where there is no such site, or more than one."""
+    any length; a vector of length one is a number. Raises ValueError where there is no such site,
+    or more than one."""
     posterior = dataset(idata, "posterior")
     plate = posterior.attrs.get("particle_plate")
     if plate is None:
@@ -98,19 +100,32 @@ def particles_of(idata: Any, site: str | None, *shape: int | None) -> xr.DataArr
     ordered = {
         str(name): values.transpose("chain", "draw", plate, ...)
         for name, values in posterior.data_vars.items()
-        if plate in values.dims
+        if plate in values.dims and (name == site or name != posterior.attrs.get("mass_site"))
     }
+    if not shape:
+        ordered = {n: v[..., 0] if v.shape[3:] == (1,) else v for n, v in ordered.items()}
     fitting = [name for name, values in ordered.items() if _fits(values.shape[3:], shape)]
     wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
-    if site is None and len(fitting) != 1:
+    if site is None and len(fitting) > 1:
         raise ValueError(
             f"site= must say which particle site to draw: those of shape {wanted} are {fitting}"
         )
-    if site is not None and site not in fitting:
+    if not fitting or site not in (None, *fitting):
+        present = ", ".join(f"'{n}' of shape {v.shape[3:]}" for n, v in ordered.items())
+        asked = "a" if site is None else f"'{site}', a"
         raise ValueError(
-            f"site '{site}' is no particle site of shape {wanted}; those are {fitting}"
+            f"the picture takes {asked} particle site of shape {wanted}, and the run has {present}"
         )
     return ordered[site or fitting[0]]
+
+
+def particle_masses(idata: Any, site: str) -> xr.DataArray | None:
+    """Of the particles of a site, with dims chain, draw, plate; None where they are equal."""
+    posterior = dataset(idata, "posterior")
+    masses = masses_of(posterior)
+    if masses is None or masses.name == site:
+        return None
+    return masses.transpose("chain", "draw", posterior.attrs["particle_plate"])
 
 
 def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:

@@ -150,6 +150,17 @@ def sinking(groups):
     groups["sample_stats"]["objective"].values[:] += TAU * np.linspace(2, 0, DRAWS)
 
 
+def narrowing(groups):
+    # What F does not see: all particles come closer to their mean.
+    x = groups["posterior"]["x"].values
+    x[:] = x.mean() + (x - x.mean()) * np.exp(np.linspace(2, 0, DRAWS))[:, None]
+
+
+def of_another_width(groups):
+    x = groups["posterior"]["x"].values
+    x[1] = x[1].mean() + (x[1] - x[1].mean()) * 1.3
+
+
 def still(groups):
     groups["posterior"]["x"].values[3, :, :10] = 1.5
 
@@ -182,7 +193,9 @@ def unequal(groups):
         (set_chain("diverging", True, "sample_stats"), "moves", "fail", "not finite"),
         (shifted, "chains agree", "warn", "not reached the same measure"),
         (negligible, "chains agree", "ok", ""),
+        (of_another_width, "chains agree", "warn", "not reached the same measure"),
         (sinking, "stationarity", "fail", "longer warm-up"),
+        (narrowing, "stationarity", "fail", "longer warm-up"),
         (still, "stuck particles", "fail", "In chain 3 particles are stuck"),
         (unequal, "particle number", "warn", "Take about"),
         (set_chain("objective_by_size", np.nan), "particle number", "fail", "not finite"),

@@ -6,6 +6,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from numpyro.handlers import seed, trace
+from numpyro.infer import init_to_sample
 from scipy import stats
 
 import mmfld_ppl as mm
@@ -310,6 +311,28 @@ def test_masses():
         np.testing.assert_allclose(
             value, -np.log(p).mean() - np.log(scale) + scale - 1, rtol=1e-4, atol=1e-5
         )
+
+
+def test_summaries_and_pictures_know_the_masses():
+    mcmc = run(
+        mm.MMFLD(mixture, init_strategy=init_to_sample),
+        VISITS,
+        dist.Poisson,
+        GAMMA,
+        draws=10,
+        model_kwargs={"masses": dist.Exponential(1.0), "particles": 10, "temperature": 0.05},
+    )
+    idata = mm.to_inference_data(mcmc)
+    draws = mcmc.get_samples()
+    theta, share = draws["theta"], draws["mass"] / draws["mass"].sum(-1, keepdims=True)
+    mean = (share * theta).sum(-1).mean()
+    assert mm.summary(idata).loc["mean(theta)", "mean"] == pytest.approx(float(mean), rel=1e-4)
+    line = mm.plots.mixing_distribution(idata).lines[0]
+    middle = len(line.get_xdata()) // 2
+    below = (share * (theta <= line.get_xdata()[middle])).sum(-1).mean()
+    assert line.get_ydata()[middle] == pytest.approx(float(below), rel=1e-4)
+    with pytest.raises(ValueError, match="the run has no site 'm'"):
+        mm.plots.mixing_distribution(idata, mass="m")
 
 
 def test_a_run_of_another_model(poisson_run):

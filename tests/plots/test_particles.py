@@ -15,7 +15,7 @@ from mmfld_ppl.plots.ellipses import ellipses, outline
 from mmfld_ppl.plots.evolution import animate, particles_over_time
 from mmfld_ppl.plots.line import line_density, reflected_density
 from mmfld_ppl.plots.plane import particle_cloud
-from mmfld_ppl.plots.simplex import to_plane
+from mmfld_ppl.plots.simplex import simplex, to_plane
 from mmfld_ppl.plots.trajectories import trajectories
 
 CHAINS, DRAWS, ATOMS = 2, 6, 40
@@ -106,6 +106,25 @@ def test_the_view_ends_where_the_support_does(exported) -> None:
     assert 0 < x[0] < 0.1
 
 
+def test_vectors_of_length_one_are_numbers_and_have_masses() -> None:
+    rng, dims = np.random.default_rng(0), ("chain", "draw", "atom")
+    x = rng.choice([-2.0, 2.0], (1, 5, 200))
+    posterior = xr.Dataset(
+        {"y": ((*dims, "axis"), x[..., None]), "mass": (dims, np.where(x < 0, 3.0, 1.0))},
+        attrs={"particle_plate": "atom", "mass_site": "mass"},
+    )
+    at, density = (
+        line_density(from_groups({"posterior": posterior}, {}), bandwidth=0.3)
+        .lines[0]
+        .get_xydata()
+        .T
+    )
+    share = density[at < 0].sum() / density.sum()
+    assert share == pytest.approx(3 * np.mean(x < 0) / (1 + 2 * np.mean(x < 0)), abs=0.01)
+    with pytest.raises(ValueError, match=r"a particle site of shape \(3\), and the run has 'y'"):
+        simplex(from_groups({"posterior": posterior}, {}))
+
+
 def test_an_ellipse_is_the_level_of_its_inverse(exported) -> None:
     matrix = np.array([[2.0, 0.7], [0.7, 0.5]])
     v = outline(matrix)
@@ -164,7 +183,11 @@ def test_paths_over_snapshots_in_their_units(exported) -> None:
 @pytest.mark.parametrize(
     ("function", "options", "words"),
     [
-        (line_density, {"site": "z"}, r"shape \(\); those are \['g', 'u'\]"),
+        (
+            line_density,
+            {"site": "z"},
+            r"takes 'z', a particle site of shape \(\)",
+        ),
         (line_density, {}, "site= must say"),
         (ellipses, {"coordinates": (0, 3)}, r"coordinates \(0, 3\)"),
         (particle_cloud, {"site": "w", "coordinates": (0, 5)}, "two of 0 to 4"),

@@ -190,9 +190,9 @@ def without_particles():
         (
             plots.particle_cloud,
             {"site": "y"},
-            r"no particle site of shape \(any\); those are \['z', 'x'\]",
+            r"takes 'y', a particle site of shape \(any\), and the run has 'z' of shape \(2,\)",
         ),
-        (plots.simplex, {"site": "z"}, r"those are \['x'\]"),
+        (plots.simplex, {"site": "z"}, r"takes 'z', a particle site of shape \(3\)"),
         (plots.barycenter, {"inputs": []}, "needs inputs"),
         (plots.barycenter, {"inputs": [grid_measure()], "labels": []}, "as many labels, got 0"),
         (plots.barycenter, {"inputs": [(np.ones((3, 1)), np.ones(3))]}, r"got \(3, 1\) and \(3,\)"),

@@ -16,7 +16,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints as nc
 from scipy import stats
 from scipy.integrate import quad
-from scipy.special import digamma
+from scipy.special import digamma, ive
 
 from mmfld_ppl import mirrors
 
@@ -125,6 +125,25 @@ def _intervals() -> Law:
             **_scalar("normal", stats.truncnorm(0.5, 2), lambda x: x - 0.5),
         },
     )
+
+
+def _circle() -> Law:
+    """An angle at the place where [-pi, pi] ends, beside another that goes round."""
+
+    def model():
+        numpyro.sample("near", dist.VonMises(3.1, 20.0))
+        numpyro.sample("wide", dist.VonMises(2.0, 1.0))
+
+    def moments(site: str, mode: float, concentration: float) -> Expectations:
+        first, second = (ive(k, concentration) / ive(0, concentration) for k in (1, 2))
+        return {
+            f"E cos {site}": (lambda d: np.cos(d[site]), first * np.cos(mode)),
+            f"E sin {site}": (lambda d: np.sin(d[site]), first * np.sin(mode)),
+            f"E cos 2 {site}": (lambda d: np.cos(2 * d[site]), second * np.cos(2 * mode)),
+            f"E sin 2 {site}": (lambda d: np.sin(2 * d[site]), second * np.sin(2 * mode)),
+        }
+
+    return Law(model, {**moments("near", 3.1, 20.0), **moments("wide", 2.0, 1.0)})
 
 
 def _half_cauchy() -> Law:
@@ -261,6 +280,7 @@ def laws() -> dict[str, Law]:
         ),
         "sparse dirichlet": _dirichlet((0.15, 0.4, 6.0, 1.2))._replace(warmup=1000),
         "half-lines": _half_lines()._replace(warmup=1000),
+        "circle": _circle()._replace(steps=1000, thin=1),
         "intervals": _intervals()._replace(warmup=1000),
         "half-cauchy": half_cauchy._replace(warmup=1000),
         "half-cauchy, pure log barrier": half_cauchy._replace(settings=pure, steps=20000, thin=5),

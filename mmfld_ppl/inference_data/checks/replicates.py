@@ -53,7 +53,7 @@ def decay(run: Run) -> Check | None:
 def stationarity(run: Run) -> Check | None:
     if run.warmup:
         return None
-    name, series = "stationarity", _levels(run)
+    name, series = "stationarity", _levels(run) | _widths(run)
     draws = run.posterior.sizes["draw"]
     if not series or draws < LEAST_DRAWS:
         return Check(name, SKIPPED, "", _missing_levels(run))
@@ -76,15 +76,13 @@ def _drifts(run: Run, series: dict[str, tuple[xr.DataArray, float, str]]) -> Ite
         if half < 10:
             continue
         parts = [values.isel(draw=slice(0, half)), values.isel(draw=slice(-half, None))]
-        tables = [replicate_statistics(xr.Dataset({"v": part})) for part in parts]
-        means = [float(t["mean"]["v"]) for t in tables]
-        error = float(np.sqrt(sum(float(t["mcse_mean"]["v"]) ** 2 for t in tables)))
+        first, second = (replicate_statistics(xr.Dataset({"v": part})) for part in parts)
         # Identical draws have no error, and no drift.
-        error = error if np.isfinite(error) else 0.0
-        moved = abs(means[1] - means[0])
-        real = moved > (SIGNIFICANT + 1) * error
-        size = moved / scale
-        yield label, size, unit, graded(size, SHIFT) if real else OK
+        errors = [np.nan_to_num(t["mcse_mean"]["v"].values) for t in (first, second)]
+        moved = np.abs(second["mean"]["v"].values - first["mean"]["v"].values)
+        real = moved > (SIGNIFICANT + 1) * np.hypot(*errors)
+        size = float(np.max(np.where(real, moved, 0.0))) or float(np.max(moved))
+        yield label, size / scale, unit, graded(size / scale, SHIFT) if np.any(real) else OK
 
 
 def agreement(run: Run) -> Check:
@@ -179,6 +177,22 @@ def _levels(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:
     }
 
 
+def _widths(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:
+    """The logarithm of the standard deviation of each coordinate of the particles. F need not see
+    it, and what is measured in standard deviations of a particle does not show that all of them are
+    wrong."""
+    found = {}
+    for name, values in run.posterior.data_vars.items():
+        if run.plate in values.dims and np.issubdtype(values.dtype, np.floating):
+            sd = values.astype(float).std(run.plate)
+            # Coordinates that every particle shares have none.
+            spread = sd.min(SAMPLE_DIMS) > 1e-6 * np.abs(values).max()
+            if bool(spread.any()):
+                width = xr.where(spread, np.log(sd.where(spread, 1.0)), 0.0)
+                found[f"sd({name})"] = (width, 1.0, "e-folds")
+    return found
+
+
 def _missing_levels(run: Run) -> str:
     if run.ordinary and "lp" not in run.stats:
         return "takes the log density: mcmc.run(..., extra_fields=('potential_energy',))"
@@ -188,7 +202,7 @@ def _missing_levels(run: Run) -> str:
 def _quantities(run: Run) -> Iterator[tuple[str, xr.DataArray, Any, str, tuple[float, float]]]:
     """What replicates are compared by: label, values by chain and draw and coordinate, scale of
     what matters, unit, limits in it."""
-    for label, (values, scale, unit) in _levels(run).items():
+    for label, (values, scale, unit) in (_levels(run) | _widths(run)).items():
         yield label, values, scale, unit, SHIFT
     for name, values in run.posterior.data_vars.items():
         if not np.issubdtype(values.dtype, np.floating):
