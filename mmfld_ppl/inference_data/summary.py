@@ -42,8 +42,10 @@ def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFra
     quantities: dict[str, xr.DataArray] = {}
     for name, values in variables.items():
         if plate in values.dims:
-            weighted = mass is not None and values.name != mass.name
-            measure = values.weighted(mass) if weighted else values
+            if mass is None or values.name == mass.name:
+                measure = values
+            else:
+                measure = values.weighted(mass)
             quantities[f"mean({name})"] = measure.mean(plate)
             quantities[f"sd({name})"] = measure.std(plate)
         else:

@@ -81,8 +81,9 @@ def legend_above(ax: Axes) -> None:
             ncols=-(-len(labels) // rows),
             columnspacing=1.0,
             handlelength=1.2,
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
+            # On the right, as the power of ten of an axis stands on the left.
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
             borderaxespad=0.2,
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..inference_data import dataset
 from ..inference_data.thinning import evenly
-from .style import TIME, axes_or_new, bare
+from .style import TIME, axes_or_new, bare, dot_size, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +29,13 @@ def trajectories(
     the last draw is shown, and `x` (observed_cell, coordinate) with `observed_time`.
 
     units: what one unit of each coordinate stands for; the axes show the products. Default: 1.
-    most: paths of all chains together."""
+    most: paths of all chains together.
+    Raises ValueError for units of another number, and for a run without paths or snapshots, which
+    `models.trajectory_result.with_trajectories` gives it."""
     paths, cells = dataset(idata, "paths")["x"], dataset(idata, "snapshots")
-    names = [str(c) for c in paths["coordinate"].values]
+    # Of coordinates without names there is the number.
+    labels = [str(c) for c in paths["coordinate"].values]
+    names = [f"coordinate {c}" if c.isdigit() else c for c in labels]
     scale = np.ones(len(names)) if units is None else np.asarray(units, float)
     if scale.shape != (len(names),):
         raise ValueError(f"{len(names)} coordinates need as many units, got {scale.shape}")
@@ -41,17 +45,30 @@ def trajectories(
     points, at = scale * cells["x"].values, cells["observed_time"].values
     time = paths["time"].values
     ax = axes_or_new(ax)
-    for line in lines:
-        xy = (time, line[:, 0]) if len(names) == 1 else (line[:, 0], line[:, 1])
-        ax.plot(*xy, color="0.7", lw=0.6, zorder=1)
-    if len(names) == 1:
-        ax.scatter(at, points[:, 0], c=at, s=9, cmap=TIME, lw=0, zorder=2)
+    flat = len(names) == 1
+    for k, line in enumerate(lines):
+        xy = (time, line[:, 0]) if flat else (line[:, 0], line[:, 1])
+        ax.plot(*xy, color="0.7", lw=0.6, zorder=1, label=None if k else "paths")
+    shown = ax.scatter(
+        *((at, points[:, 0]) if flat else (points[:, 0], points[:, 1])),
+        c=at,
+        s=dot_size(len(points)),
+        cmap=TIME,
+        vmin=at.min(),
+        # Without the palest end, which white paper swallows.
+        vmax=at.max() + 0.25 * np.ptp(at),
+        lw=0,
+        zorder=2,
+        label="cells",
+    )
+    legend_above(ax)
+    if flat:
         ax.set(xlabel="time", ylabel=names[0])
         return bare(ax)
-    shown = ax.scatter(points[:, 0], points[:, 1], c=at, s=9, cmap=TIME, lw=0, zorder=2)
     ax.set(xlabel=names[0], ylabel=names[1])
     ticks = np.unique(at)
     if len(ticks) > 8:
         ticks = ticks[evenly(len(ticks), 6)]
-    ax.figure.colorbar(shown, ax=ax, ticks=ticks, format="%g", label="time")
+    bar = ax.figure.colorbar(shown, ax=ax, ticks=ticks, format="%g", label="time")
+    bar.ax.set_ylim(at.min(), at.max())
     return bare(ax)
