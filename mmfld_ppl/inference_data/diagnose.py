@@ -73,4 +73,7 @@ def _headline(checks: tuple[Check, ...]) -> str:
         return f"Do not use this run as it is: {passed}."
     if counts[WARN]:
         return f"Use with care: {passed}."
+    if counts[SKIPPED]:
+        left_out = ", ".join(c.name for c in checks if c.verdict == SKIPPED)
+        return f"Nothing wrong was found: {passed}; not checked: {left_out}."
     return f"Nothing is wrong with this run: {passed}."

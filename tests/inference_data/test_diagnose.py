@@ -337,6 +337,8 @@ def test_without_the_group_of_the_measure() -> None:
     assert check.verdict == "not checked"
     assert "diagnostics=True" in check.advice
     assert found.verdict == "ok"
+    assert repr(found).startswith("Nothing wrong was found: ")
+    assert repr(found).splitlines()[0].endswith("not checked: fixed point.")
 
 
 def test_real_runs_of_every_kind(mixed_run, nuts_run, cloud_run) -> None:
