@@ -246,6 +246,16 @@ def test_a_temperature_that_is_no_schedule():
         mm.MMFLD(models.coin, temperature=0.5)
 
 
+@pytest.mark.parametrize("temperature", [None, "0.1", lambda i: 0.1, jnp.inf, [0.1], 0.1j])
+def test_a_temperature_of_an_objective_that_is_no_number(temperature):
+    def model():
+        with mm.particles("atom", 3):
+            x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        mm.objective("F", lambda mu: mu.mean(mu.points) ** 2, x, temperature=temperature)
+
+    refused(mm.MMFLD(model), "objective 'F'", "one positive number, got", "temperature=schedule")
+
+
 def test_a_path_length_that_is_a_schedule():
     with pytest.raises(TypeError, match=r"path_length must be a number.*lambda.*step_size"):
         mm.MMFLD(models.coin, path_length=lambda i: 5.0)

@@ -19,6 +19,26 @@ def is_known(value: Any) -> bool:
     return not isinstance(value, Tracer)
 
 
+def is_number(value: Any) -> bool:
+    """Whether this is one real number, traced or not."""
+    array = np.asarray(value) if is_known(value) else value
+    return array.ndim == 0 and jnp.isdtype(array.dtype, ("real floating", "integral", "bool"))
+
+
+def is_positive(value: Any) -> bool:
+    """Whether this is one finite number above zero; of what is traced, whether it is a number."""
+    return is_number(value) and not (is_known(value) and not 0 < np.asarray(value) < np.inf)
+
+
+def require_instance(name: str, value: Any) -> None:
+    """Raises TypeError for a class."""
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} must be an instance, got the class {value.__name__}: pass an instance, "
+            f"{value.__name__}(...)"
+        )
+
+
 def require_finite(name: str, tree: PyTree) -> None:
     """Raises ValueError for leaves with entries that are not finite, naming the first such row."""
     for leaf in jax.tree.leaves(tree):
@@ -36,7 +56,7 @@ def require_finite(name: str, tree: PyTree) -> None:
 
 def require_positive(name: str, value: float | Array) -> Float[Array, ""]:
     """The value as an array. Raises ValueError unless it is one finite number above zero."""
-    if jnp.ndim(value) or (is_known(value) and not 0 < np.asarray(value) < np.inf):
+    if not is_positive(value):
         raise ValueError(f"{name} must be one positive number, got {value}")
     return jnp.asarray(value, jnp.result_type(value, float))
 
