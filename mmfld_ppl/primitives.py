@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 from numpyro.primitives import Messenger, apply_stack
 
 from .functionals import Functional, as_functional
+from .functionals.checks import is_positive
 from .measures import Measure
 
 #: Message types that `MMFLD` listens to and other handlers let pass. In a trace they stand beside
@@ -77,12 +77,12 @@ def objective(
     To any other handler or kernel this is `numpyro.factor(name, -(N / temperature) * F(mu))`, the
     N-particle version of the problem. One objective a model: add functionals with `F + G`.
     Raises ValueError on a temperature that is not one positive number, or points without a
-    particle axis."""
-    traced = isinstance(temperature, Tracer)
-    if np.shape(temperature) or not (traced or np.asarray(temperature) > 0):
+    particle axis; TypeError on what is no functional, a class included."""
+    if not is_positive(temperature):
         raise ValueError(
-            f"objective '{name}': the temperature must be one positive number, got {temperature}; "
-            "as it falls to 0 the minimiser of F alone is approached"
+            f"objective '{name}': the temperature must be one positive number, got "
+            f"{temperature!r}; as it falls to 0 the minimiser of F alone is approached, and a "
+            "schedule goes to the kernel, MMFLD(model, temperature=schedule)"
         )
     leaves = jax.tree.leaves(points)
     sizes = {jnp.shape(leaf)[:1] for leaf in leaves}

@@ -20,7 +20,7 @@ import mmfld_ppl as mm
 from mmfld_ppl.functionals import SinkhornBarycenter
 from mmfld_ppl.inference_data import dataset
 from mmfld_ppl.inference_data.groups import from_groups
-from models.barycenter import INWARDS, inwards
+from models.barycenter import INWARDS
 from models.barycenter_result import with_transport
 from models.subposteriors import (
     Subposterior,
@@ -29,6 +29,7 @@ from models.subposteriors import (
     require_supported,
     whitening,
 )
+from models.supports import inwards
 
 
 class Consensus(NamedTuple):

@@ -10,6 +10,7 @@ from jaxtyping import Array, Complex, Float
 import mmfld_ppl as mm
 from mmfld_ppl.constraints.hermitian import to_real
 from mmfld_ppl.distributions import UniformHermitianSpectraplex
+from mmfld_ppl.measures import as_array
 
 
 def simplex_matching(
@@ -26,9 +27,11 @@ def simplex_matching(
     target: q, positive with sum one. beta >= 0 pushes mass off the boundary. temperature: tau.
     mu* is proportional to  prod_i x_i^(beta/tau) exp(-2 <m - q, x> / tau), m its mean.
 
-    Sites: `x`, the particles, shape (particles, d)."""
+    Sites: `x`, the particles, shape (particles, d).
+    Raises ValueError for a target that is not made of numbers."""
+    target = as_array("the target", target)
     with mm.particles("atom", particles):
-        x = numpyro.sample("x", dist.Dirichlet(jnp.ones(jnp.shape(target)[0])))
+        x = numpyro.sample("x", dist.Dirichlet(jnp.ones(target.shape[0])))
     loss = mm.functionals.OfMean(
         outer=lambda mean: jnp.sum((mean - target) ** 2),
         potential=lambda x: -beta * jnp.sum(jnp.log(x)),
@@ -51,8 +54,10 @@ def spectraplex_matching(
     Hermitian for complex ones. gamma > 0: the larger, the purer the matrices.
 
     Sites: `x`, the particles, shape (particles, n, n); of complex matrices X the real arrays
-    Re X + Im X, see `constraints.hermitian`."""
-    n = jnp.shape(target)[0]
+    Re X + Im X, see `constraints.hermitian`.
+    Raises ValueError for a target that is not made of numbers."""
+    target = as_array("the target", target)
+    n = target.shape[0]
     base = mm.distributions.UniformSpectraplex(n)
     if jnp.iscomplexobj(target):
         base, target = UniformHermitianSpectraplex(n), to_real(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,10 +12,13 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from numpyro.distributions.constraints import Constraint
 
 import mmfld_ppl as mm
 from mmfld_ppl.functionals import MixtureLikelihood, OfMean
 from mmfld_ppl.functionals.checks import is_known, require_finite
+from mmfld_ppl.measures import as_arrays
+from models.base_law import base_law, distribution, distributions, draw_from
 
 #: theta -> distribution of one datum, or (theta, covariate) -> distribution.
 Kernel = Callable[..., dist.Distribution]
@@ -34,7 +38,7 @@ def mixture(
     *,
     covariates: PyTree[Float[Array, "n ..."]] = None,
     counts: Float[Array | np.ndarray, " n"] | None = None,
-    masses: dist.Distribution | None = None,
+    masses: dist.Distribution | Constraint | None = None,
     particles: int = 200,
     temperature: float | Array = 1e-3,
     batch_size: int | None = None,
@@ -63,24 +67,29 @@ def mixture(
       kernel(theta, covariate). Numbers of trials, standard errors, ...
     counts: how often each datum occurs. Default: equal rows of the data are counted, where they can
       be seen, so that ties cost nothing.
-    masses: the law of omega in the base, on the positive half-line, such as Exponential(1). None:
-      equal masses.
+    masses: the law of omega in the base, on the positive half-line, such as Exponential(1), or a
+      constraint for the uniform law on it. None: equal masses.
     particles: number of atoms. temperature: tau.
     batch_size: data a step, drawn anew; for kernels with metropolize=False.
 
     Sites: `theta`, the atoms, or one for each name of the base; `mass`. Start at draws from the
     base, `MMFLD(mixture, init_strategy=init_to_sample)`: a datum that no atom explains pulls at all
     of them without bound.
-    Raises ValueError for data that are not finite or outside of the kernel's support, saying which,
-    and for kernels that give a batch of distributions or a support that moves with theta."""
-    rows = (data, covariates)
+    Raises ValueError for data that are not finite numbers or outside of the kernel's support,
+    saying which, for kernels that give a batch of distributions or a support that moves with theta,
+    and for laws of several particles; TypeError for kernels that cannot be called so or give no
+    distribution, and for base and masses that are none."""
+    rows = as_arrays("data", data), as_arrays("covariates", covariates)
+    laws = parts(base)
     check_data(rows, kernel, base)
     if counts is None and all(map(is_known, jax.tree.leaves(rows))):
         rows, counts, _ = distinct(rows)
     log_k = log_density(kernel)
     with mm.particles("atom", particles):
-        theta = joined({n: numpyro.sample(n, law) for n, law in parts(base).items()}, base)
-        mass = None if masses is None else numpyro.sample(MASS, masses, infer={"mass": True})
+        theta = joined({n: numpyro.sample(n, law) for n, law in laws.items()}, base)
+        mass = None
+        if masses is not None:
+            mass = numpyro.sample(MASS, base_law(masses, (), "masses"), infer={"mass": True})
     if mass is None:
         points, loss = theta, MixtureLikelihood(log_k, rows, batch_size, counts)
     else:
@@ -92,8 +101,10 @@ def mixture(
 
 
 def parts(base: Base) -> dict[str, dist.Distribution]:
-    """The laws of the parts of theta by the names of their sites."""
-    return dict(base) if isinstance(base, Mapping) else {SITE: base}
+    """The laws of the parts of theta by the names of their sites.
+
+    Raises TypeError for what is no distribution, ValueError for a batch of them."""
+    return distributions(base) if isinstance(base, Mapping) else {SITE: distribution(base)}
 
 
 def joined(values: Mapping[str, Any], base: Base) -> Any:
@@ -105,12 +116,27 @@ def draw(key: PRNGKeyArray, base: Base, size: int) -> PyTree:
     """As many values of theta from the base."""
     laws = parts(base)
     keys = dict(zip(laws, jax.random.split(key, len(laws)), strict=True))
-    return joined({name: law.sample(keys[name], (size,)) for name, law in laws.items()}, base)
+    return joined({name: draw_from(law, keys[name], size) for name, law in laws.items()}, base)
 
 
 def law_of(kernel: Kernel, theta: PyTree, covariate: PyTree) -> dist.Distribution:
-    """The distribution of one datum."""
-    return kernel(theta) if covariate is None else kernel(theta, covariate)
+    """The distribution of one datum. Raises TypeError for a kernel that is none, or does not take
+    what it is called with."""
+    if isinstance(kernel, dist.Distribution):
+        raise TypeError(
+            "the kernel must give a distribution for each theta, got one distribution, "
+            f"{type(kernel).__name__}(...): pass a function of theta that makes it"
+        )
+    called, arguments = "kernel(theta), as there are no covariates=", (theta,)
+    if covariate is not None:
+        called, arguments = "kernel(theta, covariate), as there are covariates=", (theta, covariate)
+    try:
+        inspect.signature(kernel).bind(*arguments)
+    except TypeError as error:
+        raise TypeError(
+            f"the kernel is called as {called}, and does not take that: {error}"
+        ) from None
+    return kernel(*arguments)
 
 
 def log_density(kernel: Kernel) -> Callable[[PyTree, tuple], Float[Array, ""]]:

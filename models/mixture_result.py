@@ -17,6 +17,7 @@ from mmfld_ppl.inference_data import dataset
 from mmfld_ppl.inference_data.datasets import SAMPLE_DIMS, Named, dataset_of, file_name
 from mmfld_ppl.inference_data.groups import with_groups
 from mmfld_ppl.latent.naming import flatten_named
+from mmfld_ppl.measures import as_array, as_arrays
 
 from .mixture import MASS, Base, Kernel, distinct, draw, joined, law_of, log_density, parts
 
@@ -61,17 +62,27 @@ def mixture_result(
     counts: as the model was given them; an observation is a row of the data. grid: data, along the
     leading axis. theta_grid: values of theta, an array or a dictionary of arrays. key: of the
     posterior predictive draws and of the candidates.
-    Raises ValueError for a grid with covariates, as a density then depends on them."""
+    Raises ValueError for a grid with covariates, as a density then depends on them, and for data
+    that are not numbers."""
     if grid is not None and covariates is not None:
         raise ValueError(
             "grid= asks for the density of a datum, which with covariates is a different one for "
             "each of them: leave it out, and call this again with the covariates of interest"
         )
+    data, covariates, grid, theta_grid = (
+        as_arrays(name, values)
+        for name, values in (
+            ("data", data),
+            ("covariates", covariates),
+            ("grid", grid),
+            ("theta_grid", theta_grid),
+        )
+    )
     posterior = dataset(idata, "posterior")
     atoms, log_w, shape = _atoms(posterior, base)
     rows, occurs, inverse = distinct((data, covariates))
     if counts is not None:
-        occurs = np.bincount(inverse, np.asarray(counts, float), len(occurs))
+        occurs = np.bincount(inverse, as_array("counts", counts), len(occurs))
     rows = jax.tree.map(jnp.asarray, rows)
     key_base, key_draws = jax.random.split(jax.random.key(0) if key is None else key)
     candidates = _candidates(key_base, base, atoms, theta_grid)

@@ -11,6 +11,7 @@ from scipy.optimize import lsq_linear
 
 import mmfld_ppl as mm
 from mmfld_ppl.functionals.checks import require_finite, require_positive
+from mmfld_ppl.measures import as_array
 
 
 def spikes(
@@ -37,7 +38,8 @@ def spikes(
     units of the squared signal.
 
     Sites: `position` and `mass`, shape (particles,).
-    Raises ValueError for data that are not finite and for numbers that are not positive."""
+    Raises ValueError for data that are not finite numbers and for numbers that are not positive."""
+    sensors, observed = as_array("sensors", sensors), as_array("observed", observed)
     if jnp.ndim(sensors) != 1 or jnp.shape(sensors) != jnp.shape(observed):
         raise ValueError(
             "sensors and observed must be vectors of one length, got shapes "

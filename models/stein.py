@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 import mmfld_ppl as mm
 from mmfld_ppl.functionals.interaction import PairKernel
 from mmfld_ppl.functionals.stein import KSD
+from models.base_law import distribution
 
 
 def stein(
@@ -34,7 +35,9 @@ def stein(
     Stein kernel.
 
     Sites: `x`, shape (particles, d).
-    Raises ValueError for a support without a mirror map."""
+    Raises ValueError for a support without a mirror map, or a batch of laws; TypeError for a base
+    that is no distribution, and for a kernel that is a class."""
+    base = distribution(base)
     geometry = mm.mirrors.mirror_map(base.support, base.event_shape)
     if geometry is None:
         raise ValueError(

@@ -17,7 +17,7 @@ from mmfld_ppl.inference_data import dataset
 from mmfld_ppl.inference_data.thinning import evenly
 from mmfld_ppl.latent.reading import Reading, dynamic_supports
 from mmfld_ppl.mirrors import mirror_map
-from models.barycenter import ON_BOUNDARY, inwards
+from models.supports import ON_BOUNDARY, inwards
 
 #: Directions in which standardised draws vary less than this are those that a support fixes, as
 #: the sum of a simplex.

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 import mmfld_ppl as mm
 from mmfld_ppl.functionals.checks import is_known, require_finite
+from mmfld_ppl.measures import as_array
 
 
 def tensor(
@@ -32,6 +33,7 @@ def tensor(
 
     Sites: `x`, shape (particles, d). `factors` reads weights and factors from them.
     Raises ValueError for a target that is not a finite symmetric tensor of order three."""
+    target = as_array("the target", target)
     _check(target)
     with mm.particles("atom", particles):
         x = numpyro.sample("x", mm.distributions.UniformBall(jnp.shape(target)[0]))
@@ -84,7 +86,7 @@ def factors(
     return weights[order], found[order]
 
 
-def _check(target: Array) -> None:
+def _check(target: Array | np.ndarray) -> None:
     if jnp.ndim(target) != 3 or len(set(jnp.shape(target))) != 1:
         raise ValueError(f"the target must be of shape (d, d, d), got {jnp.shape(target)}")
     require_finite("the target", target)

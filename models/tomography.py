@@ -20,6 +20,7 @@ from jaxtyping import Array, Complex, Float, Int
 import mmfld_ppl as mm
 from mmfld_ppl.constraints.hermitian import to_complex
 from mmfld_ppl.distributions import UniformHermitianSpectraplex
+from mmfld_ppl.measures import as_array
 
 PAULI = {
     "X": np.array([[0, 1], [1, 0]], complex),
@@ -53,7 +54,7 @@ def tomography(
     Sites: `state`, (n, n), the matrix Re X + Im X; `purity`, tr X^2. Raises ValueError for
     operators that are no measurement or do not fit the counts."""
     roots, counts = _checked(operators, counts)
-    state = numpyro.sample("state", UniformHermitianSpectraplex(operators.shape[-1]))
+    state = numpyro.sample("state", UniformHermitianSpectraplex(roots.shape[-1]))
     numpyro.deterministic("purity", jnp.sum(jnp.square(state)))
     p = probabilities(roots, state)
     # An operator may be zero, where it fills up a setting of fewer outcomes.
@@ -78,10 +79,10 @@ def varying_states(
     temperature: tau, in nats a block; default 1/B, the weight of a prior sample of one block.
 
     Sites: `state`, the particles, (particles, n, n). Raises ValueError as `tomography` does."""
-    counts = np.asarray(counts)
-    roots, flat = _checked(operators, counts.reshape(-1, *counts.shape[-2:]))
+    roots, counts = _checked(operators, counts)
+    flat = counts.reshape(-1, *counts.shape[-2:])
     with mm.particles("atom", particles):
-        state = numpyro.sample("state", UniformHermitianSpectraplex(operators.shape[-1]))
+        state = numpyro.sample("state", UniformHermitianSpectraplex(roots.shape[-1]))
 
     def log_density(x: Float[Array, "n n"], block: Float[Array, "setting outcome"]) -> Array:
         p = probabilities(roots, x)
@@ -106,7 +107,8 @@ def probabilities(
 
 def _checked(operators: np.ndarray, counts: np.ndarray) -> tuple[Array, np.ndarray]:
     """A root of each operator, counts as integers."""
-    operators, counts = np.asarray(operators, complex), np.asarray(counts)
+    operators = np.asarray(as_array("operators", operators), complex)
+    counts = np.asarray(as_array("counts", counts))
     if operators.ndim != 4 or operators.shape[-1] != operators.shape[-2]:
         raise ValueError(
             f"operators must have shape (settings, outcomes, n, n), got {operators.shape}"

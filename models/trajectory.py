@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +15,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import mmfld_ppl as mm
 from mmfld_ppl.functionals import PathSpace
 from mmfld_ppl.functionals.snapshots import Snapshot
+from models.base_law import Base, base_law, distributions, draw_from
 
 #: The law of one cell before the data; a mapping holds the parts of its coordinates, in order.
-Base = dist.Distribution | Mapping[str, dist.Distribution]
+CellBase = Base | Mapping[str, dist.Distribution]
 
 
 def trajectory(
@@ -29,7 +29,7 @@ def trajectory(
     bandwidth: float,
     regularization: float,
     cells: int = 100,
-    base: Base | None = None,
+    base: CellBase | None = None,
     growth: Callable[[Array, Array], Array] | None = None,
     weights: Float[Array, " t"] | None = None,
     temperature: float | None = None,
@@ -42,14 +42,16 @@ def trajectory(
 
     snapshots: arrays (n_t, d), or `Measure`s, of any sizes. times: increasing.
     diffusivity: tau. bandwidth: sigma. regularization: lambda. growth, weights: as in `PathSpace`.
-    base: law of one cell, on a support that holds every snapshot; by default uniform on a box that
-      is twice as wide as the data. Several parts {name: law} are sites of their own, whose
-      coordinates, joined in order, are those of the snapshots: an orthant beside a simplex, say.
+    base: law of one cell, on a support that holds every snapshot, or a constraint, for the uniform
+      law on that support; by default uniform on a box that is twice as wide as the data. Several
+      parts {name: distribution} are sites of their own, whose coordinates, joined in order, are
+      those of the snapshots: an orthant beside a simplex, say.
     temperature: by default the diffusivity, which makes this the paper's estimator.
 
     Sites: `x`, shape (T * cells, d), blocks of `cells` in the order of the times; with several
     parts their sites, and `x` is deterministic.
-    Raises ValueError for snapshots outside of the support, and as `PathSpace` does."""
+    Raises ValueError for snapshots outside of the support, and as `PathSpace` does; TypeError where
+    `base` or one of its parts is something else."""
     path = PathSpace(
         snapshots,
         times,
@@ -85,7 +87,7 @@ def starting_cells(
     times: Sequence[float] | Array | np.ndarray,
     *,
     cells: int = 100,
-    base: Base | None = None,
+    base: CellBase | None = None,
     bandwidth: float,
     chains: int = 1,
     pull: float = 0.02,
@@ -95,7 +97,8 @@ def starting_cells(
     Cells are drawn again with their masses, as evenly as can be, and pulled towards a draw of the
     base, by a random part of at most the fraction `pull` of the way and half a bandwidth, which
     takes them off the boundary and apart: from further away than a bandwidth a cell hardly pulls
-    back. With several chains their axis leads."""
+    back. With several chains their axis leads.
+    Raises ValueError and TypeError as `trajectory` does, and TypeError for a base without draws."""
     path = PathSpace(snapshots, times, diffusivity=1.0, bandwidth=bandwidth, regularization=1.0)
     base = _checked(path, base)
     laws = base if isinstance(base, Mapping) else {"x": base}
@@ -111,7 +114,7 @@ def starting_cells(
         for (name, law), key in zip(laws.items(), keys, strict=True):
             values = jax.vmap(lambda z, i: z[i])(data[name], chosen)
             values = values.reshape(size, *law.event_shape)
-            way = law.sample(key, (size,)) - values
+            way = draw_from(law, key, size) - values
             length = jnp.sqrt(jnp.sum(way.reshape(size, -1) ** 2, axis=1))
             share = random * pull * bandwidth / jnp.maximum(bandwidth, 2 * pull * length)
             start[name] = values + share.reshape(size, *(1 for _ in law.event_shape)) * way
@@ -151,14 +154,20 @@ def _parts(cells: Array, laws: Mapping[str, dist.Distribution]) -> list[Array]:
     ]
 
 
-def _checked(path: PathSpace, base: Base | None) -> Base:
+def _checked(
+    path: PathSpace, base: CellBase | None
+) -> dist.Distribution | dict[str, dist.Distribution]:
     """The base, or the default one; raises where it cannot be that of these snapshots."""
     if not hasattr(path.cells, "ndim") or path.cells.ndim != 3:
         shapes = jax.tree.map(lambda leaf: leaf.shape[2:], path.cells)
-        raise ValueError(f"snapshots must hold cells that are vectors, got cells of shape {shapes}")
+        raise ValueError(
+            f"snapshots must hold cells that are vectors, got cells of shape {shapes}: numbers "
+            "become vectors by s[:, None]"
+        )
     if base is None:
         return default_base(path)
-    laws: Mapping[str, Any] = base if isinstance(base, Mapping) else {"x": base}
+    parts = isinstance(base, Mapping)
+    laws = distributions(base) if parts else {"x": base_law(base, path.cells.shape[2:])}
     for (name, law), data in zip(laws.items(), _parts(path.cells, laws), strict=True):
         inside = law.support(data)
         if isinstance(inside, Tracer) or bool(jnp.all(inside)):
@@ -169,4 +178,4 @@ def _checked(path: PathSpace, base: Base | None) -> Base:
             f"outside of the support {law.support} of the base of '{name}': give a base whose "
             "support holds the data, or transform them"
         )
-    return base
+    return laws if parts else laws["x"]

@@ -16,6 +16,7 @@ import mmfld_ppl as mm
 from mmfld_ppl.functionals import PathSpace
 from mmfld_ppl.inference_data.datasets import SAMPLE_DIMS, dataset_of
 from mmfld_ppl.inference_data.groups import dataset, with_groups
+from mmfld_ppl.measures import as_array
 
 
 def with_trajectories(
@@ -49,7 +50,7 @@ def with_trajectories(
     coordinates: names of the coordinates of a cell. seed: of the paths drawn.
     Raises ValueError for runs without the site `x` in T equal blocks, and times outside."""
     times = np.asarray(path.times, dtype=float)
-    wanted = np.asarray(at, dtype=float).reshape(-1)
+    wanted = np.asarray(as_array("at", at), dtype=float).reshape(-1)
     outside = wanted[~((wanted >= times[0]) & (wanted <= times[-1]))]
     if len(outside):
         raise ValueError(

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 import mmfld_ppl as mm
 from mmfld_ppl.functionals import EmpiricalRisk
 from mmfld_ppl.functionals.checks import is_known
+from mmfld_ppl.measures import as_array
 
 
 def two_layer(
@@ -42,8 +43,14 @@ def two_layer(
     the loss. batch_size: data a step, drawn anew; for kernels with metropolize=False.
 
     Sites: `neuron`, shape (neurons, d + 2).
-    Raises ValueError for labels other than -1 and 1, and inputs that are not finite."""
-    _check(inputs, labels)
+    Raises ValueError for labels other than -1 and 1, and inputs that are not finite numbers."""
+    inputs, labels = _checked(inputs, labels)
+    if is_known(labels):
+        others = sorted(set(np.unique(np.asarray(labels)).tolist()) - {-1.0, 1.0})
+        if others:
+            raise ValueError(
+                f"labels must be -1 or 1, got {others[:5]}: map your classes to these two"
+            )
     dimension = jnp.shape(inputs)[1] + 2
     with mm.particles("unit", neurons):
         neuron = numpyro.sample("neuron", mm.distributions.UniformBall(dimension, radius))
@@ -75,8 +82,8 @@ def two_layer_classes(
     labels: c_i, whole numbers from 0 to K - 1. classes: K. The rest as in `two_layer`.
 
     Sites: `neuron`, shape (neurons, K + 1 + d).
-    Raises ValueError for labels out of range, and inputs that are not finite."""
-    _check_shapes(inputs, labels)
+    Raises ValueError for labels out of range, and inputs that are not finite numbers."""
+    inputs, labels = _checked(inputs, labels)
     if is_known(labels) and not set(np.unique(np.asarray(labels)).tolist()) <= set(range(classes)):
         raise ValueError(f"labels must be whole numbers from 0 to {classes - 1}")
     dimension = classes + 1 + jnp.shape(inputs)[1]
@@ -124,18 +131,10 @@ def outputs(
     return scale * hidden @ neurons[:, :classes] / neurons.shape[0]
 
 
-def _check_shapes(inputs: Array, labels: Array) -> None:
-    if jnp.ndim(inputs) != 2 or jnp.shape(labels) != jnp.shape(inputs)[:1]:
+def _checked(inputs: Array, labels: Array) -> tuple[Array, Array]:
+    x, z = as_array("inputs", inputs), as_array("labels", labels)
+    if x.ndim != 2 or z.shape != x.shape[:1]:
         raise ValueError(
-            f"inputs of shape (n, d) need n labels, got shapes {jnp.shape(inputs)} and "
-            f"{jnp.shape(labels)}"
+            f"inputs of shape (n, d) need n labels, got shapes {x.shape} and {z.shape}"
         )
-
-
-def _check(inputs: Array, labels: Array) -> None:
-    _check_shapes(inputs, labels)
-    if not is_known(labels):
-        return
-    others = sorted(set(np.unique(np.asarray(labels)).tolist()) - {-1.0, 1.0})
-    if others:
-        raise ValueError(f"labels must be -1 or 1, got {others[:5]}: map your classes to these two")
+    return x, z

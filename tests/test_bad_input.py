@@ -274,6 +274,16 @@ def test_a_model_that_was_called():
         mm.MMFLD(seed(models.coin, 0)())
 
 
+@pytest.mark.parametrize("temperature", [None, "0.1", lambda i: 0.1, jnp.inf, [0.1], 0.1j])
+def test_a_temperature_of_an_objective_that_is_no_number(temperature):
+    def model():
+        with mm.particles("atom", 3):
+            x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        mm.objective("F", lambda mu: mu.mean(mu.points) ** 2, x, temperature=temperature)
+
+    refused(mm.MMFLD(model), "objective 'F'", "one positive number, got", "temperature=schedule")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
-from mmfld_ppl.measures import Measure
+from mmfld_ppl.measures import Measure, as_array, as_arrays
 
 
 def test_mean_is_the_integral_whatever_the_mass():
@@ -30,6 +31,54 @@ def test_lists_of_numbers_are_an_array():
     for points in ([0.3, 0.6], [[0.3], [0.6]]):
         for measure in (Measure(points, [0.5, 0.5]), Measure.uniform(points)):
             np.testing.assert_allclose(measure.points, np.asarray(points, np.float32))
+
+
+def test_data_frames_are_arrays():
+    frame = pd.DataFrame({"a": [0.3, 0.6], "b": [1, 2]}, index=[7, 8])
+    for measure in (Measure(frame, pd.Series([0.5, 0.5], index=[7, 8])), Measure.uniform(frame)):
+        np.testing.assert_allclose(measure.points, [[0.3, 1.0], [0.6, 2.0]])
+        np.testing.assert_allclose(measure.weights, 0.5)
+    nullable = frame.astype({"b": "Int64"})
+    assert np.asarray(nullable).dtype == object
+    np.testing.assert_allclose(as_array("data", nullable), frame)
+
+
+def test_a_tree_of_data_keeps_its_structure():
+    tree = {"a": pd.Series([1, 2]), "b": (jnp.ones(2), [[3.0], [4.0]]), "c": None}
+    found = as_arrays("data", tree)
+    assert found["c"] is None and found["b"][0] is tree["b"][0]
+    assert found["a"].shape == (2,) and found["b"][1].shape == (2, 1)
+    with pytest.raises(ValueError, match=r"data\['a'\]\[0\] must be numbers, got 'x' in row 0"):
+        as_arrays("data", {"a": (pd.Series(["x", "y"]),)})
+
+
+def test_lists_may_hold_what_is_traced():
+    np.testing.assert_allclose(jax.jit(lambda x: as_array("data", [x, 2.0]))(1.0), [1.0, 2.0])
+
+
+DAYS = pd.date_range("2020-01-01", periods=3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            pd.Series([1, None, "x"], dtype=object),
+            "got None in row 1 and 2 such entries in all: leave",
+        ),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": pd.array([1, None], "Int64")}), "got <NA> in row 1"),
+        (pd.Series(["low", "high"], dtype="category"), "got 'low' in row 0 .*write text"),
+        (["0.5", "1"], "got '0.5' in row 0 and 2"),
+        (DAYS, r"got np.datetime64\('2020-01-01.* in row 0 and 3 .*np.timedelta64\(365, 'D'\)"),
+        (DAYS.tz_localize("UTC"), r"got Timestamp.*np.timedelta64"),
+        ((DAYS - DAYS[0]).tolist(), r"got Timedelta.*np.timedelta64"),
+        ([[1.0, 2.0], [3.0]], "one array of numbers, got rows of different lengths"),
+        (pd.Series(range(99)).mean, r"got <bound method \S+ of 0 0 1 1 .{,40}: pass an array"),
+    ],
+)
+def test_what_is_not_numbers_is_named(values, message):
+    with pytest.raises(ValueError, match="the ages must be (numbers, )?" + message):
+        as_array("the ages", values)
 
 
 def test_a_measure_is_a_pytree():

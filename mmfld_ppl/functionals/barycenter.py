@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..measures import Measure
+from ..measures import Measure, as_array
 from .base import Functional, Linearization, cast
 from .checks import (
-    as_probability,
+    as_targets,
     require_limits,
     require_positive,
     require_probabilities,
@@ -51,7 +51,7 @@ class SinkhornBarycenter(Functional):
     is for the squared distance (Feydy et al. 2019). It removes the shrinkage that the entropy
     gives the plain barycenter (Janati et al. 2020).
 
-    targets: the nu_k, `Measure`s or (points, masses) pairs of any sizes, of mass one.
+    targets: the nu_k, a list of `Measure`s or (points, masses) pairs of any sizes, of mass one.
     weights: lambda, non-negative with sum one. Default: equal.
     epsilon: regularisation, in the units of the cost. The smaller, the more iterations. In float32
       the default threshold is met down to some 2e-3 of the largest cost, in float64 to 5e-4.
@@ -76,9 +76,10 @@ class SinkhornBarycenter(Functional):
         >>> print(f"{F(middle):.2f} {F(Measure.uniform(left)):.2f}")
         0.21 0.41
 
-    Raises ValueError for no targets, targets or measures whose points do not match, points that
-    are not finite, masses or weights that are negative or do not sum to one, epsilon <= 0. What is
-    traced is checked for its shape only.
+    Raises ValueError for no targets, targets without atoms, targets or measures whose points do not
+    match, points that are not finite numbers, masses or weights that are negative or do not sum to
+    one, epsilon <= 0; TypeError for a target that is no measure. What is traced is checked for its
+    shape only.
     """
 
     points: PyTree[Float[Array, "k m ..."]]
@@ -101,24 +102,20 @@ class SinkhornBarycenter(Functional):
         threshold: float = 1e-3,
         max_iterations: int = 1000,
     ):
-        if not targets:
-            raise ValueError("a barycenter needs at least one target measure, got none")
-        measures = [as_probability(f"target {k}", target) for k, target in enumerate(targets)]
-        for k, measure in enumerate(measures):
-            require_same_events(f"target {k}", measure.points, "target 0", measures[0].points)
-        if weights is None:
-            weights = jnp.full(len(measures), 1 / len(measures), measures[0].weights.dtype)
-        if jnp.shape(weights) != (len(measures),):
+        measures = [Measure(*atoms) for atoms in as_targets(targets)]
+        equal = jnp.full(len(measures), 1 / len(measures), measures[0].weights.dtype)
+        shares = as_array("the barycenter weights", equal if weights is None else weights)
+        if shares.shape != (len(measures),):
             raise ValueError(
                 f"{len(measures)} targets need as many barycenter weights, got weights of shape "
-                f"{jnp.shape(weights)}"
+                f"{shares.shape}"
             )
-        require_probabilities("the barycenter weights", weights)
+        require_probabilities("the barycenter weights", shares)
         require_positive("epsilon", epsilon)
         require_limits(threshold, max_iterations)
         stacked = stack_measures(measures)
         self.points, self.masses = stacked.points, stacked.weights
-        self.weights = jnp.asarray(weights)
+        self.weights = jnp.asarray(shares)
         self.epsilon = jnp.asarray(epsilon)
         self.cost = cost
         self.debiased = debiased

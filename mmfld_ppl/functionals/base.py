@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
 from ..mirrors.linalg import total
+from .checks import is_number, require_instance
 
 
 class Linearization(NamedTuple):
@@ -51,6 +52,8 @@ class Functional(eqx.Module):
         >>> print(spread(Measure.uniform(jnp.array([1.0, 3.0]))))
         1.0
         >>> print((0.5 * spread)(Measure.uniform(jnp.array([1.0, 3.0]))))
+        0.5
+        >>> print((spread / 2)(Measure.uniform(jnp.array([1.0, 3.0]))))
         0.5
         >>> print(sum([spread, spread])(Measure.uniform(jnp.array([1.0, 3.0]))))
         2.0
@@ -104,14 +107,12 @@ class Functional(eqx.Module):
         return Sum((as_functional(other), self))
 
     def __mul__(self, scale: float | Array) -> Functional:
-        if isinstance(scale, Functional) or jnp.ndim(scale):
-            raise TypeError(
-                f"a functional is scaled by one number, got {scale!r}; functionals add, F + G, and "
-                "a product of two is a function of a Measure: lambda mu: F(mu) * G(mu)"
-            )
-        return Scaled(self, jnp.asarray(scale))
+        return Scaled(self, jnp.asarray(_factor(scale)))
 
     __rmul__ = __mul__
+
+    def __truediv__(self, scale: float | Array) -> Functional:
+        return self * (1 / _factor(scale))
 
     def __neg__(self) -> Functional:
         return -1.0 * self
@@ -134,8 +135,9 @@ class Autodiff(Functional):
         >>> print(value, F.first_variation(tangent, jnp.array([0.0, 0.5])))
         4.0 [0. 2.]
 
-    Raises ValueError when the value is not a scalar, or when the function never reads the weights
-    (`jnp.mean(mu.points)` in place of `mu.mean(mu.points)`): its first variation would be zero.
+    Raises ValueError when the value is not one real number, or when the function never reads the
+    weights (`jnp.mean(mu.points)` in place of `mu.mean(mu.points)`): its first variation would be
+    zero.
     """
 
     function: Callable[[Measure], Float[Array, ""]]
@@ -237,9 +239,12 @@ class Scaled(Functional):
 
 
 def as_functional(functional: Functional | Callable[[Measure], Float[Array, ""]]) -> Functional:
-    """A functional as it is; a plain callable F(Measure) as one linearised by autodiff."""
+    """A functional as it is; a plain callable F(Measure) as one linearised by autodiff.
+
+    Raises TypeError for anything else, a class included."""
     if isinstance(functional, Functional):
         return functional
+    require_instance("a functional", functional)
     if callable(functional):
         return Autodiff(functional)
     raise TypeError(
@@ -248,14 +253,28 @@ def as_functional(functional: Functional | Callable[[Measure], Float[Array, ""]]
     )
 
 
+def _factor(scale: float | Array) -> float | Array:
+    if not is_number(scale):
+        raise TypeError(
+            f"a functional is scaled by one number, got {scale!r}; functionals add, F + G, and a "
+            "product or quotient of two is a function of a Measure: lambda mu: F(mu) * G(mu)"
+        )
+    return scale
+
+
 def scalar(function: Callable[..., Array], name: str) -> Callable[..., Float[Array, ""]]:
-    """`function`, with a ValueError that names it when its value is not one number."""
+    """`function`, with a ValueError that names it when its value is not one real number."""
 
     def checked(*arguments: Any) -> Float[Array, ""]:
         value = function(*arguments)
         if jnp.shape(value):
             raise ValueError(
                 f"{name} must give one number, got shape {jnp.shape(value)}: sum or average it"
+            )
+        if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            raise ValueError(
+                f"{name} must give a real number, got {jnp.result_type(value)}, which has no "
+                "gradient: give a floating-point number, of complex ones the real part"
             )
         return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -10,13 +11,33 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from ..measures import Measure
+from ..measures import Measure, as_array, as_arrays
 
 
 def is_known(value: Any) -> bool:
     """Whether a value can be looked at. A look is taken in NumPy, as a trace stages even what JAX
     does to constants."""
     return not isinstance(value, Tracer)
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is one real number, traced or not."""
+    array = np.asarray(value) if is_known(value) else value
+    return array.ndim == 0 and jnp.isdtype(array.dtype, ("real floating", "integral", "bool"))
+
+
+def is_positive(value: Any) -> bool:
+    """Whether this is one finite number above zero; of what is traced, whether it is a number."""
+    return is_number(value) and not (is_known(value) and not 0 < np.asarray(value) < np.inf)
+
+
+def require_instance(name: str, value: Any) -> None:
+    """Raises TypeError for a class."""
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} must be an instance, got the class {value.__name__}: pass an instance, "
+            f"{value.__name__}(...)"
+        )
 
 
 def require_finite(name: str, tree: PyTree) -> None:
@@ -36,7 +57,7 @@ def require_finite(name: str, tree: PyTree) -> None:
 
 def require_positive(name: str, value: float | Array) -> Float[Array, ""]:
     """The value as an array. Raises ValueError unless it is one finite number above zero."""
-    if jnp.ndim(value) or (is_known(value) and not 0 < np.asarray(value) < np.inf):
+    if not is_positive(value):
         raise ValueError(f"{name} must be one positive number, got {value}")
     return jnp.asarray(value, jnp.result_type(value, float))
 
@@ -65,19 +86,39 @@ def require_limits(threshold: float, max_iterations: int) -> None:
 
 def as_probability(name: str, target: Any) -> Measure:
     """A `Measure`, or a pair of points and masses, of mass one on finite points."""
+    return Measure(*as_atoms(name, target))
+
+
+def as_atoms(name: str, target: Any) -> tuple[PyTree, Any]:
+    """The points and masses of `as_probability`, before they are arrays of JAX, which a trace
+    stages."""
     if isinstance(target, Measure):
         points, masses = target.points, target.weights
     elif isinstance(target, tuple) and len(target) == 2:
-        points, masses = target
+        points = as_arrays(f"the points of {name}", target[0])
+        masses = as_array(f"the masses of {name}", target[1])
     else:
         raise TypeError(
             f"{name} must be a Measure or a (points, masses) pair, got {type(target).__name__}; "
             "Measure.uniform(points) gives equal masses"
         )
-    # Before they are arrays of JAX, which a trace stages.
+    if np.shape(masses) == (0,):
+        raise ValueError(f"{name} has no atoms: leave it out, or give it points")
     require_finite(f"the points of {name}", points)
     require_probabilities(f"the masses of {name}", masses)
-    return Measure(points, masses)
+    return points, masses
+
+
+def as_targets(targets: Iterable[Any]) -> list[tuple[PyTree, Any]]:
+    """The points and masses of each target, which are points of one set."""
+    if isinstance(targets, Measure):
+        raise TypeError("targets must be a list of targets, got one Measure: pass [target]")
+    atoms = [as_atoms(f"target {k}", target) for k, target in enumerate(targets)]
+    if not atoms:
+        raise ValueError("a barycenter needs at least one target measure, got none")
+    for k, (points, _) in enumerate(atoms):
+        require_same_events(f"target {k}", points, "target 0", atoms[0][0])
+    return atoms
 
 
 def require_same_events(name: str, points: PyTree, other: str, others: PyTree) -> None:

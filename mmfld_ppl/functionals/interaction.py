@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..measures import Measure
 from .base import Functional, Linearization, cast, scalar
 from .blocks import by_blocks, on_cpu
-from .checks import as_probability, is_known, require_same_events
+from .checks import as_probability, is_known, require_instance, require_same_events
 from .distances import flatten
 from .kernels import Radial
 from .radial import smooth_radial
@@ -44,7 +44,8 @@ class Interaction(Functional):
         >>> print(F(Measure.uniform(jnp.array([[0.0], [0.0]]))))
         0.5
 
-    Raises ValueError when kernel or potential do not give a number, and for a block_size below 1.
+    Raises ValueError when kernel or potential do not give a number, and for a block_size below 1;
+    TypeError for a kernel that is a class.
     """
 
     kernel: PairKernel
@@ -52,6 +53,7 @@ class Interaction(Functional):
     block_size: int | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
+        require_instance("the kernel of an interaction", self.kernel)
         _require_block(self.block_size)
 
     def linearize(
@@ -96,7 +98,8 @@ class MMD(Functional):
         0.0 2.25
 
     Raises ValueError for a target whose points are not finite or whose masses are negative or do
-    not sum to one, and for a measure whose points are of another shape.
+    not sum to one, and for a measure whose points are of another shape; TypeError for a target that
+    is no measure, and for a kernel that is a class.
     """
 
     target: Measure
@@ -111,6 +114,7 @@ class MMD(Functional):
         *,
         block_size: int | None = None,
     ):
+        require_instance("the kernel of MMD", kernel)
         _require_block(block_size)
         self.target = as_probability("the target of MMD", target)
         self.kernel = kernel

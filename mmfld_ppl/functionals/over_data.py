@@ -16,10 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..measures import Measure
+from ..measures import Measure, as_array, as_arrays
 from ..mirrors.linalg import inner
 from .base import Functional, Linearization, scalar
 from .checks import is_known, require_finite
+
+
+def _arrays(data: PyTree) -> PyTree:
+    return as_arrays("data", data)
+
+
+def _counts(counts: Any) -> Array | np.ndarray | None:
+    return None if counts is None else as_array("counts", counts)
 
 
 class EmpiricalRisk(Functional):
@@ -44,11 +52,14 @@ class EmpiricalRisk(Functional):
         ... )
         >>> print(F(Measure.uniform(jnp.array([1.0, 3.0]))))
         2.5
+
+    Raises ValueError for data that are not finite numbers or do not share a leading axis, for a
+    batch_size out of range, and when loss or potential do not give a number.
     """
 
     loss: Callable[[PyTree, Any], Float[Array, ""]]
     feature: Callable[[Any, Any], PyTree]
-    data: PyTree[Float[Array, "n ..."]]
+    data: PyTree[Float[Array, "n ..."]] = eqx.field(converter=_arrays)
     potential: Callable[[Any], Float[Array, ""]] | None = None
     batch_size: int | None = eqx.field(static=True, default=None)
 
@@ -110,14 +121,14 @@ class MixtureLikelihood(Functional):
         >>> print(F(Measure.uniform(jnp.array([1.0, 1.0]))))
         1.25
 
-    Raises ValueError for data that are not finite or do not share a leading axis, and for counts
-    that are negative, all zero, or not one a datum.
+    Raises ValueError for data that are not finite numbers or do not share a leading axis, and for
+    counts that are negative, all zero, or not one a datum.
     """
 
     log_density: Callable[[Any, Any], Float[Array, ""]]
-    data: PyTree[Float[Array, "n ..."]]
+    data: PyTree[Float[Array, "n ..."]] = eqx.field(converter=_arrays)
     batch_size: int | None = eqx.field(static=True, default=None)
-    counts: Float[Array | np.ndarray, " n"] | None = None
+    counts: Float[Array | np.ndarray, " n"] | None = eqx.field(converter=_counts, default=None)
 
     def __check_init__(self):
         _check_data(self.data, self.batch_size)

@@ -13,8 +13,8 @@ import numpy as np
 from jax.nn import logsumexp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..measures import Measure
-from .base import Functional, Linearization, cast
+from ..measures import Measure, as_array
+from .base import Functional, Linearization, cast, scalar
 from .checks import (
     require_limits,
     require_positive,
@@ -100,8 +100,9 @@ class PathSpace(Functional):
 
     Raises ValueError for fewer than two snapshots, snapshots that are empty, not finite or of
     differing shapes, masses or weights that are negative or do not sum to one, times that do not
-    increase, diffusivity, bandwidth or regularization <= 0, and measures whose number of atoms T
-    does not divide. What is traced is checked for its shape only.
+    increase or are dates, diffusivity, bandwidth or regularization <= 0, a growth that does not
+    give one number, and measures whose number of atoms T does not divide; TypeError for a mapping
+    of snapshots, and a growth that is no function. What is traced is checked for its shape only.
     """
 
     cells: PyTree[Float[Array, "t n ..."]]
@@ -134,11 +135,11 @@ class PathSpace(Functional):
         # Gaps of the times as given: in single precision neighbours may become one.
         gaps = np.diff(at) if isinstance(at, np.ndarray) else jnp.diff(at)
         self.times, self.gaps = jnp.asarray(at), jnp.asarray(gaps)
-        shares: Any = counts / counts.sum() if weights is None else weights
-        if np.shape(shares) != counts.shape:
+        equal = counts / counts.sum()
+        shares = as_array("the weights of the snapshots", equal if weights is None else weights)
+        if shares.shape != counts.shape:
             raise ValueError(
-                f"{len(counts)} snapshots need as many weights, got weights of shape "
-                f"{np.shape(shares)}"
+                f"{len(counts)} snapshots need as many weights, got weights of shape {shares.shape}"
             )
         require_probabilities("the weights of the snapshots", shares)
         self.weights = jnp.asarray(shares)
@@ -263,9 +264,12 @@ class PathSpace(Functional):
         return jnp.exp(log_masses - log_growth[:, None]), log_growth
 
     def _rates(self, x: PyTree[Float[Array, "t m ..."]]) -> Float[Array, "t-1 m"]:
-        growth: Any = self.growth
-        rates = jax.vmap(jax.vmap(growth, (0, None)))(_split(x)[0], self.times[:-1])
-        return rates.astype(self.times.dtype)
+        def growth(x: Any, s: Array) -> Float[Array, ""]:
+            return jnp.asarray(rate(x, s), self.times.dtype)
+
+        rate: Any = self.growth
+        rates = jax.vmap(scalar(growth, "growth"), (0, None))
+        return jax.vmap(rates)(_split(x)[0], self.times[:-1])
 
     def _log_kernel(self, x: PyTree[Float[Array, "t m ..."]]) -> Float[Array, "t n m"]:
         costs = jax.vmap(functools.partial(pairwise, half_squared_distance))(x, self.cells)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..measures import Measure
+from ..measures import Measure, as_array
 from .checks import is_known, require_finite, require_probabilities, require_same_events
 from .stacking import stack_measures
 
@@ -24,9 +24,15 @@ def stack_snapshots(
 
     Raises ValueError that names the snapshot, by its place and time, which is empty, not finite,
     of another shape than the first, or whose masses are no probabilities; and for times that are
-    not as many, not finite, not increasing."""
+    not as many, not finite, not increasing. Raises TypeError for a mapping of snapshots."""
+    if isinstance(snapshots, Mapping | Measure):
+        raise TypeError(
+            f"snapshots must be a list, with times= apart, got {type(snapshots).__name__}: of a "
+            "dictionary {time: cells} pass list(d.values()) and times=list(d)"
+        )
     snapshots = list(snapshots)
-    at: Any = np.asarray(times, dtype=float) if is_known(times) else times
+    at: Any = as_array("the times of the snapshots", times)
+    at = np.asarray(at, dtype=float) if is_known(at) else at
     _check_times(at, len(snapshots))
     names = [
         f"snapshot {k}" + (f" (time {at[k]:g})" if is_known(at) else "")
@@ -65,7 +71,7 @@ def _as_measure(snapshot: Snapshot, name: str) -> Measure:
         measure = snapshot
     else:
         # What can be looked at is, before JAX has it: a trace stages even constants.
-        points: Any = np.asarray(snapshot) if is_known(snapshot) else snapshot
+        points: Any = as_array(f"the cells of {name}", snapshot)
         if not np.ndim(points) or not np.shape(points)[0]:
             raise ValueError(
                 f"{name} has no cells, its shape is {np.shape(points)}: leave it and its time out, "

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..measures import Measure
 from ..mirrors import MirrorMap
 from .base import Functional, Linearization, scalar
+from .checks import require_instance
 from .interaction import Interaction, PairKernel
 from .pushforward import Pushforward
 
@@ -64,12 +65,15 @@ class KSD(Functional):
         1.0
 
     Raises ValueError for points that are not vectors, for a density or a kernel that does not give
-    one number, and for a block_size below 1."""
+    one number, and for a block_size below 1; TypeError for a kernel that is a class."""
 
     log_density: Callable[[Vector], Float[Array, ""]]
     kernel: PairKernel
     geometry: MirrorMap | None = None
     block_size: int | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        require_instance("the kernel of KSD", self.kernel)
 
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None

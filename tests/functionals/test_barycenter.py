@@ -208,6 +208,7 @@ Y, B = TARGETS[0]
         ([(np.where(Y == Y[0, 0], np.nan, Y), B)], {}, "target 0 must be finite"),
         ([(Y, B), (Y[:, :1], B)], {}, r"target 1 .*\(1,\), target 0 .*\(2,\)"),
         ([(Y, np.full(5, 0.2))], {}, "share their leading axis"),
+        ([(Y, B), (Y[:0], B[:0])], {}, "target 1 has no atoms"),
         ([(Y, B)], {"weights": np.array([0.5, 0.5])}, "1 targets need as many"),
         ([(Y, B), (Y, B)], {"weights": np.array([0.5, 0.6])}, "barycenter weights .* sum 1.1"),
         ([(Y, B)], {"epsilon": 0.0}, "epsilon must be one positive number, got 0.0"),
@@ -234,6 +235,8 @@ def test_misuse_is_explained_while_tracing():
 def test_bare_points_are_not_a_target():
     with pytest.raises(TypeError, match=r"target 0 .*Measure.uniform\(points\)"):
         SinkhornBarycenter([Y], epsilon=0.1)
+    with pytest.raises(TypeError, match=r"a list of targets, got one Measure: pass \[target\]"):
+        SinkhornBarycenter(Measure.uniform(Y), epsilon=0.1)
 
 
 def test_a_measure_of_another_dimension(barycenter):

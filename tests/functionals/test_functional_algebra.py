@@ -44,6 +44,7 @@ def test_a_multiple_keeps_the_precision_of_the_functional(scale, x64):
     value, tangent, _ = (scale * SQUARE).linearize(mu)
     assert value == 8 and value.dtype == jnp.float32
     assert (scale * SQUARE).first_variation(tangent, mu.points).dtype == jnp.float32
+    assert (SQUARE / scale)(mu) == 2 and (SQUARE / scale)(mu).dtype == jnp.float32
 
 
 def test_a_sum_threads_the_carry_and_splits_the_key():
@@ -114,6 +115,11 @@ def test_a_function_may_have_arrays_of_its_own():
             EmpiricalRisk(lambda m, z: m * jnp.ones(3), lambda x, z: x * z, data=jnp.ones(4)),
             r"loss of EmpiricalRisk must give one number.*\(3,\)",
         ),
+        (
+            Autodiff(lambda mu: jnp.sum(mu.weights > 0)),
+            "given as a function must give a real number, got int32, which has no gradient",
+        ),
+        (OfMean(lambda m: m + 1j), "outer function of OfMean must give a real number, got complex"),
     ],
 )
 def test_values_that_are_not_numbers(functional, message):
@@ -132,5 +138,10 @@ def test_what_is_not_a_functional():
         SQUARE * SQUARE
     with pytest.raises(TypeError, match="scaled by one number"):
         jnp.ones(3) * SQUARE
+    for divisor in (SQUARE, np.ones(3), "2", None):
+        with pytest.raises(TypeError, match="scaled by one number"):
+            SQUARE / divisor
+    with pytest.raises(TypeError, match=r"got the class OfMean: pass an instance, OfMean\(...\)"):
+        as_functional(OfMean)
     with pytest.raises(ValueError, match="an outer function of the mean, a potential, or both"):
         OfMean()

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
+from mmfld_ppl.functionals import KSD
 from mmfld_ppl.functionals.interaction import MMD, Interaction
 from mmfld_ppl.functionals.kernels import Energy, Gaussian, InverseMultiquadric, Laplace
 from mmfld_ppl.measures import Measure
@@ -156,6 +158,26 @@ def test_misuse_is_explained(build, message):
 def test_bare_points_are_not_a_target():
     with pytest.raises(TypeError, match=r"the target of MMD must be .*Measure.uniform\(points\)"):
         MMD(Y, Energy())
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: MMD((Y, B), Energy),
+        lambda: Interaction(Energy),
+        lambda: KSD(lambda x: -jnp.sum(x**2), Energy),
+    ],
+)
+def test_the_class_of_a_kernel_is_not_one(build):
+    with pytest.raises(TypeError, match=r"kernel of .* got the class Energy: pass .*Energy\("):
+        build()
+
+
+def test_a_target_may_be_a_data_frame():
+    frame, masses = pd.DataFrame(Y, index=range(5, 5 + len(Y))), pd.Series(B)
+    value, expected = (MMD(nu, Energy())(Measure(X, W)) for nu in ((frame, masses), (Y, B)))
+    np.testing.assert_allclose(value, expected)
+    np.testing.assert_allclose(MMD((Y.tolist(), B.tolist()), Energy())(Measure(X, W)), expected)
 
 
 def test_a_target_may_be_traced():

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from mmfld_ppl.functionals import EmpiricalRisk, MixtureLikelihood
@@ -30,6 +31,11 @@ def mixture(data, batch_size=None):
 @pytest.fixture(params=[risk, mixture])
 def build(request):
     return request.param
+
+
+@pytest.mark.parametrize("form", [lambda z: z.tolist(), lambda z: pd.Series(z, index=range(5, 10))])
+def test_data_may_be_lists_and_data_frames(build, form):
+    np.testing.assert_allclose(build(form(np.asarray(DATA)))(MU), build(DATA)(MU), rtol=1e-6)
 
 
 def test_a_key_replaces_the_data_by_some_of_them(build):

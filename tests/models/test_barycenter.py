@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+import pandas as pd
 import pytest
 from numpyro.distributions import constraints as nc
 
@@ -88,7 +89,9 @@ OUTSIDE = (np.array([[0.2, 0.3], [0.4, 1.5]]), np.array([0.5, 0.5]))
         ([INSIDE], {"base": nc.simplex}, "2 of the 2 atoms of target 0 are outside"),
         ([INSIDE], {"base": nc.positive_definite}, "events of 2 axes"),
         ([([0.2, 0.4], [0.5, 0.5])], {}, r"are numbers, one an atom.*points\[:, None\]"),
-        ([INSIDE], {"base": dist.Normal(jnp.zeros(2), 1)}, r"event shape \(2,\).*to_event"),
+        ([INSIDE], {"base": dist.Normal(jnp.zeros(2), 1)}, r"batch shape \(2,\).*to_event\(1\)"),
+        ([INSIDE], {"base": dist.Normal(0.0, 1)}, r"event shape \(2,\) .* got event shape \(\)"),
+        ([INSIDE, (np.zeros((0, 2)), np.zeros(0))], {}, "target 1 has no atoms"),
         ([INSIDE, INSIDE], {"weights": np.array([1.5, -0.5])}, "minimum -0.5"),
         ([INSIDE, INSIDE], {"weights": np.array([0.5, 0.6])}, "sum 1.1"),
         ([INSIDE], {"temperature": 0.0}, "temperature must be one positive number"),
@@ -102,6 +105,26 @@ def test_misuse_is_explained(targets, options, message):
 def test_a_base_that_is_neither():
     with pytest.raises(TypeError, match="distribution of one particle, or a constraint"):
         start(mm.MMFLD(barycenter), [INSIDE], base="simplex")
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (list(INSIDE), r"target 0 must be a Measure or .* got ndarray; Measure.uniform"),
+        (mm.Measure(*INSIDE), r"a list of targets, got one Measure: pass \[target\]"),
+    ],
+)
+def test_targets_that_are_none(targets, message):
+    for stated in (init_to_targets, lambda t: start(mm.MMFLD(barycenter), t, particles=3)):
+        with pytest.raises(TypeError, match=message):
+            stated(targets)
+
+
+def test_targets_may_be_data_frames():
+    frame = pd.DataFrame(INSIDE[0], index=[5, 6]), pd.Series(INSIDE[1], index=[5, 6])
+    kernel = mm.MMFLD(barycenter, init_strategy=init_to_targets([frame, INSIDE]))
+    weights = pd.Series([0.5, 0.5], index=[1, 2])
+    start(kernel, [frame, tuple(a.tolist() for a in INSIDE)], particles=3, weights=weights)
 
 
 def test_an_atom_without_mass_may_be_anywhere():

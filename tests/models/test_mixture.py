@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+import pandas as pd
 import pytest
+from numpyro.distributions import constraints as nc
 from numpyro.handlers import seed, trace
 from numpyro.infer import init_to_sample
 from scipy import stats
@@ -174,9 +176,76 @@ def test_bad_input_is_explained(case):
         objective_of(data, kernel, dist.Gamma(2.0, 1.0))
 
 
-def test_a_kernel_that_gives_no_distribution():
-    with pytest.raises(TypeError, match="must give a NumPyro distribution"):
-        objective_of(np.ones(2), lambda t: t, dist.Gamma(2.0, 1.0))
+def with_covariate(theta, covariate):
+    return dist.Poisson(theta * covariate)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options", "message"),
+    [
+        (lambda t: t, {}, "must give a NumPyro distribution"),
+        (dist.Poisson(2.0), {}, r"for each theta, got one distribution, Poisson\(...\)"),
+        (
+            dist.Poisson,
+            {"covariates": np.ones(2)},
+            r"called as kernel\(theta, covariate\), as there",
+        ),
+        (
+            with_covariate,
+            {},
+            r"called as kernel\(theta\), as there are no covariates=.*'covariate'",
+        ),
+        (dist.Poisson, {"masses": 1.0}, "masses must be a NumPyro distribution.*, got 1.0"),
+        (dist.Poisson, {"base": nc.positive}, "base must be .* got the constraint Positive"),
+        (dist.Poisson, {"base": {"theta": 2.0}}, r"base\['theta'\] must be a NumPyro.*got 2.0"),
+        (
+            dist.Poisson,
+            {"base": dist.ImproperUniform(nc.positive, (), ())},
+            "base is uniform on the constraint .*Positive.* has no draws",
+        ),
+    ],
+)
+def test_kernels_and_laws_that_are_none(kernel, options, message):
+    options = {"base": dist.Gamma(2.0, 1.0)} | options
+    with pytest.raises(TypeError, match=message):
+        objective_of(np.ones(2), kernel, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"base": dist.Exponential(jnp.ones(2))}, r"base must be .* batch shape \(2,\).*to_event"),
+        ({"masses": dist.Dirichlet(jnp.ones(2))}, r"masses must be .* got event shape \(2,\)"),
+    ],
+)
+def test_laws_of_several_particles(options, message):
+    options = {"base": dist.Gamma(2.0, 1.0)} | options
+    with pytest.raises(ValueError, match=message):
+        objective_of(np.ones(2), dist.Poisson, **options)
+
+
+@pytest.mark.parametrize("form", [lambda z: pd.Series(z, index=range(5, 15)), lambda z: z.tolist()])
+def test_data_may_be_data_frames_and_lists(form, poisson_run):
+    def kernel(theta, covariate):
+        return dist.Poisson(theta * covariate["exposure"])
+
+    exposure = np.linspace(0.5, 1.5, len(VISITS))
+    plain = (VISITS, kernel, GAMMA), {"covariates": {"exposure": exposure}}
+    given = (form(VISITS), kernel, GAMMA), {"covariates": {"exposure": form(exposure)}}
+    one, other = (objective_of(*a, particles=3, **k).functional for a, k in (plain, given))
+    mu = mm.Measure.uniform(jnp.array([0.5, 1.0, 4.0]))
+    np.testing.assert_allclose(one(mu), other(mu), rtol=1e-6)
+    one, other = (
+        dataset(mixture_result(poisson_run, *a, **k), "log_likelihood")["obs"].values
+        for a, k in (plain, given)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_columns_with_missing_values():
+    for column in (pd.Series([1, None, 2], dtype="Int64"), pd.Series([1, None, 2], dtype=object)):
+        with pytest.raises(ValueError, match="data must be .* got .* in row 1 and 1 such entries"):
+            objective_of(column, dist.Poisson, GAMMA)
 
 
 def test_covariates_of_another_length():

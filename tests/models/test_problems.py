@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+import pandas as pd
 import pytest
+from numpyro.distributions import constraints
 from numpyro.handlers import seed, trace
 from numpyro.infer import init_to_sample
 
@@ -16,6 +18,7 @@ import mmfld_ppl as mm
 from examples.paper import problems
 from examples.paper.convex import sinkhorn
 from models.entropic_transport import entropic_transport
+from models.mean_matching import simplex_matching
 from models.spikes import sparse_on_grid, spikes
 from models.stein import stein
 from models.tensor import factors, from_factors, tensor
@@ -145,7 +148,25 @@ def test_misuse_is_explained():
     with pytest.raises(ValueError, match="has no mirror map"):
         sphere = dist.ProjectedNormal(jnp.ones(3))
         stated(stein, lambda x: x[0], lambda x, y: x @ y, sphere)
+    with pytest.raises(TypeError, match="base must be .* got the constraint .*neither a shape nor"):
+        stated(stein, lambda x: x[0], lambda x, y: x @ y, constraints.real_vector)
     law = dist.Uniform()
     with pytest.raises(TypeError, match="marginal 1 must be a Measure"):
         marginals = (mm.Measure.uniform(jnp.ones(2)), jnp.ones(2))
         stated(entropic_transport, (law, law), marginals, lambda x, y: x * y, cost=lambda x, y: x)
+    marginals = (mm.Measure.uniform(jnp.ones(2)),) * 2
+    with pytest.raises(TypeError, match="law 1 must be a NumPyro distribution .* got 0.5"):
+        stated(entropic_transport, (law, 0.5), marginals, lambda x, y: x * y, cost=lambda x, y: x)
+
+
+def test_data_may_be_lists_and_data_frames():
+    for model, data, setting in (
+        (tensor, [np.ones((2, 2, 2)).tolist()], {"scale": 1.0}),
+        (spikes, [pd.Series([0.5, 1.0], index=[5, 6]), [0.2, 0.4]], {"width": 0.1, "largest": 1.0}),
+        (simplex_matching, [pd.Series([0.3, 0.7], index=[5, 6])], {}),
+    ):
+        found, expected = (
+            trace(seed(model, jax.random.key(0))).get_trace(*given, particles=3, **setting)["loss"]
+            for given in (data, map(np.asarray, data))
+        )
+        np.testing.assert_allclose(found["fn"].log_factor, expected["fn"].log_factor, rtol=1e-5)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from numpyro.distributions import constraints
 from numpyro.handlers import seed
 
 import mmfld_ppl as mm
@@ -12,7 +13,7 @@ from mmfld_ppl.functionals.interaction import MMD
 from mmfld_ppl.functionals.kernels import Energy, Gaussian, InverseMultiquadric
 from models.barycenter import init_to_targets
 from models.quantisation import quantisation
-from tests.helpers import run
+from tests.helpers import run, start
 
 SAMPLE = np.random.default_rng(0).dirichlet([6.0, 3.0, 2.0], 60).astype(np.float32)
 TARGET = mm.Measure.uniform(jnp.asarray(SAMPLE))
@@ -52,9 +53,9 @@ def test_bad_targets_are_explained():
     def stated(target, base=SIMPLEX):
         return seed(quantisation, jax.random.key(0))(target, Energy(), base)
 
-    with pytest.raises(ValueError, match="60 points of the target are outside of the support"):
+    with pytest.raises(ValueError, match="60 of the 60 atoms of the target are outside of the"):
         stated(mm.Measure.uniform(2 * SAMPLE))
-    with pytest.raises(ValueError, match=r"shape \(3,\), the base has events of shape \(\)"):
+    with pytest.raises(ValueError, match=r"base must be .* shape \(3,\) .* got event shape \(\)"):
         stated(TARGET, dist.Uniform())
     with pytest.raises(ValueError, match="masses of the target .* sum 60"):
         stated((SAMPLE, np.ones(60)))
@@ -66,3 +67,18 @@ def test_bad_targets_are_explained():
         stated((SAMPLE, np.r_[-1 / 60, 3 / 60, np.full(58, 1 / 60)]))
     with pytest.raises(TypeError, match="must be a Measure"):
         stated(SAMPLE)
+    with pytest.raises(TypeError, match="base must be a NumPyro distribution.*, got 'simplex'"):
+        stated(TARGET, "simplex")
+    with pytest.raises(ValueError, match=r"batch shape \(3,\).*to_event\(1\)"):
+        stated(TARGET, dist.Exponential(jnp.ones(3)))
+
+
+def test_an_atom_without_mass_may_be_anywhere():
+    far = np.r_[SAMPLE, [[5.0, 5.0, 5.0]]], np.r_[np.full(60, 1 / 60), 0.0]
+    seed(quantisation, jax.random.key(0))(far, Energy(), SIMPLEX)
+
+
+def test_the_base_may_be_a_constraint():
+    kernel = mm.MMFLD(quantisation, init_strategy=init_to_targets([TARGET]))
+    state = start(kernel, TARGET, Energy(), constraints.simplex, particles=4)
+    assert state.z["x"].shape == (4, 3)

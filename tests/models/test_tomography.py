@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from numpyro.infer import init_to_sample
 from numpyro.infer.util import log_density
@@ -12,7 +13,7 @@ from numpyro.infer.util import log_density
 import mmfld_ppl as mm
 from mmfld_ppl.constraints.hermitian import to_complex
 from models.tomography import PAULI, pauli_measurement, tomography, varying_states
-from tests.helpers import refused, run, z_score
+from tests.helpers import refused, run, start, z_score
 
 OPERATORS = np.stack([pauli_measurement(letter) for letter in "XYZ"])
 COUNTS = np.array([[9, 3], [2, 10], [11, 1]])
@@ -126,6 +127,7 @@ def test_outcomes_of_two_qubits():
         (OPERATORS[0], COUNTS, "(settings, outcomes, n, n)"),
         (OPERATORS, COUNTS[:2], "must end in (settings, outcomes)"),
         (OPERATORS, -COUNTS, "not negative"),
+        (OPERATORS, COUNTS.astype(str), "counts must be numbers, got '9' in row 0"),
         (OPERATORS * 0.9, COUNTS, "identity"),
         (OPERATORS + np.array([[0, 1], [0, 0]]), COUNTS, "Hermitian"),
         (OPERATORS * 3 - np.eye(2), COUNTS, "positive semidefinite"),
@@ -133,6 +135,17 @@ def test_outcomes_of_two_qubits():
 )
 def test_misuse_is_explained(operators, counts, words):
     refused(mm.MMFLD(lambda: tomography(operators, counts)), words)
+
+
+def test_data_may_be_lists_and_data_frames():
+    state = {"state": np.array([[0.6, 0.1], [0.2, 0.4]], np.float32)}
+    lists = OPERATORS.tolist(), pd.DataFrame(COUNTS)
+    found, expected = (
+        log_density(tomography, a, {}, state)[0] for a in (lists, (OPERATORS, COUNTS))
+    )
+    np.testing.assert_allclose(found, expected)
+    blocks = OPERATORS.tolist(), [COUNTS.tolist()]
+    start(mm.MMFLD(varying_states, init_strategy=init_to_sample), *blocks, particles=3)
 
 
 def test_a_setting_is_made_of_letters():

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from numpyro.distributions import constraints
 
 import mmfld_ppl as mm
 from mmfld_ppl.functionals.path_space import PathSpace
@@ -220,8 +221,18 @@ def test_supports(name):
             r"snapshot 0 \(time 0\): cell \d.*outside of the support .*Positive.*'x'",
         ),
         ([2 * z for z in SIMPLEX], {"base": dist.Dirichlet(jnp.ones(3))}, "outside .*Simplex"),
-        (SNAPSHOTS, {"base": dist.Dirichlet(jnp.ones(3))}, r"events of shape .*3.* shape \(2,\)"),
-        ([z[:, 0] for z in SNAPSHOTS], {}, "cells that are vectors"),
+        (
+            SNAPSHOTS,
+            {"base": dist.Dirichlet(jnp.ones(3))},
+            r"shape \(2,\) .*got event shape \(3,\)",
+        ),
+        (SNAPSHOTS, {"base": {"a": dist.Normal()}}, r"events of shape .*\(\).* shape \(2,\)"),
+        ([z[:, 0] for z in SNAPSHOTS], {}, r"cells that are vectors.* s\[:, None\]"),
+        (
+            SNAPSHOTS,
+            {"base": dist.Normal(jnp.zeros(2), 1.0)},
+            r"base must be a law of one particle, got batch shape \(2,\).*to_event\(1\)",
+        ),
         (SNAPSHOTS, {"cells": 1}, "cells=2 particles or more, got 1"),
         (SNAPSHOTS, {"times": [0.0, 2.0, 1.0]}, "must increase"),
         (SNAPSHOTS, {"temperature": 0.0}, "temperature must be one positive number"),
@@ -231,6 +242,26 @@ def test_misuse_is_explained(snapshots, options, message):
     setting = {"times": TIMES, "cells": 4, **SETTING, **options}
     with pytest.raises(ValueError, match=message):
         start(mm.MMFLD(trajectory), snapshots, **setting)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("box", "base must be a NumPyro distribution of one particle, or a constraint"),
+        ({"a": constraints.real, "b": dist.Normal()}, r"base\['a'\] must be .* constraint Real"),
+    ],
+)
+def test_a_base_that_is_no_law(base, message):
+    with pytest.raises(TypeError, match=message):
+        start(mm.MMFLD(trajectory), SNAPSHOTS, TIMES, cells=4, base=base, **SETTING)
+
+
+def test_the_base_may_be_a_constraint():
+    base = constraints.real_vector
+    state = start(mm.MMFLD(trajectory), SNAPSHOTS, TIMES, cells=4, base=base, **SETTING)
+    assert state.z["x"].shape == (12, 2)
+    with pytest.raises(TypeError, match="uniform on the constraint .* has no draws: pass a law"):
+        starting_cells(jax.random.key(0), SNAPSHOTS, TIMES, base=base, bandwidth=0.3)
 
 
 def test_the_default_base_holds_the_data():

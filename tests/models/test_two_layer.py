@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from numpyro.infer import init_to_sample, init_to_uniform
 from numpyro.infer.util import log_density
@@ -89,3 +90,15 @@ def test_misuse_is_explained():
 
     refused(classes(C + 1), "whole numbers from 0 to 2")
     refused(classes(C[:2]), "inputs of shape (n, d)")
+    refused(classes(["a"] * 6), "labels must be numbers, got 'a' in row 0")
+
+
+@pytest.mark.parametrize("form", [pd.DataFrame, lambda a: np.asarray(a).tolist()])
+def test_data_may_be_data_frames_and_lists(form):
+    def density(model, x, z, **setting):
+        return log_density(model, (x, z), {"neurons": 9, **setting}, {"neuron": NEURONS})[0]
+
+    x, z = form(X), form(C)
+    z = z[0] if isinstance(z, pd.DataFrame) else z
+    found, expected = (density(two_layer_classes, *data, classes=3) for data in ((x, z), (X, C)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
