@@ -237,7 +237,9 @@ class Scaled(Functional):
 
 
 def as_functional(functional: Functional | Callable[[Measure], Float[Array, ""]]) -> Functional:
-    """A functional as it is; a plain callable F(Measure) as one linearised by autodiff."""
+    """A functional as it is; a plain callable F(Measure) as one linearised by autodiff, `Autodiff`.
+
+    Raises TypeError for anything else."""
     if isinstance(functional, Functional):
         return functional
     if callable(functional):

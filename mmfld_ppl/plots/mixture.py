@@ -50,9 +50,11 @@ def mixing_distribution(
     ax: Axes | None = None,
     label: str = "mixing measure",
 ) -> Axes:
-    """The distribution function of a scalar theta: mean over draws, and their band.
+    """The distribution function of a scalar theta: mean over draws, and the band of nine tenths.
 
-    mass: the site of the particles' masses, where they are not equal."""
+    site: that of theta. mass: the site of the particles' masses, where they are not equal.
+
+    Raises ValueError where the run has no such site, or one that is no number of each particle."""
     posterior = dataset(idata, "posterior")
     if site not in posterior:
         raise ValueError(f"the run has no site '{site}', only {list(posterior.data_vars)}")
@@ -76,7 +78,11 @@ def shrinkage(
     idata: Any, estimates: np.ndarray, *, site: str = "theta", ax: Axes | None = None
 ) -> Axes:
     """Posterior means of a scalar theta, with their bands, against an estimate from each
-    observation alone; on the dashed line the two agree."""
+    observation alone; on the dashed line the two agree.
+
+    Reads the group `empirical_bayes`. estimates: shape (n,), in the order of the observations.
+
+    Raises ValueError where the run has no such group, or the site is no number."""
     means = dataset(idata, "empirical_bayes")[site]
     if means.ndim != 3:
         raise ValueError(f"site '{site}' is no number: its posterior means have dims {means.dims}")

@@ -49,8 +49,8 @@ def simplex(
     left, right and top.
 
     site: a particle site of three coordinates that sum to one; default, the only one of three.
-    labels: of the corners; default, the coordinates' own. marks: points to compare with, by label; a
-      star, and other shapes for those after it.
+    labels: of the corners; default, the coordinates' own. marks: points to compare with, by label;
+      the first is a star, others have other shapes.
     bandwidth: standard deviation of the density's kernel, in units of the triangle's side.
       Default: Scott's rule. The estimate is corrected at the edges.
     ax: ternary axes, from `plt.subplots(subplot_kw={"projection": "ternary"})` after `import

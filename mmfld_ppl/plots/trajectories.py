@@ -29,7 +29,10 @@ def trajectories(
     the last draw is shown, and `x` (observed_cell, coordinate) with `observed_time`.
 
     units: what one unit of each coordinate stands for; the axes show the products. Default: 1.
-    most: paths of all chains together."""
+    most: paths of all chains together.
+
+    Raises ValueError where the run has no such groups, or for another number of units than of
+    coordinates."""
     paths, cells = dataset(idata, "paths")["x"], dataset(idata, "snapshots")
     names = [str(c) for c in paths["coordinate"].values]
     scale = np.ones(len(names)) if units is None else np.asarray(units, float)
