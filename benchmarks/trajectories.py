@@ -174,27 +174,33 @@ def _cells_sampler() -> Callable:
 
 
 def draw(rows: list[dict[str, Any]], file: pathlib.Path) -> None:
-    """Both errors of countries against the cells in a snapshot."""
+    """Both errors of countries against the cells in a snapshot, a line a method."""
     from matplotlib import pyplot as plt
 
     from mmfld_ppl.plots import style
 
     labels = {"W2": "W2 to snapshots left out", "next": "error of the position in ten years"}
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
-    shown = {"copy": "s", "OT": "^", "entropic OT": "v", "paths": "o"}
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
+    shown = {"paths": "o", "OT, blurred": "D", "entropic OT": "v", "OT": "^", "pooled": "P"}
+    shown["copy"] = "s"
+    words = {"copy": "copy of the last, stays", "pooled": "pooled in time"}
     for axis, (measure, label) in zip(axes, labels.items(), strict=True):
         for k, (method, mark) in enumerate(shown.items()):
             mine = [row for row in rows if row["error"] == measure and row["method"] == method]
+            if not mine:
+                continue
             at, mean, error = ([row[key] for row in mine] for key in ("cells", "mean", "s.e."))
-            colour = {"paths": style.COLOURS[0], "copy": "#999999"}.get(method, style.COLOURS[k])
-            axis.errorbar(at, mean, error, marker=mark, color=colour, label=method, capsize=2)
+            look = {"color": "#999999" if method == "copy" else style.colour(k), "capsize": 2}
+            axis.errorbar(at, mean, error, marker=mark, label=words.get(method, method), **look)
         axis.set(xscale="log", xlabel="countries a snapshot", ylabel=label)
         counts = sorted({row["cells"] for row in rows})
         axis.set_xticks(counts, [str(n) for n in counts])
         axis.minorticks_off()
         axis.set_ylim(0)
         style.bare(axis)
-    axes[0].legend(frameon=False, fontsize="small")
+    lines, named = axes[0].get_legend_handles_labels()
+    place = {"loc": "outside upper center", "ncols": 3}
+    figure.legend(lines, named, frameon=False, fontsize="small", **place)
     file.parent.mkdir(exist_ok=True)
     figure.savefig(file, dpi=120)
 

@@ -5,6 +5,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1]))  # of models/, which is not installed
 
 project = "mmfld-ppl"
 author = "The mmfld-ppl developers"

@@ -17,7 +17,9 @@ from sphinx.application import Sphinx
 
 NAMES = r"`?\w+`?(?:, `?\w+`?)*"
 FIELD = re.compile(rf"({NAMES}): +(\S.*)")
-NEXT_FIELD = re.compile(rf"(?<=[.;]) +(?=[a-z`_]{NAMES}: )")
+NEXT_FIELD = re.compile(rf"(?<=[.;]) +(?!default: )(?=[a-z`_]{NAMES}: )")
+# A sentence of its own, also where it follows the last field.
+ENDING = re.compile(r"(Raises|Returns) ")
 HEADING = re.compile(r"([A-Z]\w+):$")
 CODE = re.compile(r"(`+)(.+?)\1")
 # Array annotations read as in the source: without their libraries and with their aliases.
@@ -82,7 +84,8 @@ def block(lines: list[str]) -> list[str]:
 def translate(lines: list[str]) -> list[str]:
     """A whole docstring, as lines of reStructuredText."""
     result: list[str] = []
-    for blank, run in groupby(lines, key=lambda line: not line.strip()):
+    apart = [part for line in lines for part in (["", line] if ENDING.match(line) else [line])]
+    for blank, run in groupby(apart, key=lambda line: not line.strip()):
         if not blank:
             result += [*block(list(run)), ""]
     return result

@@ -8,8 +8,10 @@ Those of the examples are drawn by docs/gallery.py.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,8 @@ def readme() -> None:
     """The picture of the README's model, drawn by its own code."""
     block = re.search(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
     assert block, "the README has no block of Python"
-    exec(compile(block.group(1), "README.md", "exec"), {})
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # it saves its figure
+        exec(compile(block.group(1), "README.md", "exec"), {})
     plt.gcf().set_size_inches(5, 4)
     plt.gcf().savefig(IMAGES / "simplex.png", dpi=110, bbox_inches="tight")
     plt.close("all")

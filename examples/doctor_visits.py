@@ -69,6 +69,10 @@ def draw(idata: Any, data: np.ndarray, best: GridMixture) -> Any:
     certificate(idata, ax=slope)
     slope.set(xscale="log", xlim=(0.05, grid[-1]), xlabel=r"rate $\theta$")
     slope.set_ylabel(r"$D(\theta)$, slope of the log-likelihood")
+    # A thousandth of a nat an observation is seen, and so is the fall beyond the data.
+    slope.set_yscale("symlog", linthresh=1e-3)
+    slope.set_ylim(-1, 0.3)
+    slope.text(0.03, 0.05, r"at the NPMLE $D \leq 0$ everywhere", transform=slope.transAxes)
 
     density = dataset(idata, "density")
     points = density["points"].values

@@ -168,7 +168,7 @@ def draw(
     left.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     right.plot(*outline.T, color="0.4", lw=1, label="possible")
     right.plot(fluxes[pair[0]], fluxes[pair[1]], ".", ms=2, color=colour(0), label="draws")
-    right.set(xlabel=pair[0], ylabel=pair[1])
+    right.set(xlabel=f"{pair[0]}, mmol / (g h)", ylabel=f"{pair[1]}, mmol / (g h)")
     right.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     for ax in (left, right):
         ax.spines[["top", "right"]].set_visible(False)

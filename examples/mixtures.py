@@ -84,5 +84,5 @@ def report(idata: Any, observations: int) -> None:
     print(mm.chain_summary(idata).round(4).to_string())
     bound = dataset(idata, "sample_stats")["certificate"].mean().item() * observations
     print(f"\nNo mixing measure has a log-likelihood that is higher by more than {bound:.2f}")
-    print("\nLeave-one-out, by ArviZ:")
+    print("\nLeave-one-out, by ArviZ (not held-out performance at this temperature):")
     print(az.loo(idata))

@@ -273,8 +273,10 @@ def hit_and_run(
 ) -> Float[Array, " k"]:
     """The end of a walk from 0 in the bounded {z : rows z <= limits}, 0 < limits.
 
-    Each step goes to a uniform point of the chord in a uniform direction, which leaves the
-    uniform law invariant."""
+    Each step goes to a uniform point of the chord in a uniform direction, which leaves the uniform
+    law invariant (Smith 1984). After few steps the law is still that of a walk from 0: see
+    `UniformPolytope` for how many are enough. O(num_steps m k). Nothing is checked: in an unbounded
+    set points are not finite."""
 
     def step(i, z):
         direction_key, chord_key = random.split(random.fold_in(key, i))

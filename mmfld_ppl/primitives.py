@@ -31,7 +31,14 @@ class particles(numpyro.plate):
 
     The `sample` statements inside declare the base measure of one particle. To every NumPyro
     handler and kernel this is an ordinary plate; `MMFLD` moves its particles by mean-field
-    dynamics. It cannot be subsampled."""
+    dynamics, and what follows from N in place of infinitely many is of order 1/N. A model has one
+    such plate, which holds all sites of a particle and cannot be subsampled.
+
+    name: of the plate, and of the dimension in exported runs.
+    size: N, a positive Python integer.
+    dim: the batch axis, negative; by default the last one that is free, as of a plate.
+
+    Raises ValueError when the size is not a positive integer, as one that is traced."""
 
     def __init__(self, name: str, size: int, *, dim: int | None = None) -> None:
         if not isinstance(size, int | np.integer) or size < 1:

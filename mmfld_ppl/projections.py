@@ -78,7 +78,13 @@ def project_simplex(x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
 def project_eigenvalues(
     x: Float[Array, "*batch n n"], project: Projection
 ) -> Float[Array, "*batch n n"]:
-    """Onto a set of symmetric matrices that is given by the eigenvalues alone."""
+    """Onto a set of symmetric matrices that is given by the eigenvalues alone.
+
+    U diag(project(l)) U^T of X = U diag(l) U^T; of an X that is not symmetric, of its symmetric
+    part. O(n^3).
+
+    project: the projection of a vector of n eigenvalues, in whatever order, as `project_simplex`.
+    """
     values, vectors = jnp.linalg.eigh(x, symmetrize_input=True)
     scaled = vectors * project(values)[..., None, :]
     return jnp.einsum("...ik,...jk->...ij", scaled, vectors, precision="highest")

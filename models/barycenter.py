@@ -51,8 +51,10 @@ def barycenter(
 
     Entropy spreads and the plain transport shrinks: of isotropic Gaussians of variance s^2 the
     barycenter has variance v with v - tau/2 + epsilon/4 = sqrt(v s^2 + epsilon^2/16), which is s^2
-    up to epsilon^2/(16 s^2) for temperature = epsilon/2. `debiased` puts
-    sqrt(v^2 + epsilon^2/16) - tau/2 on the left, which is v = s^2 as the temperature falls to zero.
+    up to epsilon^2/(16 s^2) for temperature = epsilon/2. The default temperature is lower, for a
+    sharper picture: v is less than s^2, by about epsilon/2 - tau where s^2 is large against it.
+    `debiased` puts sqrt(v^2 + epsilon^2/16) - tau/2 on the left, which is v = s^2 as the
+    temperature falls to zero.
 
     Sites: `x`, the particles, shape (particles, d).
     Raises ValueError on targets outside of the support, and as `SinkhornBarycenter`; TypeError

@@ -12,7 +12,10 @@ from types import ModuleType
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from numpyro.distributions import constraints
 from PIL import Image
+
+import mmfld_ppl as mm
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -116,6 +119,20 @@ def test_every_picture_is_shown_and_small():
     for path in (DOCS / "images").rglob("*.png"):
         assert path in shown, f"{path.name} is on no page"
         assert path.stat().st_size < 120_000, f"{path.name}: docs/gallery.py has `shrink`"
+
+
+def test_every_support_with_a_map_is_on_its_page():
+    text = (DOCS / "supports.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(?:mm\.constraints\.)?(\w+)`", text))
+    for kind in mm.mirrors.registered():
+        if kind.__module__.startswith(("numpyro.", "mmfld_ppl.")):  # not those of other tests
+            public = {
+                name
+                for module in (constraints, mm.constraints)
+                for name, value in vars(module).items()
+                if value is kind or type(value) is kind
+            }
+            assert public & named, f"docs/supports.md does not name {kind.__name__}"
 
 
 def test_every_page_is_in_the_index():

@@ -45,6 +45,8 @@ DIFFUSIONS = (
 )
 
 
+#: Points, of legends and notes.
+SMALL = 8
 #: Methods of the quick version.
 QUICK = (ADJUSTED, PLAIN, "exact, entropy", "projected, barrier 0")
 
@@ -122,9 +124,10 @@ def legend_below(ax: Any) -> None:
     """In room that is made for it under the lines, on a logarithmic scale."""
     rows = -(-len(ax.get_legend_handles_labels()[1]) // 2)
     low, high = ax.get_ylim()
-    share = 0.02 + 0.06 * rows
+    share = 0.02 + 0.07 * rows
     ax.set_ylim(low * (low / high) ** (share / (1 - share)), high)
-    ax.legend(frameon=False, fontsize=7, ncols=2, loc="lower left")
+    look = {"columnspacing": 0.8, "handlelength": 1.5, "handletextpad": 0.4}
+    ax.legend(frameon=False, fontsize=SMALL, ncols=2, loc="lower left", **look)
 
 
 def draw_one_step(ax: Any) -> None:
@@ -137,12 +140,12 @@ def draw_one_step(ax: Any) -> None:
     ax.plot(u, u, color="black", lw=0.8)
     ax.set(xscale="log", yscale="log", ylim=(1e-4, 1e3), xlim=(0.02, 50))
     ax.set(xlabel="$x/h$ before", ylabel="$x'/h$ after", title="one step under the entropy map")
-    ax.legend(frameon=False, fontsize=7, loc="lower right")
+    ax.legend(frameon=False, fontsize=SMALL, loc="lower right")
     bare(ax)
 
 
-def draw_barriers(ax: Any, data: xr.Dataset) -> None:
-    """Bias and mass on the edge over the barrier's weight, each at its best step."""
+def draw_barriers(ax: Any, below: Any, data: xr.Dataset) -> None:
+    """Bias over the barrier's weight, each at its best step, and below it the mass on the edge."""
     mean, error = (v[0, -1] for v in summary(data))
     names = list(data["method"].values)
     weights = [b for b in BARRIERS if f"projected, barrier {b:g}" in names]
@@ -150,16 +153,16 @@ def draw_barriers(ax: Any, data: xr.Dataset) -> None:
     x = np.arange(len(weights))
     ax.errorbar(x, mean[at], 2 * error[at], marker="o", ms=4, lw=1.1, capsize=2, color=COLOURS[0])
     ax.axhline(mean[names.index(ADJUSTED)], color="black", lw=1, ls=":")
-    ax.text(0.03, 0.06, "dotted: adjusted, log barrier", fontsize=7, transform=ax.transAxes)
-    ax.set_xticks(x, [f"{b:g}" for b in weights])
-    ax.set(yscale="log", xlabel="weight of the barrier", title="projected, at the best step")
-    ax.set_ylabel(r"$(L - L(\mu_*))/\tau$, nats", color=COLOURS[0])
-    other = ax.twinx()
+    ax.text(0.03, 0.1, "dotted: adjusted, log barrier", fontsize=SMALL, transform=ax.transAxes)
+    ax.set_xticks(x, [])
+    ax.set(yscale="log", ylabel="nats", title="projected, at the best step")
     edge = data["edge"].isel(cell=0, particles=-1).values
-    other.plot(x, edge[at], marker="s", ms=4, lw=1.1, color=COLOURS[1])
-    other.set_ylabel("share on the edge", color=COLOURS[1])
-    other.spines["top"].set_visible(False)
-    ax.spines["top"].set_visible(False)
+    below.plot(x, edge[at], marker="s", ms=4, lw=1.1, color=COLOURS[1])
+    below.axhline(edge[names.index(ADJUSTED)], color="black", lw=1, ls=":")
+    below.set_xticks(x, [f"{b:g}" for b in weights])
+    below.set(xlabel="weight of the barrier", ylabel="on the edge", ylim=(0, None))
+    bare(ax)
+    bare(below)
 
 
 def draw_particles(ax: Any, data: xr.Dataset) -> None:
@@ -182,13 +185,15 @@ def draw_particles(ax: Any, data: xr.Dataset) -> None:
 
 
 def draw(data: xr.Dataset, minibatches: xr.Dataset) -> Any:
-    figure, axes = plt.subplots(2, 3, figsize=(12.5, 7.2), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(11, 7), layout="constrained")
+    halves = axes[1, 0].get_subplotspec().subgridspec(2, 1)
+    axes[1, 0].remove()
     draw_steps(axes[0, 0], data, DIFFUSIONS)
     axes[0, 0].set_title(f"maps and diffusions, N={data['particles'].values[-1]}")
     draw_one_step(axes[0, 1])
     draw_steps(axes[0, 2], data, [f"projected, barrier {b:g}" for b in BARRIERS])
     axes[0, 2].set_title("projected")
-    draw_barriers(axes[1, 0], data)
+    draw_barriers(*map(figure.add_subplot, halves), data)
     draw_steps(axes[1, 1], minibatches, list(minibatches["method"].values))
     axes[1, 1].set_title("minibatches, log barrier")
     draw_particles(axes[1, 2], data)
@@ -223,4 +228,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = {name: f"minibatch_{name}" for name in minibatches.data_vars}
     renamed = minibatches.rename(names | {"method": "batch"})
     everything: Any = xr.merge([data, renamed], compat="no_conflicts")
-    command.save(everything, draw(data, minibatches), arguments.out / "paper_ablations", dpi=62)
+    command.save(everything, draw(data, minibatches), arguments.out / "paper_ablations", dpi=100)

@@ -98,7 +98,11 @@ def draw(states: np.ndarray, numbers: dict[str, np.ndarray], truth: dict[str, fl
                 colour = "white" if abs(part[i, j]) > 0.7 * top else "black"
                 text = f"{part[i, j]:.2f}\n±{sd[i, j]:.2f}"
                 ax.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
-        ax.set(xticks=[], yticks=[], title=f"posterior, {title} part")
+        basis = [f"{i:0{n.bit_length() - 1}b}" for i in range(n)] if n <= 4 else []
+        ax.set_xticks(range(len(basis)), basis, fontsize=7)
+        ax.set_yticks(range(len(basis)), basis, fontsize=7)
+        ax.tick_params(length=0)
+        ax.set_title(f"posterior, {title} part")
     figure.colorbar(axes[1].images[0], ax=axes[1], shrink=0.85)
     for ax, (name, values) in zip(axes[2:], numbers.items(), strict=True):
         ax.hist(values.reshape(-1), 40, density=True, color=COLOURS[0], alpha=0.6)

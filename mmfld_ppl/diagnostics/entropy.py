@@ -72,10 +72,15 @@ def entropy(
     neighbours: int = NEIGHBOURS,
     labels: Int[np.ndarray, " n"] | None = None,
 ) -> Estimate:
-    """-E log p, the mean of `surprise`, with its standard error.
+    """-E log p of the density p that n points are draws of, in nats: the mean of `surprise`.
 
-    The error is the spread of -log p and of the estimate at one point, over the square root of n;
-    biases are not in it. Arguments and errors as in `surprise`.
+    Gives value and standard error. The error is the spread of -log p and of the estimate at one
+    point, over the square root of n, and more where points of the same label depend on each other;
+    biases are not in it. Minus infinity where `surprise` is.
+
+    points: shape (n, d). neighbours: k. labels: points of the same label are no neighbours.
+
+    Raises ValueError with fewer than k + 2 labels.
 
         >>> import numpy as np
         >>> normal = np.random.default_rng(0).standard_normal((4000, 1))

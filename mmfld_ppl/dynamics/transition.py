@@ -33,7 +33,13 @@ class Move(NamedTuple):
 
 
 class Transition(eqx.Module):
-    """A way to move one unit."""
+    """A way to move one unit: one event, or a pytree of the events that are accepted together.
+
+    A step takes x, the slope of V there, noise and h; `Langevin` and `MeanFieldLangevin` draw the
+    noise, and accept or refuse. A subclass owes `noise_like`, `advance` and `inside`. One that has
+    a density, and so can be adjusted, says so by `has_density` and implements `log_backward`; one
+    that makes moves of several steps says so by `can_go_on` and implements `advance_again`. Each
+    states the law that its unadjusted steps have, and their bias."""
 
     @property
     def has_density(self) -> bool:

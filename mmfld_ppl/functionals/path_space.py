@@ -53,19 +53,19 @@ class PathSpace(Functional):
         Fit_t(mu_t) = -sum_j b_tj log E_{x ~ mu_t} exp(-|x - z_tj|^2 / (2 sigma^2)),
         OT_eps(mu, nu) = min_P <C, P> + eps KL(P | mu x nu),   C(x, y) = |x - y|^2 / 2,
 
-    with dt_t = s_{t+1} - s_t. The family (mu_1, ..., mu_T) is *one* measure: its N atoms come in T
+    with dt_t = s_{t+1} - s_t. The family (mu_1, ..., mu_T) is one measure: its N atoms come in T
     equal blocks, in the order of the times, N = T M, and mu_t is block t with its mass made one.
     Likewise `first_variation` takes points in T equal blocks: entry j depends on point j and on
     the block that it is in. At x in block t it is  (w_t / lambda) Fit_t'(x) + f_t(x)/dt_t +
     g_{t-1}(x)/dt_{t-1}, with f_t and g_t the two potentials of gap t.
 
-    *The estimator.* Chizat, Zhang, Heitz and Schiebinger (2022) minimise over laws R of paths
+    The estimator: Chizat, Zhang, Heitz and Schiebinger (2022) minimise over laws R of paths
     sum_t w_t Fit_t(R_t) + lambda tau KL(R | W), W being Brownian motion of variance tau per unit
     of time, started from the base measure. Given its marginals the best R is Markov, and by the
     chain rule of the relative entropy  KL(R | W) = sum_t KL(mu_t | base) + sum_t OT_{tau dt_t}
     (mu_t, mu_{t+1}) / (tau dt_t), up to a constant on an unbounded flat base. Divided by lambda T
     this is  F(mu) + tau * (1/T) sum_t KL(mu_t | base),  and the last mean is KL(mu | base) of the
-    family. So an `objective` with **temperature = diffusivity** is the paper's estimator, with
+    family. So an `objective` with temperature = diffusivity is the paper's estimator, with
     the paper's tau, lambda and sigma; R is the chain of the couplings, with Brownian bridges in
     between.
 
@@ -74,7 +74,7 @@ class PathSpace(Functional):
     temperature >= diffusivity, as a minimum over R of a convex function. At a smaller temperature
     nothing is promised.
 
-    *Growth.* With a rate g(x, s) mu_t is replaced, in the transport of gap t, by the population
+    Growth: with a rate g(x, s) mu_t is replaced, in the transport of gap t, by the population
     that it grows into, masses a(x) proportional to mu_t(x) exp(g(x, s_t) dt_t) with sum one. The
     first variation of that term at x is  a(x)/mu_t(x) (f_t(x) - <f_t, a>) / dt_t. A rate that does
     not depend on x changes nothing.

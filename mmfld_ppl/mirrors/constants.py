@@ -38,8 +38,12 @@ def map_constants(
     """Those of the map at an interior point x.
 
     The first is over random directions, even on the unit sphere of the metric, and the one straight
-    to the boundary; the second is exact, on the tangent space. NaN where one of them is not known,
-    see `self_concordance_ratio`. Cost: a Hessian and `directions` derivatives of it.
+    to the boundary: a lower bound, since it is seen in these directions only. The second is exact,
+    on the tangent space, in 1 / (units of x)^2. NaN where one of them is not known, see
+    `self_concordance_ratio`. Cost: a Hessian and `directions` derivatives of it.
+
+    x: one event, inside; outside the numbers mean nothing. key: of the directions. directions: how
+      many of them.
 
         >>> import jax, jax.numpy as jnp
         >>> from mmfld_ppl.mirrors import EntropyOrthant
@@ -67,6 +71,9 @@ def map_constants(
 def self_concordance_ratio(mirror: MirrorMap, x: Event, u: PyTree) -> Scalar:
     """|D^3 phi(x)[u,u,u]| / (2 (D^2 phi(x)[u,u])^(3/2)) for a tangent vector u of any length.
 
+    At most `mirror.self_concordance` wherever x and u are, as the class states it. x: one event,
+    inside. u: shaped like x, not zero.
+
     NaN under the von Neumann maps where eigenvalues of x are equal: their gradient is by way of the
     eigenvectors, which have no derivative there."""
     length = jnp.sqrt(inner(u, mirror.metric(x).apply(u)))
@@ -83,7 +90,11 @@ def relative_constants(
     mirror: MirrorMap, potential: Callable[[Event], Scalar], x: Event
 ) -> RelativeConstants:
     """Those of a potential V at an interior point x: how steep and how curved V is in units of the
-    metric there. V is relatively Lipschitz, or smooth, where they are bounded over the set.
+    metric there. V is relatively Lipschitz, or smooth, where they are bounded over the set
+    (assumption 5 of Gu and Kim 2025).
+
+    potential: V of one event, twice differentiable. x: one event, inside. Cost: a product with the
+      Hessian of V for each number of the noise.
 
         >>> import jax.numpy as jnp
         >>> from mmfld_ppl.mirrors import LogBarrier

@@ -51,10 +51,12 @@ def mixing_distribution(
     ax: Axes | None = None,
     label: str = "mixing measure",
 ) -> Axes:
-    """The distribution function of a scalar theta: mean over draws, and their band.
+    """The distribution function of a scalar theta: mean over draws, and the band of nine tenths.
 
-    mass: the site of the particles' masses. Default: the one that the run states, as `mixture`
-    does. Raises ValueError where there is no such site, or theta is no number."""
+    site: that of theta. mass: the site of the particles' masses. Default: the one that the run
+    states, as `mixture` does.
+
+    Raises ValueError where the run has no such site, or one that is no number of each particle."""
     posterior = dataset(idata, "posterior")
     if site not in posterior:
         raise ValueError(f"the run has no site '{site}', only {list(posterior.data_vars)}")
@@ -83,8 +85,10 @@ def shrinkage(
     """Posterior means of a scalar theta, with their bands, against an estimate from each
     observation alone; on the dashed line the two agree.
 
-    estimates: one for each observation of the run, in its order.
-    Raises ValueError for estimates of another number, or where theta is no number."""
+    Reads the group `empirical_bayes`. estimates: shape (n,), in the order of the observations.
+
+    Raises ValueError where the run has no such group, the site is no number, or for estimates of
+    another number."""
     means = dataset(idata, "empirical_bayes")[site]
     if means.ndim != 3:
         raise ValueError(f"site '{site}' is no number: its posterior means have dims {means.dims}")

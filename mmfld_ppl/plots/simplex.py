@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ CORNERS = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, np.sqrt(3)]]) / np.sqrt(3)
 SIDE = 2 / np.sqrt(3)
 EXTENT = (-SIDE / 2, SIDE / 2, 0.0, 1.0)
 MOST_POINTS = 500_000
+#: Shapes of the marks, in their order.
+MARKS = "*DPX"
 CELLS = 240
 
 
@@ -46,7 +49,8 @@ def simplex(
     left, right and top.
 
     site: a particle site of three coordinates that sum to one; default, the only one of three.
-    labels: of the corners; default, the coordinates' own. marks: points to compare with, by label.
+    labels: of the corners; default, the coordinates' own. marks: points to compare with, by label;
+      the first is a star, others have other shapes.
     bandwidth: standard deviation of the density's kernel, in units of the triangle's side.
       Default: Scott's rule. The estimate is corrected at the edges.
     ax: ternary axes, from `plt.subplots(subplot_kw={"projection": "ternary"})` after `import
@@ -65,17 +69,18 @@ def simplex(
     density = grid_density(points, EXTENT, width, CELLS, inside)
     highest = np.max(density.values[np.all(to_simplex(grid) >= 0, axis=-1)])
     # Ink as the root of the density, so that a peak leaves something to be seen beside it; and the
-    # darker half of the shades is left out, so that the particles stay visible.
+    # darkest third of the shades is left out, so that the particles stay visible.
     levels = highest * np.linspace(0, 1, 9) ** 2
-    options = {"cmap": INK, "norm": PowerNorm(0.5, 0, 4 * highest), "zorder": 0.5}
+    options = {"cmap": INK, "norm": PowerNorm(0.5, 0, 2.2 * highest), "zorder": 0.5}
     triangle.contourf(*density, levels, **options).set_clip_path(triangle.patch)
     one = values.isel(draw=draw).values
     size = dot_size(one[..., 0].size)
     for k, chain in enumerate(one):
         triangle.scatter(*in_order(chain), s=size, color=colour(k), alpha=0.7, lw=0, zorder=3)
-    for label, point in (marks or {}).items():
+    for shape, (label, point) in zip(itertools.cycle(MARKS), (marks or {}).items(), strict=False):
         at = in_order(np.asarray(point)[None])
-        triangle.plot(*at, "*", ms=15, mfc=REFERENCE, mec="white", ls="", label=label, zorder=6)
+        look = {"ms": 15 if shape == "*" else 10, "mfc": REFERENCE, "mec": "white", "ls": ""}
+        triangle.plot(*at, shape, **look, label=label, zorder=6)
     legend_above(triangle)
     return triangle
 

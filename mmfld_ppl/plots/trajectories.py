@@ -30,8 +30,9 @@ def trajectories(
 
     units: what one unit of each coordinate stands for; the axes show the products. Default: 1.
     most: paths of all chains together.
-    Raises ValueError for units of another number, and for a run without paths or snapshots, which
-    `models.trajectory_result.with_trajectories` gives it."""
+
+    Raises ValueError where the run has no such groups, or for another number of units than of
+    coordinates."""
     paths, cells = dataset(idata, "paths")["x"], dataset(idata, "snapshots")
     # Of coordinates without names there is the number.
     labels = [str(c) for c in paths["coordinate"].values]

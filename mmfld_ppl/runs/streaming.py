@@ -57,7 +57,7 @@ def run(
     resume: whether to go on with the run that the store has, in its warm-up too, bit for bit as if
       it had never stopped, on the same device and versions. A store that does not exist is begun,
       one that is finished is opened, and with a larger num_samples it is extended.
-    chunk: draws of a chunk; default: 16 MB of them. What a minute gives is committed in any case.
+    chunk: draws of a chunk. Default: 16 MB of them. What a minute gives is committed in any case.
       A store keeps the chunks that it was begun with.
     collect_warmup: whether to keep the draws of the warm-up, as `warmup_posterior` and
       `warmup_sample_stats`.
