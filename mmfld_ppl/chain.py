@@ -125,7 +125,8 @@ class Chain:
     def refresh(self, state: KernelState) -> KernelState:
         """The same point and adaptation, the model's arguments having changed."""
         positions = _positions(state.globals_), _positions(state.particles)
-        placed = self._placed(state, *positions, state.rng_key)
+        # The next move splits the key itself.
+        placed = self._placed(state, *positions, jax.random.fold_in(state.rng_key, 1))
         return jax.tree.map(_like, placed, state)
 
     def _placed(
@@ -280,7 +281,11 @@ class Chain:
         """The positions of a block and the slopes there, stacked."""
         if block == "particles":
             return state.particles.particles, state.particles.felt.slope
-        return jax.tree.map(lambda x: x[None], (state.globals_.position, state.globals_.slope))
+        slope = state.globals_.slope
+        if not state.particles:  # A law that is tempered as a whole is moved by these slopes.
+            scale = self._scale(state.i)
+            slope = jax.tree.map(lambda g: g / jnp.asarray(scale, g.dtype), slope)
+        return jax.tree.map(lambda x: x[None], (state.globals_.position, slope))
 
     def complaints(self, state: KernelState, maps: dict[str, MirrorMap]) -> list[str]:
         """Why the point of a concrete state is not valid, in words."""
@@ -293,7 +298,8 @@ class Chain:
                     support = self.problem.layout.site(name).support
                     found.append(
                         f"site '{name}' is on or outside of the boundary of its support "
-                        f"{support}: {x[jnp.argmin(inside)]}"
+                        f"{support}, or nearer to it than {x.dtype} can tell: "
+                        f"{x[jnp.argmin(inside)]}"
                     )
         if not found:
             positions = _positions(state.globals_) | _positions(state.particles)

@@ -1,80 +1,15 @@
-"""Weighted empirical measures, and the arrays that their points and other data are read as."""
+"""Weighted empirical measures."""
 
 from __future__ import annotations
 
-import datetime
-import numbers
-import textwrap
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-_DATES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
-
-
-def as_array(name: str, values: Any) -> Any:
-    """One array of numbers: of NumPy from lists, data frames and whatever else NumPy reads, so that
-    it can be looked at within a trace; what JAX has already stays as it is.
-
-    Raises ValueError, which calls the values by this name, for dates, text, missing values and
-    other things that are not numbers, and for rows of different lengths."""
-    if isinstance(values, Array):
-        return values
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values)):
-        return jnp.asarray(values)
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} must be one array of numbers, got rows of different lengths: give each row as "
-            "many entries"
-        ) from error
-    if array.dtype.kind not in "OSUMm":
-        return array
-    return _numbers(name, array)
-
-
-def as_arrays(name: str, tree: PyTree) -> PyTree:
-    """A pytree of such arrays. A list in which there are only numbers is one of them."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: as_array(name + jax.tree_util.keystr(path), leaf), tree, is_leaf=_is_rows
-    )
-
-
-def _is_rows(node: PyTree) -> bool:
-    return isinstance(node, list) and not any(map(np.ndim, jax.tree.leaves(node)))
-
-
-def _numbers(name: str, array: np.ndarray) -> np.ndarray:
-    """Of Python objects, if all of them are numbers."""
-    if array.dtype.kind in "SU":
-        array = array.astype(object)
-    wrong = np.ones(array.shape, bool)
-    if array.dtype == object:
-        wrong = ~np.asarray(np.frompyfunc(_is_number, 1, 1)(array), bool)
-    if not wrong.any():
-        return array.astype(float)
-    first = array[wrong][0]
-    found, way_out = textwrap.shorten(repr(first), 60), "pass an array of them"
-    if array.ndim:
-        row = np.argwhere(wrong)[0][0]
-        found += f" in row {row} and {np.count_nonzero(wrong)} such entries in all"
-        way_out = "leave rows with missing values out, and write text and categories as numbers"
-    if isinstance(first, _DATES):
-        way_out = (
-            "say how long after the first, in a unit of your choice, as by "
-            "(t - t[0]) / np.timedelta64(365, 'D')"
-        )
-    raise ValueError(f"{name} must be numbers, got {found}: {way_out}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real | np.bool_)
+from .arrays import as_array, as_arrays
 
 
 def _points(points: PyTree) -> PyTree:
@@ -82,7 +17,9 @@ def _points(points: PyTree) -> PyTree:
 
 
 def _weights(weights: Any) -> Array:
-    return jnp.asarray(as_array("the weights of a Measure", weights))
+    found: Any = as_array("the weights of a Measure", weights)
+    # Whole numbers are masses like others, and what is cast to their dtype must not be cut off.
+    return jnp.asarray(found, jnp.result_type(found, float))
 
 
 class Measure(eqx.Module):

@@ -8,9 +8,9 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Complex, Float
 
 import mmfld_ppl as mm
+from mmfld_ppl.arrays import as_array
 from mmfld_ppl.constraints.hermitian import to_real
 from mmfld_ppl.distributions import UniformHermitianSpectraplex
-from mmfld_ppl.measures import as_array
 
 
 def simplex_matching(

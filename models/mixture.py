@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,9 +16,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from numpyro.distributions.constraints import Constraint
 
 import mmfld_ppl as mm
+from mmfld_ppl.arrays import as_arrays
 from mmfld_ppl.functionals import MixtureLikelihood, OfMean
 from mmfld_ppl.functionals.checks import is_known, require_finite
-from mmfld_ppl.measures import as_arrays
 from models.base_law import base_law, distribution, distributions, draw_from
 
 #: theta -> distribution of one datum, or (theta, covariate) -> distribution.
@@ -184,11 +185,11 @@ def check_data(rows: tuple[PyTree, PyTree], kernel: Kernel, base: Base) -> None:
     require_finite("data", rows[0])
     require_finite("covariates", rows[1])
     with jax.ensure_compile_time_eval():
-        atoms = jax.jit(lambda key: draw(key, base, TRIALS))(jax.random.key(0))
+        atoms = eqx.filter_jit(draw)(jax.random.key(0), base, TRIALS)
         first = [jax.tree.map(lambda leaf: leaf[0], tree) for tree in (atoms, *rows)]
         law = _checked_law(kernel, first[0], first[2])
         _check_shape(law, first[1])
-        tried = jax.jit(lambda atoms, rows: _tried(kernel, atoms, rows))(atoms, rows)
+        tried = eqx.filter_jit(_tried)(kernel, atoms, rows)
     if not all(map(is_known, tried)):  # a kernel with parameters that are traced
         return
     inside, finite = map(np.asarray, tried)

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 from scipy.optimize import lsq_linear
 
 import mmfld_ppl as mm
+from mmfld_ppl.arrays import as_array
 from mmfld_ppl.functionals.checks import require_finite, require_positive
-from mmfld_ppl.measures import as_array
 
 
 def spikes(

@@ -18,9 +18,9 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Complex, Float, Int
 
 import mmfld_ppl as mm
+from mmfld_ppl.arrays import as_array
 from mmfld_ppl.constraints.hermitian import to_complex
 from mmfld_ppl.distributions import UniformHermitianSpectraplex
-from mmfld_ppl.measures import as_array
 
 PAULI = {
     "X": np.array([[0, 1], [1, 0]], complex),
@@ -57,8 +57,10 @@ def tomography(
     state = numpyro.sample("state", UniformHermitianSpectraplex(roots.shape[-1]))
     numpyro.deterministic("purity", jnp.sum(jnp.square(state)))
     p = probabilities(roots, state)
-    # An operator may be zero, where it fills up a setting of fewer outcomes.
-    logits = jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny))
+    # An operator may be zero, where it fills up a setting of fewer outcomes. Any other outcome has
+    # a probability, or the state is refused.
+    possible = jnp.any(roots != 0, axis=(-2, -1))
+    logits = jnp.where(possible, jnp.log(jnp.where(possible, p, 1)), jnp.finfo(p.dtype).min)
     with numpyro.plate("setting", len(counts)):
         total = counts.sum(axis=-1)
         numpyro.sample("counts", dist.Multinomial(total, logits=logits), obs=jnp.asarray(counts))
@@ -89,7 +91,7 @@ def varying_states(
         # Multinomial coefficients, the same for every state, are left out.
         return jnp.sum(jnp.where(block > 0, block * jnp.log(jnp.where(block > 0, p, 1)), 0))
 
-    loss = mm.functionals.MixtureLikelihood(log_density, jnp.asarray(flat, jnp.float32))
+    loss = mm.functionals.MixtureLikelihood(log_density, jnp.asarray(flat, float))
     tau = 1 / len(flat) if temperature is None else temperature
     mm.objective("loss", loss, state, temperature=tau)
 

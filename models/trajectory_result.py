@@ -13,10 +13,10 @@ import xarray as xr
 from jaxtyping import Float
 
 import mmfld_ppl as mm
+from mmfld_ppl.arrays import as_array
 from mmfld_ppl.functionals import PathSpace
 from mmfld_ppl.inference_data.datasets import SAMPLE_DIMS, dataset_of
 from mmfld_ppl.inference_data.groups import dataset, with_groups
-from mmfld_ppl.measures import as_array
 
 
 def with_trajectories(

@@ -14,9 +14,9 @@ import numpyro
 from jaxtyping import Array, Float, Int
 
 import mmfld_ppl as mm
+from mmfld_ppl.arrays import as_array
 from mmfld_ppl.functionals import EmpiricalRisk
 from mmfld_ppl.functionals.checks import is_known
-from mmfld_ppl.measures import as_array
 
 
 def two_layer(

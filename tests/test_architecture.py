@@ -22,6 +22,7 @@ LAYERS = (
     "distributions",
     "projections",
     "mirrors",
+    "arrays",
     "measures",
     "functionals",
     "dynamics",

@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmfld_ppl.measures import Measure, as_array, as_arrays
+import mmfld_ppl as mm
+from mmfld_ppl.arrays import as_array, as_arrays
+from mmfld_ppl.functionals.kernels import Gaussian
+from mmfld_ppl.measures import Measure
 
 
 def test_mean_is_the_integral_whatever_the_mass():
@@ -110,3 +113,14 @@ def test_misuse_is_explained(points, weights, message):
 def test_uniform_needs_atoms(points):
     with pytest.raises(ValueError, match="needs"):
         Measure.uniform(points)
+
+
+def test_whole_numbers_are_masses_like_others():
+    """Targets are cast to the dtype of the weights, which must not cut their coordinates off."""
+    target = Measure.uniform(jnp.array([[0.4], [0.9]]))
+    values = [
+        mm.functionals.MMD(target, Gaussian(0.3))(Measure(jnp.array([[0.6]]), weights))
+        for weights in ([1], np.array([1]), jnp.array([1.0]))
+    ]
+    assert values[0] == values[1] == values[2]
+    assert Measure([0.0], [1]).weights.dtype == jnp.float32

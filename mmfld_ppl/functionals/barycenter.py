@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..measures import Measure, as_array
+from ..arrays import as_array
+from ..measures import Measure
 from .base import Functional, Linearization, cast
 from .checks import (
     as_targets,

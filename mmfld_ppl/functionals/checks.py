@@ -11,7 +11,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from ..measures import Measure, as_array, as_arrays
+from ..arrays import as_array, as_arrays
+from ..measures import Measure
 
 
 def is_known(value: Any) -> bool:

@@ -17,6 +17,7 @@ from .checks import as_probability, is_known, require_instance, require_same_eve
 from .distances import flatten
 from .kernels import Radial
 from .radial import smooth_radial
+from .remembered import remembered
 
 #: k(x, y) of two points.
 PairKernel = Callable[[Any, Any], Float[Array, ""]]
@@ -120,9 +121,9 @@ class MMD(Functional):
         self.kernel = kernel
         self.block_size = block_size
         if all(map(is_known, jax.tree.leaves((self.target, kernel)))):
-            # Not anew in each step of a model in which this is made.
+            # Not anew in each step of a model in which this is made, nor each time that it is run.
             with jax.ensure_compile_time_eval():
-                self.constant = self._self_energy()
+                self.constant = remembered(self._self_energy, (self.target, kernel, block_size))
         else:
             self.constant = self._self_energy()
 

@@ -13,7 +13,8 @@ import numpy as np
 from jax.nn import logsumexp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..measures import Measure, as_array
+from ..arrays import as_array
+from ..measures import Measure
 from .base import Functional, Linearization, cast, scalar
 from .checks import (
     require_limits,

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..measures import Measure, as_array
+from ..arrays import as_array
+from ..measures import Measure
 from .checks import is_known, require_finite, require_probabilities, require_same_events
 from .stacking import stack_measures
 

@@ -13,6 +13,7 @@ from mmfld_ppl.dynamics.adaptation import _window_ends
 from mmfld_ppl.dynamics.step_size import LEAST, DualAveraging
 from mmfld_ppl.dynamics.welford import welford_init, welford_moments, welford_update
 from mmfld_ppl.mirrors import Observation
+from tests.helpers import run
 
 
 def test_dual_averaging_finds_the_step_of_the_target():
@@ -100,3 +101,19 @@ def test_a_step_does_not_shrink_for_ever() -> None:
     for _ in range(60):
         state = search.update(search.init(jnp.exp(state.log_step)), jnp.asarray(1.0))
     assert state.log_step > np.log(0.1)
+
+
+def test_the_metric_is_that_of_the_tempered_law() -> None:
+    """Points and slopes both grow with the temperature: the weights are their ratio."""
+
+    def weight(temperature: float) -> np.ndarray:
+        kernel = mm.MMFLD(
+            lambda: numpyro.sample("x", dist.Normal(jnp.zeros(2), 1.0)),
+            temperature=lambda i: jnp.asarray(temperature),
+        )
+        state = run(kernel, warmup=400, draws=1, chains=1).last_state
+        metric = state.adaptation["globals"].map.parts["x"]
+        return np.array([np.ravel(leaf) for leaf in jax.tree.leaves(metric)])[..., :2]
+
+    ratio = weight(1.0) / weight(100.0)
+    np.testing.assert_allclose(ratio, 100.0, rtol=0.5)

@@ -183,3 +183,24 @@ def test_a_target_may_be_a_data_frame():
 def test_a_target_may_be_traced():
     value = jax.jit(lambda y, b, x: MMD((y, b), Gaussian(0.7))(Measure.uniform(x)))(Y, B, X)
     np.testing.assert_allclose(value, MMD((Y, B), Gaussian(0.7))(Measure.uniform(X)), rtol=1e-5)
+
+
+def test_what_is_known_of_a_target_is_computed_once(monkeypatch):
+    """Of the same content: not of an array that was changed in place, nor for another kernel."""
+    made = []
+    own = MMD._self_energy
+    monkeypatch.setattr(MMD, "_self_energy", lambda self: made.append(1) or own(self))
+    points = np.random.default_rng(7).normal(size=(40, 2))
+
+    def constant(width: float = 0.7) -> float:
+        return float(MMD(Measure.uniform(points), Gaussian(width)).constant)
+
+    first = constant()
+    assert constant() == first and len(made) == 1
+    assert constant(0.8) != first and len(made) == 2
+    points[0] += 1
+    assert constant() != first and len(made) == 3
+    for shift in (0.0, 1.0):  # Functions with another memory, at one address perhaps.
+        found = MMD(Measure.uniform(points), lambda x, y, s=shift: jnp.sum(x * y) + s).constant
+        mean = points.mean(axis=0)
+        np.testing.assert_allclose(found, (mean @ mean + shift) / 2, rtol=1e-4)

@@ -128,6 +128,19 @@ def test_a_datum_of_count_zero_may_be_anywhere():
     assert np.all(np.isfinite(field))
 
 
+@pytest.mark.parametrize("unit", [1, 0.5, 2.0**27])
+@pytest.mark.parametrize("array", [np.array, jnp.array])
+def test_rows_of_a_batch_come_in_proportion_to_their_counts(unit, array):
+    counts, size = array([0.0, 3.0, 1.0, 0.0, 6.0, 0.0]) * unit, 20_000
+    functional = MixtureLikelihood(lambda x, z: x * z, jnp.arange(6.0), 6, counts)
+    measure = Measure.uniform(jnp.ones(1))
+    keys = jax.random.split(jax.random.key(0), size)
+    rows = jax.vmap(lambda key: functional.linearize(measure, None, key).tangent[1])(keys)
+    found = np.bincount(np.ravel(rows), minlength=6) / (6 * size)
+    share = np.array([0, 0.3, 0.1, 0, 0.6, 0])
+    assert np.all(np.abs(found - share) <= 4.5 * np.sqrt(share * (1 - share) / (6 * size)))
+
+
 @pytest.mark.parametrize(
     ("counts", "message"),
     [

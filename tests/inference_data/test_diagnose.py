@@ -186,6 +186,7 @@ def unequal(groups):
         (told_apart, "Stein discrepancy", "warn", "told apart"),
         (set_chain("first_variation_ratio", 0.8), "first variation", "fail", "not the derivative"),
         (set_chain("first_variation_ratio", np.nan), "first variation", "ok", ""),
+        (set_chain("objective", np.inf, "sample_stats"), "stationarity", "fail", "overflow"),
         (set_chain("pile_up", 0.1), "boundary", "warn", "piles up"),
         (set_chain("pile_up", 0.5), "boundary", "fail", "piles up"),
         (set_chain("collective_ratio", 2.0, "sample_stats"), "moves", "fail", "overshoot"),

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from numpyro.distributions import constraints as nc
 from numpyro.handlers import seed, trace
-from numpyro.infer import init_to_sample
 from scipy import stats
 
 import mmfld_ppl as mm
@@ -367,41 +366,6 @@ def test_results_of_theta_with_several_parts_and_covariates():
     assert np.all(stats_["certificate"] > 0) and np.all(stats_["certificate_at_scale"] > 0)
     with pytest.raises(ValueError, match="leave it out"):
         mixture_result(idata, data, kernel, PAIR, covariates=errors, grid=np.zeros(2))
-
-
-def test_masses():
-    """The loss is that of the measure that the masses make, and least at a mean mass of one."""
-    stated = objective_of(VISITS, dist.Poisson, GAMMA, masses=dist.Exponential(1.0), particles=5)
-    theta, mass = map(np.asarray, stated.points)
-    mass = mass / mass.mean()
-    p = (mass[:, None] * stats.poisson.pmf(VISITS, theta[:, None])).mean(axis=0)
-    for scale in (0.5, 1.0, 2.0):
-        value = stated.functional(mm.Measure.uniform((jnp.asarray(theta), scale * mass)))
-        np.testing.assert_allclose(
-            value, -np.log(p).mean() - np.log(scale) + scale - 1, rtol=1e-4, atol=1e-5
-        )
-
-
-def test_summaries_and_pictures_know_the_masses():
-    mcmc = run(
-        mm.MMFLD(mixture, init_strategy=init_to_sample),
-        VISITS,
-        dist.Poisson,
-        GAMMA,
-        draws=10,
-        model_kwargs={"masses": dist.Exponential(1.0), "particles": 10, "temperature": 0.05},
-    )
-    idata = mm.to_inference_data(mcmc)
-    draws = mcmc.get_samples()
-    theta, share = draws["theta"], draws["mass"] / draws["mass"].sum(-1, keepdims=True)
-    mean = (share * theta).sum(-1).mean()
-    assert mm.summary(idata).loc["mean(theta)", "mean"] == pytest.approx(float(mean), rel=1e-4)
-    line = mm.plots.mixing_distribution(idata).lines[0]
-    middle = len(line.get_xdata()) // 2
-    below = (share * (theta <= line.get_xdata()[middle])).sum(-1).mean()
-    assert line.get_ydata()[middle] == pytest.approx(float(below), rel=1e-4)
-    with pytest.raises(ValueError, match="the run has no site 'm'"):
-        mm.plots.mixing_distribution(idata, mass="m")
 
 
 def test_a_run_of_another_model(poisson_run):

@@ -11,7 +11,7 @@ import xarray as xr
 from ...diagnostics import fit_decay
 from ..datasets import SAMPLE_DIMS
 from ..groups import replicate_statistics
-from .base import OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, gravest, judged
+from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, gravest, judged
 
 #: Difference of F or L between halves or chains, in temperatures.
 SHIFT = (0.05, 0.5)
@@ -57,6 +57,15 @@ def stationarity(run: Run) -> Check | None:
     draws = run.posterior.sizes["draw"]
     if not series or draws < LEAST_DRAWS:
         return Check(name, SKIPPED, "", _missing_levels(run))
+    for label, values in _stated_levels(run).items():
+        if broken := int(np.sum(~np.isfinite(values))):
+            return Check(
+                name,
+                FAIL,
+                f"{label} is not finite at {broken} of {values.size} draws",
+                "Averages over such draws say nothing. Look for overflow, or for points where the "
+                "model has no density; double precision may help.",
+            )
     worst = gravest(_drifts(run, series))
     assert worst is not None
     label, size, unit, verdict = worst
@@ -164,17 +173,24 @@ def accuracy(run: Run) -> Check:
 
 def _levels(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:
     """Series whose level tells whether a run has settled: values, scale, unit."""
+    found = _stated_levels(run)
     if run.ordinary:
-        if "lp" not in run.stats:
-            return {}
-        return {"the log density": (run.stats["lp"], float(run.stats["lp"].std()) or 1.0, "sd")}
+        return {label: (lp, float(lp.std()) or 1.0, "sd") for label, lp in found.items()}
     tau = float(run.attrs["temperature"])
-    found = {"F": run.stats.get("objective"), "F + tau KL": run.mean_field.get("free_energy")}
+    if "free_energy" in run.mean_field:
+        # Infinite where particles lie on a face, and not known of a few particles.
+        found["F + tau KL"] = run.mean_field["free_energy"]
     return {
         label: (values, tau, "temperatures")
         for label, values in found.items()
-        if values is not None and np.all(np.isfinite(values))
+        if np.all(np.isfinite(values))
     }
+
+
+def _stated_levels(run: Run) -> dict[str, xr.DataArray]:
+    """Those that the model itself states, which are finite in a run that is right."""
+    label, name = ("the log density", "lp") if run.ordinary else ("F", "objective")
+    return {label: run.stats[name]} if name in run.stats else {}
 
 
 def _widths(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:

@@ -1,0 +1,47 @@
+"""What was computed of the same arrays already: NumPyro runs a model some fifteen times a run."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from hashlib import sha256
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, PyTree
+
+#: Results that are kept.
+MOST = 16
+
+_results: OrderedDict[Hashable, Array] = OrderedDict()
+
+
+def remembered(compute: Callable[[], Array], of: PyTree) -> Array:
+    """`compute()`, a function of a pytree whose arrays are known; of the same content only once.
+
+    Content, and not identity: what NumPy holds may have changed in place."""
+    arrays, rest = eqx.partition(of, eqx.is_array_like)
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(arrays)]
+    digest = sha256()
+    for leaf in leaves:
+        digest.update(f"{leaf.shape} {leaf.dtype} ".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    functions, structure = jax.tree.flatten(rest)
+    key = (
+        digest.digest(),
+        jax.dtypes.canonicalize_dtype(float),
+        jax.tree.structure(arrays),
+        structure,
+    )
+    key += tuple(functions)
+    try:
+        hash(key)
+    except TypeError:  # A function that is an object without a hash.
+        return compute()
+    if key not in _results:
+        _results[key] = compute()
+    _results.move_to_end(key)
+    while len(_results) > MOST:
+        _results.popitem(last=False)
+    return _results[key]
