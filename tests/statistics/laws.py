@@ -31,7 +31,7 @@ class Law(NamedTuple):
 
     model: Callable
     expectations: Expectations
-    steps: int = 4000
+    steps: int = 2000
     warmup: int = 500
     thin: int = 4
     chains: int = 256
@@ -276,14 +276,14 @@ def laws() -> dict[str, Law]:
     return {
         "dirichlet": _dirichlet((0.5, 1.0, 3.0)),
         "dirichlet in 50 dimensions": _dirichlet(np.full(50, 4.0))._replace(
-            warmup=3000, steps=5000
+            warmup=3000, steps=2500
         ),
         "sparse dirichlet": _dirichlet((0.15, 0.4, 6.0, 1.2))._replace(warmup=1000),
         "half-lines": _half_lines()._replace(warmup=1000),
         "circle": _circle()._replace(steps=1000, thin=1),
         "intervals": _intervals()._replace(warmup=1000),
         "half-cauchy": half_cauchy._replace(warmup=1000),
-        "half-cauchy, pure log barrier": half_cauchy._replace(settings=pure, steps=20000, thin=5),
+        "half-cauchy, pure log barrier": half_cauchy._replace(settings=pure, steps=10000, thin=5),
         "heavy tails": _heavy_tails()._replace(warmup=1000),
         "dependent support": _dependent(),
         "ordered": _ordered(),
