@@ -13,6 +13,7 @@ from numpyro.distributions import constraints as nc
 
 from .constraints import ball, halfspace, spectraplex
 from .constraints.by_type import ByType
+from .mirrors.spectral import from_eigen
 
 Shape = tuple[int, ...]
 Projection = Callable[[Array], Array]
@@ -86,8 +87,7 @@ def project_eigenvalues(
     project: the projection of a vector of n eigenvalues, in whatever order, as `project_simplex`.
     """
     values, vectors = jnp.linalg.eigh(x, symmetrize_input=True)
-    scaled = vectors * project(values)[..., None, :]
-    return jnp.einsum("...ik,...jk->...ij", scaled, vectors, precision="highest")
+    return from_eigen(project(values), vectors)
 
 
 def _clip_at_zero(x: Array) -> Array:

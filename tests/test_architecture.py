@@ -20,8 +20,8 @@ PACKAGE = "mmfld_ppl"
 LAYERS = (
     "constraints",
     "distributions",
-    "projections",
     "mirrors",
+    "projections",
     "arrays",
     "measures",
     "functionals",

@@ -54,7 +54,10 @@ def welford_update(state: Welford, batch: Observation, slopes: PyTree) -> Welfor
 
         return jax.tree.map(add, mean, squares, new)
 
-    scores = jax.tree.map(lambda v, g: jnp.sqrt(v) * g, batch.local_variance, slopes)
+    # Next to a boundary rounding can make a variance that should vanish negative.
+    scores = jax.tree.map(
+        lambda v, g: jnp.sqrt(jnp.maximum(v, 0)) * g, batch.local_variance, slopes
+    )
     return Welford(
         count,
         state.steps + 1,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 from jax.scipy.special import spence
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from .arc_length import ArcLength
 from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
@@ -52,18 +51,20 @@ class SoftplusHalfLine(ArcLength):
         return self.sign * (x - self.bound)
 
     def potential(self, x: Event) -> Scalar:
-        z = self._distance(x) / self.scale
-        share = -jnp.expm1(-z)
-        return self.weight * (0.5 * jnp.square(z) + spence(share) - jnp.log(share))
+        u = self._distance(x)
+        z = u / self.scale
+        return self.weight * (
+            0.5 * jnp.square(z) + spence(-jnp.expm1(-z)) - _log_share(u, self.scale)
+        )
 
     def slack(self, x: Event) -> Scalar:
         return self._distance(x)
 
     def arc(self, x: Event) -> Scalar:
-        return _log_expm1(self._distance(x) / self.scale)
+        return _arc(self._distance(x), self.scale)
 
     def point(self, t: Scalar) -> Event:
-        return self.bound + self.sign * (self.scale * jax.nn.softplus(t))
+        return self.bound + self.sign * _from_arc(t, self.scale)
 
     def speed(self, x: Event) -> Scalar:
         return self.sign * _speed(self._distance(x), self.scale)
@@ -73,7 +74,7 @@ class SoftplusHalfLine(ArcLength):
 
     def observe(self, x: Event) -> Observation:
         u = self._distance(x)
-        arcs = _log_expm1(u / self._candidates())
+        arcs = _arc(u, self._candidates())
         # The distance itself goes along for the next anchor.
         return Observation(jnp.append(arcs, u), jnp.append(jnp.ones_like(arcs), jnp.square(u)))
 
@@ -112,16 +113,37 @@ def tail_trust(trust: Scalar) -> Scalar:
     return jnp.maximum(0, 5 * trust - 4)
 
 
-def _log_expm1(z: Float[Array, "..."]) -> Float[Array, "..."]:
-    """log(e^z - 1) for any z > 0, without overflow or cancellation."""
-    return z + jnp.log(-jnp.expm1(-z))
+def _is_small(u: Float[Array, "..."], scale: Float[Array, "..."]) -> Bool[Array, "..."]:
+    """Whether rounding sees no difference between u and s (e^(u/s) - 1).
+
+    u is then used as it is: u / s is a number that may be too small to hold."""
+    return u < jnp.finfo(u.dtype).eps * scale
+
+
+def _log_share(u: Scalar, scale: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log(1 - e^(-u/s))."""
+    small = _is_small(u, scale)
+    share = jnp.where(small, u, -jnp.expm1(-u / scale))
+    return jnp.log(share) - jnp.where(small, jnp.log(scale), 0)
+
+
+def _arc(u: Scalar, scale: Float[Array, "..."]) -> Float[Array, "..."]:
+    """log(e^(u/s) - 1), without overflow or cancellation."""
+    return u / scale + _log_share(u, scale)
+
+
+def _from_arc(t: Scalar, scale: Float[Array, ""]) -> Scalar:
+    """The u of t, s log(1 + e^t)."""
+    small = t < jnp.log(jnp.finfo(t.dtype).eps)
+    power = jnp.exp(jnp.where(small, jnp.log(scale), 0) - jnp.abs(t))
+    return jnp.where(small, power, scale * (jnp.maximum(t, 0) + jnp.log1p(power)))
 
 
 def _speed(u: Scalar, scale: Float[Array, "..."]) -> Float[Array, "..."]:
     """dt/du."""
-    return -1 / (scale * jnp.expm1(-u / scale))
+    return 1 / jnp.where(_is_small(u, scale), u, -scale * jnp.expm1(-u / scale))
 
 
 def _bend(u: Scalar, scale: Float[Array, "..."]) -> Float[Array, "..."]:
     """-d/du log(dt/du)."""
-    return 1 / (scale * jnp.expm1(u / scale))
+    return 1 / jnp.where(_is_small(u, scale), u, scale * jnp.expm1(u / scale))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
 from ..constraints.hermitian import to_complex, to_real
-from .base import Event, MirrorMap, Scalar
+from .base import Event, MirrorMap, Observation, Scalar
 from .linalg import congruence, inverse_lower, log_det_from, matmul, sum_entries
 from .log_det import least_eigenvalue, negative_inverse
 from .log_det_step import slice_step
@@ -83,12 +83,19 @@ class HermitianSpectraplex(MirrorMap):
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         factor = jnp.linalg.cholesky(to_complex(x))
-        normal = matmul(jnp.conj(factor.T), factor)  # the identity
-        moved, pushed = slice_step(factor, to_complex(momentum), normal[None])
+        moved, pushed = slice_step(factor, to_complex(momentum), blocks=1)
         return self.restore(to_real(moved)), to_real(pushed)
 
     def log_det_grad(self, x: Event) -> Event:
         return 2 * len(x) * self.grad(x) + 2 * x / sum_entries(jnp.square(x))
+
+    def observe(self, x: Event) -> Observation:
+        # <H, X H X> = M_aa M_bb + (M_ab^2 - M_ba^2) / 2 for the H that the entry M_ab stands for;
+        # the trace takes out the direction G^-1 I = X^2.
+        diagonal, squares, X = jnp.diagonal(x), jnp.square(x), to_complex(x)
+        variance = diagonal[:, None] * diagonal + 0.5 * (squares - squares.T)
+        lifted = to_real(matmul(X, X))
+        return Observation(x, variance - jnp.square(lifted) / jnp.trace(lifted))
 
     def metric(self, x: Event) -> Metric:
         X = to_complex(x)

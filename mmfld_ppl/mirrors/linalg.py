@@ -57,10 +57,10 @@ def matmul(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def symmetric(a: Matrix) -> Matrix:
+def symmetric(a: Float[Array, "*batch n n"]) -> Float[Array, "*batch n n"]:
     """The symmetric part: dual vectors of symmetric matrices are classes modulo the rest. It makes
     a matrix of standard normals standard in any orthonormal basis of symmetric matrices."""
-    return 0.5 * (a + a.T.conj())
+    return 0.5 * (a + a.mT.conj())
 
 
 def congruence(a: Matrix, b: Matrix) -> Matrix:

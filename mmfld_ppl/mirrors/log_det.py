@@ -98,8 +98,7 @@ class Spectraplex(MirrorMap):
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         factor = jnp.linalg.cholesky(x)
-        normal = matmul(factor.T, factor)  # the identity
-        moved, pushed = slice_step(factor, momentum, normal[None])
+        moved, pushed = slice_step(factor, momentum, blocks=1)
         return self.restore(moved), pushed
 
     def log_det_grad(self, x: Event) -> Event:

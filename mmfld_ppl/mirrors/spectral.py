@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .base import Event, Scalar
-from .linalg import Matrix, congruence, sum_entries, symmetric
+from .linalg import Matrix, congruence, matmul, sum_entries, symmetric
 from .metric import Metric
 
 Spectrum = Float[Array, " n"]
@@ -20,9 +20,11 @@ def eigen(x: Event) -> tuple[Spectrum, Matrix]:
     return values, vectors
 
 
-def from_eigen(values: Spectrum, vectors: Matrix) -> Event:
-    """U diag(values) U^T."""
-    return congruence(vectors, jnp.diag(values))
+def from_eigen(
+    values: Float[Array, "*batch n"], vectors: Float[Array, "*batch n n"]
+) -> Float[Array, "*batch n n"]:
+    """U diag(values) U^T, symmetric to the last digit."""
+    return symmetric(matmul(vectors * values[..., None, :], vectors.mT.conj()))
 
 
 class SpectralMetric(Metric):

@@ -17,6 +17,7 @@ from mmfld_ppl.mirrors import (
     HalfLine,
     Interval,
     Moments,
+    Observation,
     PositiveDefinite,
     Simplex,
     Weighted,
@@ -79,6 +80,14 @@ def moments_in_steps(mirror, points, slope) -> Moments:
     return welford_moments(
         welford_update(welford_init(mirror.observe(points[0])), observations, slopes)
     )
+
+
+def test_a_variance_that_rounding_made_negative_has_a_score() -> None:
+    """As that of an entry next to the boundary, X_11 of a nearly pure state: it vanishes, to
+    rounding of either sign."""
+    seen = Observation(jnp.ones((2, 1)), jnp.array([[-1e-7], [0.25]]))
+    state = welford_init(Observation(jnp.ones(1), jnp.ones(1)))
+    np.testing.assert_allclose(welford_update(state, seen, 4 * jnp.ones((2, 1))).score_mean, 1)
 
 
 def test_log_simplex_weights_are_those_of_the_logarithms() -> None:

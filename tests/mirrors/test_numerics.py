@@ -22,6 +22,7 @@ from mmfld_ppl.mirrors import (
     VonNeumannSpectraplex,
     mirror_map,
 )
+from mmfld_ppl.mirrors.half_line_arc import SoftplusHalfLine
 from mmfld_ppl.mirrors.simplex import barrier_weights
 from mmfld_ppl.mirrors.von_neumann import log_differences
 
@@ -259,3 +260,35 @@ def test_gradients_and_steps_compile_once_for_all_values() -> None:
     for weight in (1.0, 2.0):
         step(Simplex(jnp.full(3, weight)), x)
     assert len(traces) == 1
+
+
+@pytest.mark.parametrize("scale", [1e6, 1.0, 1e-6])
+def test_half_line_where_its_quotient_by_the_scale_underflows(scale, x64) -> None:
+    """Laws of small shape live here, under the scale that stands for none in the first warm-up: in
+    float32 1e-33 / 1e6 is zero. The arc is held to its own rounding, and so is the way back."""
+    u = np.geomspace(1e-37, 1e-30, 29).astype(np.float32)
+    u = np.r_[u, np.geomspace(1e-29, 1e7, 73).astype(np.float32)]
+
+    def seen(dtype):
+        one = jnp.ones((), dtype)
+        mirror = SoftplusHalfLine.of(0 * one, one, scale * one)
+        x = jnp.asarray(u, dtype)
+        arcs = jax.vmap(mirror.arc)(x)
+        return {
+            "potential": jax.vmap(mirror.potential)(x),
+            "arc": arcs,
+            "speed": jax.vmap(mirror.speed)(x),
+            "bend": jax.vmap(mirror.log_det_grad)(x),
+            "observed": jax.vmap(mirror.observe)(x).coordinates,
+            "back": jax.vmap(mirror.point)(arcs),
+        }
+
+    found, exact = seen(jnp.float32), seen(jnp.float64)
+    assert all(leaf.dtype == jnp.float32 for leaf in found.values())
+    for name in ("potential", "arc", "speed", "observed"):
+        np.testing.assert_allclose(found[name], exact[name], rtol=2e-6, atol=2e-6, err_msg=name)
+    near = u < scale  # further out the slope of the determinant is below the least number
+    np.testing.assert_allclose(found["bend"][near], exact["bend"][near], rtol=2e-6)
+    # log u is known to |log u| eps, hence u to as much relative to itself.
+    for side, rtol in ((found, 2e-5), (exact, 1e-13)):
+        np.testing.assert_allclose(side["back"], np.asarray(u, float), rtol=rtol)
