@@ -281,10 +281,8 @@ class Chain:
         """The positions of a block and the slopes there, stacked."""
         if block == "particles":
             return state.particles.particles, state.particles.felt.slope
-        slope = state.globals_.slope
-        if not state.particles:  # A law that is tempered as a whole is moved by these slopes.
-            scale = self._scale(state.i)
-            slope = jax.tree.map(lambda g: g / jnp.asarray(scale, g.dtype), slope)
+        dynamics = self._langevin(state, _positions(state.particles))
+        slope = dynamics.tempered(state.globals_.slope)
         return jax.tree.map(lambda x: x[None], (state.globals_.position, slope))
 
     def complaints(self, state: KernelState, maps: dict[str, MirrorMap]) -> list[str]:

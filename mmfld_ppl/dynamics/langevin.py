@@ -79,14 +79,14 @@ class Langevin(eqx.Module):
         key_noise, key_accept, key_potential = jax.random.split(key, 3)
         x, h = state.position, jnp.asarray(self.step_size, state.energy.dtype)
         noise = standard_normal(key_noise, jax.eval_shape(self.transition.noise_like, x))
-        move = self.transition.advance(x, self._tempered(state.slope), noise, h)
+        move = self.transition.advance(x, self.tempered(state.slope), noise, h)
         proposed = self.init(move.position, key_potential)
         if self.path_length is not None and self.transition.can_go_on:
             length = self.path_length * spread_out(state.moves, h.dtype)
             leaps = jnp.minimum(jnp.ceil(length / jnp.sqrt(2 * h)), MAX_LEAPS).astype(jnp.int32)
 
             def leap(_, at: tuple[Move, LangevinState]) -> tuple[Move, LangevinState]:
-                move = self.transition.advance_again(at[0], self._tempered(at[1].slope), h)
+                move = self.transition.advance_again(at[0], self.tempered(at[1].slope), h)
                 return move, self.init(move.position, key_potential)
 
             move, proposed = jax.lax.fori_loop(1, leaps, leap, (move, proposed))
@@ -95,7 +95,7 @@ class Langevin(eqx.Module):
         )
         accept_prob = jnp.where(finite, 1.0, 0.0).astype(state.energy.dtype)
         if self.metropolize:
-            backward = self.transition.log_backward(move, self._tempered(proposed.slope), h)
+            backward = self.transition.log_backward(move, self.tempered(proposed.slope), h)
             log_ratio = (
                 (state.energy - proposed.energy) / self.temperature + backward - move.log_forward
             )
@@ -105,7 +105,8 @@ class Langevin(eqx.Module):
         info = LangevinInfo(accept_prob, ~finite, locate(~finite[None], *ends))
         return select(accept, proposed, state)._replace(moves=state.moves + 1), info
 
-    def _tempered(self, slope: PyTree) -> PyTree:
+    def tempered(self, slope: PyTree) -> PyTree:
+        """The slope of V/temperature, which moves are made with."""
         return jax.tree.map(lambda g: g / jnp.asarray(self.temperature, g.dtype), slope)
 
 

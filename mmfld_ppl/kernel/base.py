@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from numpyro.distributions.constraints import Constraint
@@ -16,6 +15,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
 from ..chain import Chain, Schedule, Settings
+from ..functionals.checks import is_known, is_positive
 from ..initialize import checked_params, first_valid, require_valid
 from ..latent import Layout, Problem, Sites, read_model
 from ..latent.naming import flatten_named
@@ -225,7 +225,7 @@ def as_schedule(name: str, value: float | Schedule) -> float | Schedule:
     """A number of Python's, or the schedule. Raises ValueError unless it is positive and finite, or
     begins with what is."""
     first = value(jnp.zeros((), jnp.int32)) if callable(value) else value
-    if not is_positive(first):
+    if not is_positive_number(first):
         where = " at step 0" if callable(value) else ""
         raise ValueError(
             f"{name} must be a positive number or a schedule of the step's index, got "
@@ -234,9 +234,7 @@ def as_schedule(name: str, value: float | Schedule) -> float | Schedule:
     return value if callable(value) else float(value)
 
 
-def is_positive(value: Any) -> bool:
-    """Whether it is one number, above zero and finite."""
-    try:
-        return not np.shape(value) and bool(0 < value < jnp.inf)
-    except TypeError:
-        return False
+def is_positive_number(value: Any) -> bool:
+    """Whether it is one number, above zero and finite, and not traced: a kernel's settings are
+    fixed when it is made."""
+    return is_known(value) and is_positive(value)

@@ -18,7 +18,7 @@ from ..dynamics import Adaptation, Mirror, Symmetric, Transition, check_diffusio
 from ..latent import Layout
 from ..latent.default_start import default_start
 from ..mirrors import MirrorMap
-from .base import LangevinKernel, as_schedule, is_positive
+from .base import LangevinKernel, as_schedule, is_positive_number
 
 #: The name of `dynamics.Symmetric` among diffusions.
 SYMMETRIC = "symmetric"
@@ -99,7 +99,7 @@ class MMFLD(LangevinKernel):
         if diffusion not in (None, SYMMETRIC):
             check_diffusion(diffusion)
         if path_length is not None:
-            if not is_positive(path_length):
+            if not is_positive_number(path_length):
                 raise ValueError(
                     "path_length must be a positive number, the greatest length of a move, or None "
                     f"for one step a move, got {path_length!r}"
@@ -116,7 +116,7 @@ class MMFLD(LangevinKernel):
                 "take 'one-step', a number of sub-steps or 'exact'"
             )
         if target_accept_prob is not None and not (
-            is_positive(target_accept_prob) and target_accept_prob < 1
+            is_positive_number(target_accept_prob) and target_accept_prob < 1
         ):
             raise ValueError(f"target_accept_prob must be in (0, 1), got {target_accept_prob!r}")
         if adapt_step_size and callable(step_size):

@@ -8,8 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..inference_data import dataset
-from ..inference_data.datasets import masses_of
-from .style import COLOURS, REFERENCE, axes_or_new, bare
+from .style import COLOURS, REFERENCE, axes_or_new, bare, particle_masses
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +65,7 @@ def mixing_distribution(
     theta = values.transpose(*SAMPLE, plate).values
     if mass is not None and mass not in posterior:
         raise ValueError(f"the run has no site '{mass}', only {list(posterior.data_vars)}")
-    masses = masses_of(posterior) if mass is None else posterior[mass]
+    masses = particle_masses(idata, site) if mass is None else posterior[mass]
     weights = np.ones_like(theta)
     if masses is not None:
         weights = masses.transpose(*SAMPLE, plate).values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from ..datasets import SAMPLE_DIMS
 from ..groups import dataset
 
 OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "not checked"
@@ -27,7 +30,8 @@ class Check(NamedTuple):
     advice: str = ""
 
 
-class Run(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Run:
     """An exported run. stats, mean_field: empty where it has none."""
 
     posterior: xr.Dataset
@@ -72,6 +76,19 @@ class Run(NamedTuple):
     def masked(self) -> list[str]:
         """Latent sites with entries that a mask leaves out of the density."""
         return json.loads(self.attrs.get("masked", "[]"))
+
+    @functools.cached_property
+    def widths(self) -> dict[str, xr.DataArray]:
+        """The logarithm of the standard deviation of each coordinate of the particles, by site, at
+        every draw; 0 for coordinates that every particle shares."""
+        found = {}
+        for name, values in self.posterior.data_vars.items():
+            if self.plate in values.dims and np.issubdtype(values.dtype, np.floating):
+                sd = values.astype(float).std(self.plate)
+                spread = sd.min(SAMPLE_DIMS) > 1e-6 * np.abs(values).max()
+                if bool(spread.any()):
+                    found[str(name)] = xr.where(spread, np.log(sd.where(spread, 1.0)), 0.0)
+        return found
 
     def measure(self, name: str) -> np.ndarray | None:
         """A variable of the group mean_field."""

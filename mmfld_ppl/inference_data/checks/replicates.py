@@ -194,19 +194,9 @@ def _stated_levels(run: Run) -> dict[str, xr.DataArray]:
 
 
 def _widths(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:
-    """The logarithm of the standard deviation of each coordinate of the particles. F need not see
-    it, and what is measured in standard deviations of a particle does not show that all of them are
-    wrong."""
-    found = {}
-    for name, values in run.posterior.data_vars.items():
-        if run.plate in values.dims and np.issubdtype(values.dtype, np.floating):
-            sd = values.astype(float).std(run.plate)
-            # Coordinates that every particle shares have none.
-            spread = sd.min(SAMPLE_DIMS) > 1e-6 * np.abs(values).max()
-            if bool(spread.any()):
-                width = xr.where(spread, np.log(sd.where(spread, 1.0)), 0.0)
-                found[f"sd({name})"] = (width, 1.0, "e-folds")
-    return found
+    """F need not see how wide the particles are, and what is measured in standard deviations of a
+    particle does not show that all of them are wrong."""
+    return {f"sd({name})": (width, 1.0, "e-folds") for name, width in run.widths.items()}
 
 
 def _missing_levels(run: Run) -> str:
