@@ -161,9 +161,26 @@ def _solve(
     g = jnp.where(jnp.all(jnp.isfinite(moved)), moved, g)
     # Scaled by less than exp(20), what underflowed in the kernel is nothing beside the threshold.
     near = jnp.max(jnp.abs(log_u)) + jnp.max(jnp.abs(log_v)) < 20
-    done = near & (error < threshold)
-    g, more = jax.lax.cond(done, lambda g: (g, jnp.ones_like(quick.n_iters)), safe, g)
+    done = jax.lax.stop_gradient(near & (error < threshold))
+    confirmed = g, jnp.ones_like(quick.n_iters)
+
+    def unless_done(g: Array) -> tuple[Array, Array]:
+        return jax.tree.map(functools.partial(jnp.where, done), confirmed, safe(g))
+
+    g, more = jax.lax.cond(_in_all(done), lambda g: confirmed, unless_done, g)
     return g - b @ g, quick.n_iters + more
+
+
+@jax.custom_batching.custom_vmap
+def _in_all(condition: Bool[Array, ""]) -> Bool[Array, ""]:
+    """Whether the condition holds in all problems of a batch, so that a `jax.lax.cond` of it stays
+    one under vmap, where of a condition of each problem it would compute both sides always."""
+    return condition
+
+
+@_in_all.def_vmap
+def _(size: int, batched: list[bool], condition: Bool[Array, " k"]) -> tuple[Array, bool]:
+    return _in_all(jnp.all(condition)), False
 
 
 def solve_self(

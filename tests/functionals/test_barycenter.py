@@ -178,6 +178,24 @@ def test_a_replicate_that_fails_leaves_the_others_alone(barycenter):
     assert jnp.isnan(values[1])
 
 
+def test_a_batch_solves_safely_only_what_calls_for_it(barycenter):
+    x, rough = jnp.asarray(X, jnp.float32), SinkhornBarycenter(TARGETS, epsilon=1e-3)
+    near, far = rough.linearize(Measure.uniform(x)).carry, rough.init_carry(Measure.uniform(x))
+
+    def report(carry):
+        return rough.report(Measure.uniform(x), carry)
+
+    alone = [report(carry) for carry in (near, far)]
+    # What starts cold here underflows.
+    assert jnp.all(alone[0].iterations < 20) and jnp.all(alone[1].iterations > 100)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), near, far)
+    batch = jax.vmap(report)(both)
+    assert jnp.all(batch.converged) and jnp.all(batch.iterations[0] == alone[0].iterations)
+    np.testing.assert_allclose(batch.value, [each.value for each in alone], rtol=1e-4)
+    # The choice stays one for the batch; made for each, both sides would be computed.
+    assert " cond[" in str(jax.make_jaxpr(jax.vmap(report))(both))
+
+
 def test_the_report_says_when_a_solve_was_stopped():
     short = SinkhornBarycenter(TARGETS, epsilon=EPS, max_iterations=1)
     report = short.report(Measure(X, W))
