@@ -23,6 +23,7 @@ LAYERS = (
     "mirrors",
     "projections",
     "arrays",
+    "digests",
     "measures",
     "functionals",
     "dynamics",
