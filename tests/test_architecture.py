@@ -31,6 +31,7 @@ LAYERS = (
     "latent",
     "state",
     "chain",
+    "programs",
     "initialize",
     "kernel",
     "diagnostics",
