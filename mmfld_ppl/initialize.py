@@ -14,6 +14,7 @@ from .chain import Chain
 from .dynamics.transition import select
 from .latent import Site
 from .mirrors import MirrorMap
+from .programs import compiled
 from .state import KernelState
 
 #: Draws of the initial values before giving up.
@@ -28,7 +29,7 @@ def first_valid(
     """The first draw that is valid, for one chain or a batch of them; and whether it is.
 
     Outside of a trace a Python loop draws, most often once; inside one, a while loop."""
-    draw = jax.jit(attempt if single else jax.vmap(attempt))
+    draw = compiled(attempt if single else jax.vmap(attempt), rng_key, given)
 
     def again(count: Array | int, state: KernelState, valid: Array) -> tuple[KernelState, Array]:
         # Keys that were split one from the other would give the sites the same numbers again, each

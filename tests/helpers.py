@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import jax
 import numpy as np
 import pytest
@@ -51,6 +54,22 @@ def refused(kernel, *words, error=ValueError, **arguments):
         start(kernel, **arguments)
     for word in words:
         assert word in str(caught.value)
+
+
+@contextmanager
+def compilations() -> Iterator[list[float]]:
+    """The seconds that each program takes which is compiled, or read from a cache on disk."""
+    seconds: list[float] = []
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            seconds.append(duration)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seconds
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def same(a: PyTree, b: PyTree, tolerance: float = 2e-3) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from hashlib import sha256
 
 import equinox as eqx
 import jax
-import numpy as np
 from jaxtyping import Array, PyTree
+
+from ..digests import digest
 
 #: Results that are kept.
 MOST = 16
@@ -22,14 +22,9 @@ def remembered(compute: Callable[[], Array], of: PyTree) -> Array:
 
     Content, and not identity: what NumPy holds may have changed in place."""
     arrays, rest = eqx.partition(of, eqx.is_array_like)
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(arrays)]
-    digest = sha256()
-    for leaf in leaves:
-        digest.update(f"{leaf.shape} {leaf.dtype} ".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
     functions, structure = jax.tree.flatten(rest)
     key = (
-        digest.digest(),
+        digest(arrays),
         jax.dtypes.canonicalize_dtype(float),
         jax.tree.structure(arrays),
         structure,

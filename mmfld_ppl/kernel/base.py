@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from numpyro.distributions.constraints import Constraint
@@ -108,7 +110,7 @@ class LangevinKernel(MCMCKernel):
         one = init_params if single else jax.tree.map(lambda v: v[0], init_params)
         # With the same key for all chains, and eagerly also inside of `pmap`: what is read must
         # be the same for all of them.
-        with jax.ensure_compile_time_eval():
+        with _eagerly():
             problem, maps, supports = self.read(model_args, model_kwargs or {}, one)
         if self._model is None:
             names, leaves, _ = flatten_named(init_params)
@@ -219,6 +221,15 @@ class LangevinKernel(MCMCKernel):
         supports: Mapping[str, Constraint],
     ) -> None:
         """Hook for what a kernel asks of the sites' maps and of their coordinates' supports."""
+
+
+def _eagerly() -> AbstractContextManager:
+    """Lets values that are known be computed at once, inside of a trace too.
+
+    Outside of one they are, and to ask for it would make what is only traced there, as densities
+    are to see what they depend on, compute its constants: each operation is then compiled."""
+    inside = isinstance(jnp.zeros(()), Tracer)
+    return jax.ensure_compile_time_eval() if inside else nullcontext()
 
 
 def as_schedule(name: str, value: float | Schedule) -> float | Schedule:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, PRNGKeyArray
 from numpyro.distributions import biject_to
@@ -15,7 +17,6 @@ from numpyro.distributions import constraints as nc
 from numpyro.distributions.distribution import validation_enabled
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.gibbs import GIBBS_SITES_KWARG
-from numpyro.infer.initialization import init_to_uniform
 from numpyro.infer.util import compute_log_probs
 from numpyro.ops.provenance import eval_provenance
 from numpyro.primitives import Messenger
@@ -39,6 +40,8 @@ class KeyWatch(Messenger):
 
 #: Draws of values at which a model is read, before its invalid parameters are its own.
 ATTEMPTS = 50
+#: How far these are from the middle of a chart.
+RADIUS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +64,17 @@ class Reading:
         """Runs the model once, or until its parameters are valid where not all values of the sites
         make them so."""
         refused: ValueError | None = None
+        draws = np.random.default_rng(0)
         for attempt in range(ATTEMPTS):
             try:
-                return cls._once(model, args, kwargs, key)
+                return cls._once(model, args, kwargs, key, draws)
             except ValueError as error:
                 if "got invalid" not in str(error):  # It is not of NumPyro's validation.
                     raise
                 refused = error
                 key = jax.random.fold_in(key, attempt)
         with validation_enabled(False):
-            found = cls._once(model, args, kwargs, key)
+            found = cls._once(model, args, kwargs, key, draws)
         raise ValueError(
             f"{refused} At each of {ATTEMPTS} draws of values in the supports: "
             f"{'; '.join(_invalid_parameters(found.trace))}; look for gaps in the data, or give "
@@ -78,8 +82,15 @@ class Reading:
         ) from refused
 
     @classmethod
-    def _once(cls, model: Callable, args: tuple, kwargs: dict, key: PRNGKeyArray) -> Reading:
-        drawn = substitute(seed(model, key), substitute_fn=_draw)
+    def _once(
+        cls,
+        model: Callable,
+        args: tuple,
+        kwargs: dict,
+        key: PRNGKeyArray,
+        draws: np.random.Generator,
+    ) -> Reading:
+        drawn = substitute(seed(model, key), substitute_fn=functools.partial(_draw, draws))
         watch = KeyWatch()
         with watch, hold_objective(), trace() as tr:
             drawn(*args, **kwargs)
@@ -94,13 +105,17 @@ class Reading:
         """Of the latent sites."""
         return {name: site["value"] for name, site in self.latents.items()}
 
-    def at(self, values: Mapping[str, Array], **kwargs: Any) -> tuple[dict[str, Array], Trace]:
+    def at(self, values: Mapping[str, Array]) -> tuple[dict[str, Array], Trace]:
         """(log density of every site, unsummed, trace) at given values of the latent sites."""
         placed = substitute(seed(self.model, self.key), data=dict(values))
         with hold_objective(), validation_enabled(False):
-            return compute_log_probs(
-                placed, self.args, self.kwargs | kwargs, {}, sum_log_prob=False
-            )
+            return compute_log_probs(placed, self.args, self.kwargs, {}, sum_log_prob=False)
+
+    def trace_at(self, values: Mapping[str, Array], **kwargs: Any) -> Trace:
+        """The trace alone, without the time that densities take."""
+        placed = substitute(seed(self.model, self.key), data=dict(values))
+        with hold_objective(), validation_enabled(False):
+            return trace(placed).get_trace(*self.args, **self.kwargs | kwargs)
 
 
 def _invalid_parameters(tr: Trace) -> list[str]:
@@ -129,21 +144,22 @@ def unwrapped(law: Any) -> Any:
     return law
 
 
-def _draw(site: dict) -> Array | None:
+def _draw(draws: np.random.Generator, site: dict) -> Array | None:
     """Somewhere in the support of a continuous latent site, where NumPyro has a chart for it or its
     constraint names a point; else from its law. The former need no sampler of the law, which may
-    have none, nor its compilation."""
+    have none, nor the compilation of any: NumPy's draws need none."""
     if site["type"] != "sample" or site["is_observed"] or site["fn"].support.is_discrete:
         return None
-    support = site["fn"].support
+    support, shape = site["fn"].support, site["fn"].shape(site["kwargs"]["sample_shape"])
     try:
-        biject_to(support)
+        chart = biject_to(support)
     except NotImplementedError:
         pass
     else:
-        return init_to_uniform(site)
+        free = draws.uniform(-RADIUS, RADIUS, chart.inverse_shape(shape))
+        return chart(jnp.asarray(free, float))
     try:
-        return support.feasible_like(jnp.zeros(site["fn"].shape(site["kwargs"]["sample_shape"])))
+        return support.feasible_like(jnp.zeros(shape))
     except NotImplementedError:
         return None
 
@@ -157,7 +173,7 @@ def dynamic_supports(reading: Reading) -> set[str]:
 
     def supports(**values):
         held = {GIBBS_SITES_KWARG: {name: values.pop(name) for name in siblings}}
-        _, tr = reading.at(values, **(held if siblings else {}))
+        tr = reading.trace_at(values, **(held if siblings else {}))
         return {name: leaves_of(tr[name]["fn"].support) for name in reading.latents}
 
     found = eval_provenance(supports, **reading.values(), **siblings)

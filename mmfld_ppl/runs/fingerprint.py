@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, PyTree
 from numpyro.infer import MCMC
 
+from ..digests import digest
 from ..inference_data.attributes import kernel_settings, run_attributes
-from .program import ADDRESS
 
 Fingerprint = dict[str, Any]
 
@@ -96,24 +93,6 @@ def warn_of_compiler(stored: str, now: str) -> None:
             "bit for bit those of an uninterrupted run",
             stacklevel=4,
         )
-
-
-def digest(tree: PyTree) -> str:
-    """Of arrays and of what NumPy makes arrays of (data frames) by value and by how it prints, of
-    anything else by how it prints."""
-    leaves, structure = jax.tree.flatten(tree)
-    found = sha256(ADDRESS.sub("", str(structure)).encode())
-    for leaf in leaves:
-        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        if hasattr(leaf, "__array__"):
-            array = np.asarray(leaf)
-            # Objects lie in an array as addresses.
-            content = repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
-            found.update(f"{array.dtype}{array.shape}".encode() + content)
-        if not isinstance(leaf, (jax.Array, np.ndarray)):
-            found.update(ADDRESS.sub("", repr(leaf)).encode())
-    return found.hexdigest()
 
 
 def _difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str:

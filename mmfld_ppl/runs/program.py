@@ -6,9 +6,7 @@ same program, and where a run is cut into chunks makes no difference to a single
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 import jax
@@ -18,9 +16,7 @@ from jaxtyping import Array, PyTree
 from numpyro.infer import MCMC
 from numpyro.infer.mcmc import _collect_and_postprocess
 
-#: Addresses in printed functions, which change from process to process. Not the arrays that a
-#: printed program holds: those are hexadecimal numbers too, in quotation marks.
-ADDRESS = re.compile(r'(?<!")0x[0-9a-f]+')
+from ..digests import digest_of_program
 
 
 class Collection(NamedTuple):
@@ -74,20 +70,19 @@ class Program:
         self._buffers = jax.tree.map(lambda v: jnp.zeros((rows, *v.shape), v.dtype), one)
         count = jnp.zeros((), jnp.int32)
         program = jax.jit(advance, donate_argnums=(0, 1))
-        self._lowered = program.lower(state, self._buffers, count, count, count)
+        self._traced = program.trace(state, self._buffers, count, count, count)
         self._compiled: Any = None
 
     def digest(self) -> str:
         """Of the program: of the kernel, the model and its data."""
-        text = ADDRESS.sub("", self._lowered.as_text())
-        return sha256(text.encode()).hexdigest()
+        return digest_of_program(self._traced.jaxpr)
 
     def __call__(self, state: PyTree, row: int, draws: int, stride: int) -> PyTree:
         """The state after `draws` times `stride` steps; draws go to the buffer from `row` on.
 
         The state that is passed is used up. Returns when all is done."""
         if self._compiled is None:
-            self._compiled = self._lowered.compile()
+            self._compiled = self._traced.lower().compile()
         numbers = (jnp.asarray(n, jnp.int32) for n in (row, draws, stride))
         state, self._buffers = self._compiled(state, self._buffers, *numbers)
         return jax.block_until_ready(state)

@@ -16,9 +16,10 @@ from jaxtyping import Array, PyTree
 from numpyro.infer import MCMC
 from numpyro.util import is_prng_key
 
+from ..digests import digest
 from ..inference_data.datasets import require_known
 from ..inference_data.export import Export, flat, statistics_of
-from .fingerprint import compiler, digest, fingerprint, require_same, warn_of_compiler
+from .fingerprint import compiler, fingerprint, require_same, warn_of_compiler
 from .memory import chunk_rows, of_state, warn_of_disk
 from .plan import plan
 from .program import Collection, Program

@@ -24,8 +24,8 @@ from xarray.conventions import encode_cf_variable
 from ..inference_data.groups import from_groups
 from .files import write_atomically
 
-#: Of the layout above. Stores of another one are refused.
-FORMAT = 1
+#: Of the layout above, and of the digests in the record. Stores of another one are refused.
+FORMAT = 2
 FOLDER, METADATA = ".mmfld_ppl", ".zmetadata"
 GROUP = {"zarr_format": 2}
 CODEC = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)

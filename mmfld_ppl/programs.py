@@ -1,0 +1,62 @@
+"""Functions that are traced anew and compiled once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.core import Tracer, eval_jaxpr
+from jax.extend.core import Jaxpr
+from jaxtyping import Array
+
+from .digests import digest, inner_arrays
+
+#: Compiled programs that are kept, the last ones used.
+MOST = 16
+#: What prints as less than it is: functions of Python that are called, and devices.
+HIDDEN = re.compile(r"0x|Mesh\(")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """Equal to another one that computes the same. text: its operations. arrays: a digest of those
+    within it."""
+
+    text: str
+    arrays: str
+    jaxpr: Jaxpr = dataclasses.field(compare=False)
+
+
+@functools.lru_cache(maxsize=MOST)
+def _compiled(program: _Program) -> Callable:
+    return jax.jit(functools.partial(eval_jaxpr, program.jaxpr))
+
+
+def compiled(f: Callable, *like: Any) -> Callable:
+    """`f` for arguments like these, compiled, unless a function that traces to the same program
+    was: the same one made anew, or one that closes over other arrays of the same shapes.
+
+    It is traced at every call of this, so that what a model raises, warns of, and reads from
+    globals is as if nothing were kept. What calls functions of Python is compiled each time."""
+    closed, shapes = jax.make_jaxpr(f, return_shape=True)(*like)
+    text, held = str(closed.jaxpr), closed.consts
+    inside = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((held, like)))
+    if inside or any(map(_is_placed, held)) or HIDDEN.search(text):
+        return jax.jit(f)
+    arrays = digest(list(inner_arrays(closed.jaxpr)))
+    program = _compiled(_Program(text, arrays, closed.jaxpr))
+    structure = jax.tree.structure(shapes)
+
+    def call(*args: Any) -> Any:
+        return jax.tree.unflatten(structure, program(held, *jax.tree.leaves(args)))
+
+    return call
+
+
+def _is_placed(array: Array) -> bool:
+    """Whether an array was put on some device: as an argument it would take the results there."""
+    return getattr(array, "committed", False)

@@ -1,0 +1,61 @@
+"""Digests tell values and programs apart, and are the same in another process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from mmfld_ppl.digests import digest, digest_of_program
+
+
+def test_of_values():
+    """Of data frames too, which print a few rows, and not of the addresses of objects."""
+    frame = pd.DataFrame({"heads": np.arange(500.0), "coin": ["penny"] * 500})
+    changed = frame.copy()
+    changed.loc[250, "heads"] = 0.0
+    renamed = frame.rename(columns={"heads": "tails"})
+    assert len({digest(f) for f in (frame, changed, renamed)}) == 3
+    assert digest(frame) == digest(frame.copy())
+    words = [np.array(["".join(["a", "b"]), None], dtype=object) for _ in range(2)]
+    assert digest(words[0]) == digest(words[1])
+
+
+def program(outer, inner, loop, scale=2.0):
+    """One that holds arrays itself, in a function that is compiled by itself, and in a loop."""
+    within = jax.jit(lambda x: jnp.sum(x * inner))
+
+    def in_loop(x):
+        return jax.lax.fori_loop(0, 3, lambda i, y: jax.jit(lambda y: y * loop[-1])(y), x)
+
+    return jax.make_jaxpr(lambda x: jnp.sum(x * outer) + within(x) + in_loop(scale * x))(1.0)
+
+
+def of_arrays() -> str:
+    return digest_of_program(program(*np.arange(3 * 5000.0).reshape(3, 5000)))
+
+
+def test_of_programs():
+    """One entry of any array counts, and one of the operations."""
+    arrays = [np.arange(5000.0) + i for i in range(3)]
+    found = {digest_of_program(program(*arrays)), digest_of_program(program(*arrays, scale=3.0))}
+    for i, array in enumerate(arrays):
+        changed = array.copy()
+        changed[-1] += 1
+        found.add(digest_of_program(program(*arrays[:i], changed, *arrays[i + 1 :])))
+    assert len(found) == 5
+    assert digest_of_program(program(*(array.copy() for array in arrays))) in found
+
+
+def test_in_another_process():
+    command = "from tests.test_digests import of_arrays; print(of_arrays())"
+    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    other = subprocess.run(
+        [sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True
+    )
+    assert other.stdout.strip() == of_arrays()
