@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import kernels
 from .base import Autodiff, Functional, Linearization, Scaled, Sum, as_functional
+from .composition import Composition
 from .interaction import MMD, Interaction
 from .of_mean import OfMean
 from .over_data import EmpiricalRisk, MixtureLikelihood
@@ -19,6 +20,7 @@ __all__ = [
     "KSD",
     "MMD",
     "Autodiff",
+    "Composition",
     "EmpiricalRisk",
     "Functional",
     "Interaction",

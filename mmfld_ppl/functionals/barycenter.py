@@ -8,6 +8,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..arrays import as_array
@@ -15,12 +16,13 @@ from ..measures import Measure
 from .base import Functional, Linearization, cast
 from .checks import (
     as_targets,
+    is_known,
     require_limits,
     require_positive,
     require_probabilities,
     require_same_events,
 )
-from .distances import Cost, squared_distance
+from .distances import Cost, pairwise, squared_distance
 from .soft_transform import soft_transform
 from .stacking import masses, stack_measures
 from .transport import SinkhornReport, assess, coupling, each, solve, solve_self
@@ -57,7 +59,7 @@ class SinkhornBarycenter(Functional):
     epsilon: regularisation, in the units of the cost. The smaller, the more iterations. In float32
       the default threshold is met down to some 2e-3 of the largest cost, in float64 to 5e-4.
     cost: C(x, y) of two points; an OTT-JAX `CostFn` is one. Default: |x - y|^2, not halved.
-    debiased: see above; one more problem, of size N x N.
+    debiased: see above; one more problem, of size N x N. The cost must be symmetric.
     threshold: L1 error of the marginals at which a solve stops.
     max_iterations: at which it stops all the same, with the potentials that it has: see `report`.
 
@@ -79,8 +81,8 @@ class SinkhornBarycenter(Functional):
 
     Raises ValueError for no targets, targets without atoms, targets or measures whose points do not
     match, points that are not finite numbers, masses or weights that are negative or do not sum to
-    one, epsilon <= 0; TypeError for a target that is no measure. What is traced is checked for its
-    shape only.
+    one, epsilon <= 0, debiasing with a cost that is not symmetric; TypeError for a target that is
+    no measure. What is traced is checked for its shape only.
     """
 
     points: PyTree[Float[Array, "k m ..."]]
@@ -114,6 +116,8 @@ class SinkhornBarycenter(Functional):
         require_probabilities("the barycenter weights", shares)
         require_positive("epsilon", epsilon)
         require_limits(threshold, max_iterations)
+        if debiased:
+            _require_symmetric(cost, measures[0].points)
         stacked = stack_measures(measures)
         self.points, self.masses = stacked.points, stacked.weights
         self.weights = jnp.asarray(shares)
@@ -196,3 +200,17 @@ class SinkhornBarycenter(Functional):
             return function(self.cost, x, y, b, a, g, self.epsilon, *limits)
 
         return each(at, self.points, self.masses, g)
+
+
+def _require_symmetric(cost: Cost, points: PyTree) -> None:
+    """Raises ValueError for a cost that differs there and back, between a few points."""
+    few = jax.tree.map(lambda x: x[:8], points)
+    if cost is squared_distance or not all(map(is_known, jax.tree.leaves(few))):
+        return
+    matrix = np.asarray(pairwise(cost, few, few))
+    if not np.allclose(matrix, matrix.T, rtol=1e-3, atol=1e-3 * np.max(np.abs(matrix))):
+        raise ValueError(
+            "debiased=True needs a cost that is the same from x to y and from y to x, and this one "
+            f"differs by {np.max(np.abs(matrix - matrix.T)):.3g} between atoms of target 0: leave "
+            "debiased out, or take the mean of both ways"
+        )

@@ -127,7 +127,9 @@ class Autodiff(Functional):
     dF/dmu(x) is the derivative of F in the mass of an atom at x: the atoms at the m points enter
     with weight zero and the gradient in their weights is taken (one reverse pass over N + m
     atoms for all of them, so a function of all pairs costs (N + m)^2 time and memory). The
-    function must be differentiable in a weight at zero.
+    function must be differentiable in a weight at zero, which JAX's logsumexp(..., b=weights) and
+    log(weights) are not; `MMFLD` puts that to the test (`require_first_variation`). A function of
+    the values of other functionals is a `Composition`.
 
         >>> import jax.numpy as jnp
         >>> F = Autodiff(lambda mu: mu.mean(mu.points) ** 2)
@@ -169,32 +171,20 @@ class Autodiff(Functional):
         return jax.grad(value)(jnp.zeros(ghosts, tangent.weights.dtype))
 
 
-class Sum(Functional):
-    """(F + G)(mu) = F(mu) + G(mu)."""
+class OfTerms(Functional):
+    """A functional of others, which it linearises each with a key and a carry of its own."""
 
     terms: tuple[Functional, ...]
 
-    def linearize(
-        self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
-    ) -> Linearization:
+    def _parts(
+        self, measure: Measure, carry: PyTree, key: PRNGKeyArray | None
+    ) -> list[Linearization]:
         carries = (None,) * len(self.terms) if carry is None else carry
         keys = (None,) * len(self.terms) if key is None else jax.random.split(key, len(self.terms))
-        parts = [
+        return [
             term.linearize(measure, c, k)
             for term, c, k in zip(self.terms, carries, keys, strict=True)
         ]
-        return Linearization(
-            total(part.value for part in parts),
-            tuple(part.tangent for part in parts),
-            tuple(part.carry for part in parts),
-        )
-
-    def first_variation(
-        self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
-    ) -> Float[Array, " m"]:
-        return total(
-            term.first_variation(t, points) for term, t in zip(self.terms, tangent, strict=True)
-        )
 
     def init_carry(self, measure: Measure) -> PyTree:
         return tuple(term.init_carry(measure) for term in self.terms)
@@ -206,6 +196,23 @@ class Sum(Functional):
     @property
     def num_blocks(self) -> int:
         return math.lcm(*(term.num_blocks for term in self.terms))
+
+
+class Sum(OfTerms):
+    """(F + G)(mu) = F(mu) + G(mu)."""
+
+    def linearize(
+        self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
+    ) -> Linearization:
+        values, tangents, carries = zip(*self._parts(measure, carry, key), strict=True)
+        return Linearization(total(values), tangents, carries)
+
+    def first_variation(
+        self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
+    ) -> Float[Array, " m"]:
+        return total(
+            term.first_variation(t, points) for term, t in zip(self.terms, tangent, strict=True)
+        )
 
 
 class Scaled(Functional):
@@ -257,7 +264,7 @@ def _factor(scale: float | Array) -> float | Array:
     if not is_number(scale):
         raise TypeError(
             f"a functional is scaled by one number, got {scale!r}; functionals add, F + G, and a "
-            "product or quotient of two is a function of a Measure: lambda mu: F(mu) * G(mu)"
+            "product or quotient of two is Composition(lambda f, g: f * g, F, G)"
         )
     return scale
 
@@ -276,7 +283,7 @@ def scalar(function: Callable[..., Array], name: str) -> Callable[..., Float[Arr
                 f"{name} must give a real number, got {jnp.result_type(value)}, which has no "
                 "gradient: give a floating-point number, of complex ones the real part"
             )
-        return value
+        return jnp.asarray(value)
 
     return checked
 

@@ -33,7 +33,8 @@ class Interaction(Functional):
     First variation at x:  E_mu[k(x, .)] + U(x).  Convex along mixtures of measures of one mass
     where k is conditionally positive definite, as those of `functionals.kernels` are.
 
-    kernel: k, of two points, to a number; symmetric. A `kernels.Radial` is several times faster.
+    kernel: k, of two points, to a number; symmetric, and finite where the two are one, as each
+      particle meets itself. A `kernels.Radial` is several times faster.
     potential: U, of one point, to a number. None for U = 0.
     block_size: points whose interactions are held at a time. Default: as the device calls for.
     Cost: O(N^2) kernels in time and O(block_size N) in memory, by default O(N), also where it is

@@ -142,7 +142,7 @@ class MixtureLikelihood(Functional):
     ) -> Linearization:
         rows = _draw(key, self.data, self.batch_size, self.counts)
         logs = self._log_densities(measure.points, rows)
-        log_p = jax.nn.logsumexp(logs, axis=0, b=measure.weights[:, None])
+        log_p = _log_mean(logs, measure.weights)
         shares = jnp.exp(self._log_shares(rows, log_p.dtype))
         return Linearization(-jnp.sum(shares * log_p), (log_p, rows), None)
 
@@ -173,6 +173,22 @@ class MixtureLikelihood(Functional):
         log_density = scalar(self.log_density, "the log density of MixtureLikelihood")
         across_data = jax.vmap(log_density, (None, 0))
         return jax.vmap(across_data, (0, None))(points, _take(self.data, rows))
+
+
+@jax.custom_jvp
+def _log_mean(logs: Float[Array, "n batch"], weights: Float[Array, " n"]) -> Float[Array, " batch"]:
+    """log sum_i weights_i exp(logs_i), differentiable in a weight at zero, which JAX's is not."""
+    return jax.nn.logsumexp(logs, axis=0, b=weights[:, None])
+
+
+@_log_mean.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    logs, weights = primals
+    log_p = _log_mean(logs, weights)
+    ratios = jnp.exp(logs - log_p)
+    # An atom without mass may be so much nearer than others that its ratio overflows.
+    shares = jnp.where(weights[:, None] > 0, weights[:, None] * ratios, 0)
+    return log_p, jnp.sum(shares * tangents[0], axis=0) + tangents[1] @ ratios
 
 
 def _size(data: PyTree) -> int:

@@ -73,7 +73,8 @@ class PathSpace(Functional):
     F alone is convex in each mu_t but not jointly: OT_eps relative to the product of two measures
     that move together is not. F + temperature * KL(mu | base) is jointly convex for every
     temperature >= diffusivity, as a minimum over R of a convex function. At a smaller temperature
-    nothing is promised.
+    nothing is promised, nor with a growth that differs from point to point: the population that
+    mu_t grows into is not linear in mu_t.
 
     Growth: with a rate g(x, s) mu_t is replaced, in the transport of gap t, by the population
     that it grows into, masses a(x) proportional to mu_t(x) exp(g(x, s_t) dt_t) with sum one. The

@@ -32,7 +32,7 @@ class Pushforward(Functional):
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
     ) -> Linearization:
-        return self.functional.linearize(self._image(measure), carry, key)
+        return self.functional.linearize(self.image(measure), carry, key)
 
     def first_variation(
         self, tangent: PyTree, points: PyTree[Float[Array, "m ..."]]
@@ -40,7 +40,7 @@ class Pushforward(Functional):
         return self.functional.first_variation(tangent, jax.vmap(self.map)(points))
 
     def init_carry(self, measure: Measure) -> PyTree:
-        return self.functional.init_carry(self._image(measure))
+        return self.functional.init_carry(self.image(measure))
 
     @property
     def stochastic(self) -> bool:
@@ -50,5 +50,6 @@ class Pushforward(Functional):
     def num_blocks(self) -> int:
         return self.functional.num_blocks
 
-    def _image(self, measure: Measure) -> Measure:
+    def image(self, measure: Measure) -> Measure:
+        """T # mu."""
         return Measure(jax.vmap(self.map)(measure.points), measure.weights)

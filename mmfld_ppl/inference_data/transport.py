@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..functionals.base import Functional, Scaled, Sum
+from ..functionals.base import Functional, OfTerms, Scaled
 from ..latent import LatentProblem
 from ..measures import Measure
 from .geometry import Draws
@@ -50,7 +50,7 @@ def transport_statistics(problem: LatentProblem, coordinates: Draws) -> dict[str
 
 def _solvers(functional: Functional) -> list:
     """The terms of a functional that report on transport problems."""
-    if isinstance(functional, Sum):
+    if isinstance(functional, OfTerms):
         return [solver for term in functional.terms for solver in _solvers(term)]
     if isinstance(functional, Scaled):
         return _solvers(functional.base)

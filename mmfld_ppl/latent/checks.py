@@ -12,6 +12,8 @@ from jax.core import Tracer
 from jaxtyping import Array
 from numpyro.ops.provenance import eval_provenance
 
+from ..functionals.variation import require_first_variation
+from ..measures import Measure
 from ..primitives import OBJECTIVE, PARTICLES
 from .reading import Reading, unwrapped
 
@@ -192,6 +194,17 @@ def require_separate(reading: Reading, plate: str, objective: str) -> None:
                     "moves; move the particle axis to the front, and take averages inside of the "
                     "functional"
                 )
+
+
+def require_variation(reading: Reading, objective: str) -> None:
+    """Plain functions of a measure must have the first variation that is taken for theirs."""
+    stated = reading.trace[objective]["infer"][OBJECTIVE]
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(stated.points)):
+        return
+    try:
+        require_first_variation(stated.functional, Measure.uniform(stated.points))
+    except ValueError as error:
+        raise ValueError(f"objective '{objective}': {error}") from error
 
 
 def _gathered(reading: Reading, plate: str, k: int) -> dict[str, Array]:

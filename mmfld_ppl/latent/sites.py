@@ -17,6 +17,7 @@ from .checks import (
     require_known,
     require_separate,
     require_uncoupled,
+    require_variation,
     require_whole,
     subsampled_plates,
 )
@@ -54,6 +55,7 @@ def read_model(
     if plate is not None and objective is not None:
         require_uncoupled(reading, plate, objective)
         require_separate(reading, plate, objective)
+        require_variation(reading, objective)
     sites, maps, supports = [], {}, {}
     for name, site in latents.items():
         described, maps[name], supports[name] = _read_site(

@@ -240,6 +240,16 @@ def test_misuse_is_explained(targets, options, message):
         SinkhornBarycenter(targets, **{"epsilon": 0.1, **options})
 
 
+def test_debiasing_asks_for_a_symmetric_cost():
+    def uphill(x, y):
+        return jnp.sum(jnp.exp(y - x))
+
+    SinkhornBarycenter(TARGETS, epsilon=EPS, cost=uphill)
+    SinkhornBarycenter(TARGETS, epsilon=EPS, cost=PNormP(3.0), debiased=True)
+    with pytest.raises(ValueError, match="debiased=True needs a cost that is the same from x to y"):
+        SinkhornBarycenter(TARGETS, epsilon=EPS, cost=uphill, debiased=True)
+
+
 def test_misuse_is_explained_while_tracing():
     """A functional is built inside of a model, which is traced."""
     for targets in ([(Y, 2 * B)], [(jnp.asarray(Y), jnp.asarray(2 * B))]):

@@ -127,6 +127,11 @@ def test_values_that_are_not_numbers(functional, message):
         functional(MU)
 
 
+def test_a_constant_of_the_mean():
+    value, tangent, _ = OfMean(lambda m: 3.0).linearize(MU)
+    assert value == 3 and not jnp.any(OfMean(lambda m: 3.0).first_variation(tangent, MU.points))
+
+
 def test_what_is_not_a_functional():
     with pytest.raises(
         TypeError, match="expected a Functional or a callable of a Measure, got int"

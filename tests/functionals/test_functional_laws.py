@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 
 from mmfld_ppl.functionals import (
     Autodiff,
+    Composition,
     EmpiricalRisk,
     Functional,
     MixtureLikelihood,
@@ -159,6 +160,11 @@ TABLE = {
         lambda: match_mean() + 0.5 * Autodiff(interaction) - OfMean(potential=lambda x: x[1]),
         lambda x, w: direct_match(x, w) + 0.5 * direct_interaction(x, w) - w @ x[:, 1],
         True,
+    ),
+    "product": Row(
+        lambda: Composition(lambda f, g: f * g, match_mean(), Autodiff(interaction)),
+        lambda x, w: direct_match(x, w) * direct_interaction(x, w),
+        False,
     ),
     "network": Row(network, direct_network, True),
     "mixture": Row(mixture, direct_mixture, True),

@@ -1,0 +1,86 @@
+"""Puts plain functions of a measure to the test: what differentiation in their weights misses."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..measures import Measure
+from ..programs import compiled
+from .base import Autodiff, Functional, OfTerms, Scaled
+from .pushforward import Pushforward
+
+#: Relative disagreement that is an error, of derivatives for many atoms, and of values. Functions
+#: that sort atoms may disagree by a share 1/N, those with solvers by a threshold.
+OF_DERIVATIVES, OF_VALUES = 0.1, 0.01
+
+
+def require_first_variation(functional: Functional, measure: Measure) -> None:
+    """Raises ValueError for a plain function of a measure, within `functional` or all of it, whose
+    first variation is not what `Autodiff` takes for it.
+
+    At the N > 1 atoms of `measure`, which are known: the derivatives in their weights must be those
+    in the weights of further atoms in the same places, which weigh nothing. And what weighs nothing
+    may be anywhere, which the first variation could not tell."""
+    if measure.size < 2:
+        return
+    for plain, at in _plain_functions(functional, measure):
+        slopes, variation, values = compiled(functools.partial(_evidence, plain), at)(at)
+        _require_same_slopes(np.asarray(slopes), np.asarray(variation))
+        _require_same_values(np.asarray(values))
+
+
+def _plain_functions(
+    functional: Functional, measure: Measure
+) -> Iterator[tuple[Autodiff, Measure]]:
+    """Those in a functional, and the measure that each is of."""
+    if isinstance(functional, Autodiff):
+        yield functional, measure
+    elif isinstance(functional, OfTerms):
+        for term in functional.terms:
+            yield from _plain_functions(term, measure)
+    elif isinstance(functional, Scaled):
+        yield from _plain_functions(functional.base, measure)
+    elif isinstance(functional, Pushforward):
+        yield from _plain_functions(functional.functional, functional.image(measure))
+
+
+def _evidence(plain: Autodiff, mu: Measure) -> tuple[Array, Array, Array]:
+    """Derivatives in the weights, the first variation at the atoms, and the values of mu, and of
+    the first half of its atoms twice: with the others in their places, and in one place."""
+    half = mu.size - mu.size // 2
+    weights = jnp.where(jnp.arange(mu.size) < half, 1 / half, 0).astype(mu.weights.dtype)
+    gathered = jax.tree.map(lambda x: x.at[half:].set(x[0]), mu.points)
+    measures = mu, Measure(mu.points, weights), Measure(gathered, weights)
+    slopes = jax.grad(lambda w: plain.function(Measure(mu.points, w)))(mu.weights)
+    variation = plain.first_variation(mu, mu.points)
+    return slopes, variation, jnp.stack([plain.function(m) for m in measures])
+
+
+def _require_same_slopes(slopes: Float[np.ndarray, " n"], variation: Float[np.ndarray, " n"]):
+    scale = np.linalg.norm(slopes - slopes.mean())
+    apart = np.linalg.norm(slopes - variation - (slopes - variation).mean())
+    tolerance = OF_DERIVATIVES + 2 / len(slopes)
+    if np.isfinite(scale) and not apart <= tolerance * scale + 1e-5 * np.linalg.norm(slopes):
+        raise ValueError(
+            "the function given as a functional has no derivative in the weight of an atom that "
+            f"weighs nothing, or not the right one: {slopes[:3]} in the weights of three atoms, "
+            f"{variation[:3]} in those of others in the same places. logsumexp(..., b=weights) and "
+            "log(weights) leave such atoms out: take the logarithm of measure.mean(values); and a "
+            "function of the values of functionals is Composition(outer, F, G)"
+        )
+
+
+def _require_same_values(values: Float[np.ndarray, " 3"]):
+    if np.isfinite(values).all() and abs(values[1] - values[2]) > OF_VALUES * max(abs(values)):
+        raise ValueError(
+            "the function given as a functional changes when atoms that weigh nothing are moved, "
+            f"from {values[1]:.4g} to {values[2]:.4g}, so it is no function of the measure: in "
+            "each of its terms integrate with measure.mean(values), or use measure.weights, in "
+            "place of averages over the points"
+        )

@@ -1,0 +1,119 @@
+"""Plain functions of a measure whose first variation is not what differentiation gives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+
+import mmfld_ppl as mm
+from mmfld_ppl.functionals import Composition, MixtureLikelihood, OfMean, Pushforward, as_functional
+from mmfld_ppl.functionals.variation import require_first_variation
+
+DATA = jnp.array([0.1, 0.4, 0.8])
+FIT = MixtureLikelihood(lambda x, z: -50 * (z - x) ** 2, DATA)
+SQUARE = OfMean(lambda m: m**2)
+
+
+def logs(mu):
+    return -50 * (DATA - mu.points[:, None]) ** 2
+
+
+def masked(mu):
+    return -jnp.mean(jax.nn.logsumexp(logs(mu), axis=0, b=mu.weights[:, None]))
+
+
+def of_log_weights(mu):
+    return -jnp.mean(jax.nn.logsumexp(logs(mu) + jnp.log(mu.weights)[:, None], axis=0))
+
+
+def direct(mu):
+    return -jnp.mean(jnp.log(mu.mean(jnp.exp(logs(mu)))))
+
+
+def half_blind(mu):
+    return (jnp.mean(mu.points) - 0.8) ** 2 + 0.05 * mu.mean((mu.points - 0.5) ** 2)
+
+
+def energy(mu):
+    """Not differentiable where two atoms meet."""
+    return -mu.weights @ jnp.abs(mu.points[:, None] - mu.points) @ mu.weights
+
+
+def cramer(mu):
+    """Sorts its atoms."""
+    jumps = jnp.concatenate([mu.points, DATA])
+    masses = jnp.concatenate([mu.weights, jnp.full(3, -1 / 3)])
+    order = jnp.argsort(jumps)
+    return jnp.sum(jnp.cumsum(masses[order]) ** 2 * jnp.diff(jnp.append(jumps[order], 2.0)))
+
+
+NO_DERIVATIVE, MOVES = "has no derivative in the weight", "changes when atoms that weigh nothing"
+
+
+def measure(size):
+    return mm.Measure.uniform(jax.random.uniform(jax.random.key(size), (size,)))
+
+
+@pytest.mark.parametrize("size", [5, 200])
+@pytest.mark.parametrize(
+    ("functional", "message"),
+    [
+        (masked, NO_DERIVATIVE),
+        (of_log_weights, NO_DERIVATIVE),
+        (half_blind, MOVES),
+        (SQUARE + 2 * as_functional(masked), NO_DERIVATIVE),
+        (Composition(jnp.exp, half_blind), MOVES),
+        (Pushforward(as_functional(half_blind), lambda x: 2 * x), MOVES),
+    ],
+)
+def test_what_has_another_first_variation_is_refused(functional, message, size):
+    with pytest.raises(ValueError, match=message):
+        require_first_variation(as_functional(functional), measure(size))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 200])
+@pytest.mark.parametrize(
+    "functional",
+    [direct, energy, cramer, lambda mu: FIT(mu) * SQUARE(mu), lambda mu: mu.weights @ mu.weights],
+)
+def test_what_is_right_passes(functional, size):
+    require_first_variation(as_functional(functional), measure(size))
+
+
+def test_the_kernel_names_the_objective():
+    def model():
+        with mm.particles("atom", 20):
+            x = numpyro.sample("x", dist.Uniform())
+        mm.objective("fit", masked, x)
+
+    with pytest.raises(ValueError, match=f"objective 'fit': .*{NO_DERIVATIVE}"):
+        mm.MMFLD(model).init(jax.random.key(0), 10, None, (), {})
+
+
+def test_a_likelihood_within_a_function_keeps_its_first_variation():
+    mu, points = measure(4), jnp.linspace(0.0, 1.0, 5)
+
+    def variation(functional):
+        linear = as_functional(functional).linearize(mu)
+        return as_functional(functional).first_variation(linear.tangent, points)
+
+    np.testing.assert_allclose(variation(lambda mu: FIT(mu)), variation(FIT), rtol=1e-5)
+    np.testing.assert_allclose(
+        variation(lambda mu: jnp.exp(FIT(mu)) * SQUARE(mu)),
+        variation(Composition(lambda f, g: jnp.exp(f) * g, FIT, SQUARE)),
+        rtol=1e-5,
+    )
+    # In the points too, as learned parameters of the atoms need.
+    slope, expected = (
+        jax.grad(lambda x, f=f: f(mm.Measure(x, mu.weights)))(mu.points) for f in (FIT, direct)
+    )
+    np.testing.assert_allclose(slope, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_misuse_of_a_composition_is_explained():
+    with pytest.raises(ValueError, match="Composition needs functionals"):
+        Composition(jnp.exp)
+    with pytest.raises(ValueError, match="outer function of Composition must give one number"):
+        Composition(lambda f: f[None], SQUARE)(measure(2))
