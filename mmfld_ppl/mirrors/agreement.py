@@ -17,6 +17,7 @@ import jax.scipy.linalg as jsl
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
+from numpy.typing import ArrayLike
 
 from .base import Event, MirrorMap
 from .constants import local_frame
@@ -127,9 +128,9 @@ def check_map(mirror: MirrorMap, points: PyTree) -> None:
             )
 
 
-def _first(wrong: np.ndarray) -> int | None:
+def _first(wrong: ArrayLike) -> int | None:
     """Index of the first point that is."""
-    return int(np.argmax(wrong)) if wrong.any() else None
+    return int(np.argmax(wrong)) if np.any(wrong) else None
 
 
 def _flat(tree: PyTree) -> Vector:
