@@ -5,6 +5,7 @@ The defaults are self-concordant barriers, under which a step has the same local
 `LogBarrier` are offered by name.
 """
 
+from .agreement import check_map
 from .arc_length import ArcLength
 from .ball import Ball
 from .base import MirrorMap, Moments, Observation, Weighted
@@ -74,6 +75,7 @@ __all__ = [
     "VonNeumannSpectraplex",
     "Weighted",
     "ZeroSum",
+    "check_map",
     "map_constants",
     "mirror_map",
     "register",

@@ -54,7 +54,7 @@ def map_constants(
     """
     metric = mirror.metric(x)
     _, unravel = ravel_pytree(x)
-    frame = jax.vmap(lambda b: ravel_pytree(b)[0])(_frame(mirror, metric, x))
+    frame = jax.vmap(lambda b: ravel_pytree(b)[0])(local_frame(mirror, metric, x))
     random = jax.random.normal(key, (directions, len(frame)), frame.dtype)
     tangents = jax.vmap(unravel)(matmul(random, frame))
     ratios = jax.vmap(lambda u: self_concordance_ratio(mirror, x, u))(tangents)
@@ -104,7 +104,7 @@ def relative_constants(
     """
     metric = mirror.metric(x)
     slope = jnp.sqrt(metric.inverse_norm_sq(jax.grad(potential)(x)))
-    frame = _frame(mirror, metric, x)
+    frame = local_frame(mirror, metric, x)
 
     def bend(u: PyTree) -> PyTree:
         return jax.jvp(jax.grad(potential), (x,), (u,))[1]
@@ -114,7 +114,7 @@ def relative_constants(
     return RelativeConstants(slope, jnp.max(jnp.abs(jnp.linalg.eigvalsh(0.5 * (pairs + pairs.T)))))
 
 
-def _frame(mirror: MirrorMap, metric: Metric, x: Event) -> PyTree:
+def local_frame(mirror: MirrorMap, metric: Metric, x: Event) -> PyTree:
     """Tangent vectors b_i, stacked, with sum_i b_i b_i^T = G^-1: images of the units of noise."""
     zeros, unravel = ravel_pytree(mirror.noise_like(x))
     units = jnp.eye(zeros.size, dtype=zeros.dtype)

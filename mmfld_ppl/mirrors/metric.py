@@ -47,7 +47,11 @@ class Metric(eqx.Module):
 
 
 class DenseMetric(Metric):
-    """G = L L^T of a flattened event."""
+    """G = L L^T of a flattened event of n entries.
+
+    cholesky: L of shape (n, n), the lower Cholesky factor `jnp.linalg.cholesky(hessian)`, not the
+      Hessian itself, which would state another metric and raise nothing; `check_map` tells.
+    unravel: from a vector of n entries to an event."""
 
     cholesky: Float[Array, "n n"]
     unravel: Callable = eqx.field(static=True)
