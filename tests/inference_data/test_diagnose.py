@@ -165,6 +165,11 @@ def still(groups):
     groups["posterior"]["x"].values[3, :, :10] = 1.5
 
 
+def standstill(groups):
+    groups["posterior"]["x"].values[3] = groups["posterior"]["x"].values[3, :1]
+    groups["sample_stats"]["acceptance_rate"].values[3] = 0.0
+
+
 def told_apart(groups):
     groups["mean_field"]["stein_p_value"].values[1] = 1e-3
     groups["mean_field"]["proximal_divergence"].values[1] = 0.03
@@ -192,6 +197,9 @@ def unequal(groups):
         (set_chain("collective_ratio", 2.0, "sample_stats"), "moves", "fail", "overshoot"),
         (set_chain("acceptance_rate", 0.02, "sample_stats"), "moves", "warn", "too long"),
         (set_chain("diverging", True, "sample_stats"), "moves", "fail", "not finite"),
+        (set_chain("acceptance_rate", 0.002, "sample_stats"), "moves", "fail", "too long"),
+        (standstill, "moves", "fail", "too long"),
+        (standstill, "stuck particles", "fail", "In chain 3 particles are stuck"),
         (shifted, "chains agree", "warn", "not reached the same measure"),
         (negligible, "chains agree", "ok", ""),
         (of_another_width, "chains agree", "warn", "not reached the same measure"),
