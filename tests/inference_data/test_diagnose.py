@@ -185,6 +185,8 @@ def unequal(groups):
         (set_chain("optimality_gap", 0.01), "fixed point", "warn", "In chain 1 the particles"),
         (set_chain("optimality_gap", 0.1), "fixed point", "fail", "longer warm-up"),
         (set_chain("optimality_gap", np.inf), "fixed point", "fail", "In chain 1"),
+        (set_chain("optimality_gap", np.nan), "fixed point", "fail", "have no density"),
+        (set_chain("optimality_gap_error", np.nan), "fixed point", "fail", "have no density"),
         (set_chain("proximal_memory", 0.9), "fixed point", "warn", "far apart"),
         (set_chain("stein_p_value", 1e-3), "Stein discrepancy", "ok", ""),
         (set_chain("stein_p_value", np.nan), "Stein discrepancy", "not checked", "at most 64"),
