@@ -175,6 +175,11 @@ def told_apart(groups):
     groups["mean_field"]["proximal_divergence"].values[1] = 0.03
 
 
+def flat(groups):
+    for name in ("ratio", "rounding"):
+        groups["mean_field"][f"first_variation_{name}"].values[1] = np.nan
+
+
 def unequal(groups):
     groups["mean_field"]["objective_by_size"].values[:, 2] = 0.3 + 0.2 * TAU
 
@@ -192,7 +197,8 @@ def unequal(groups):
         (set_chain("stein_p_value", np.nan), "Stein discrepancy", "not checked", "at most 64"),
         (told_apart, "Stein discrepancy", "warn", "told apart"),
         (set_chain("first_variation_ratio", 0.8), "first variation", "fail", "not the derivative"),
-        (set_chain("first_variation_ratio", np.nan), "first variation", "ok", ""),
+        (set_chain("first_variation_ratio", np.nan), "first variation", "fail", "not the deriv"),
+        (flat, "first variation", "ok", ""),
         (set_chain("objective", np.inf, "sample_stats"), "stationarity", "fail", "overflow"),
         (set_chain("pile_up", 0.1), "boundary", "warn", "piles up"),
         (set_chain("pile_up", 0.5), "boundary", "fail", "piles up"),

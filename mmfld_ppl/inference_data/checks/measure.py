@@ -120,7 +120,7 @@ def first_variation(run: Run) -> Check | None:
     worst = known[np.argmax(np.abs(ratio[known] - 1))]
     off = abs(ratio[worst] - 1)
     value = f"differences of F are {ratio[worst]:.3f} of what the first variation predicts"
-    if not off > SLOPE + 3 * rounding[worst]:
+    if off <= SLOPE + 3 * rounding[worst]:
         return Check(name, OK, value)
     return Check(
         name,
