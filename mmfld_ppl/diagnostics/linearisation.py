@@ -9,11 +9,14 @@ from jaxtyping import Float
 
 #: Largest relative change of a weight.
 STEP = 0.2
+#: Coordinates along which weights are changed; of more, as many random combinations.
+COORDINATES = 6
 
 
 def slope_ratio(
     value: Callable[[Float[np.ndarray, " n"]], float],
     variation: Float[np.ndarray, " n"],
+    points: Float[np.ndarray, "n d"] | None = None,
     *,
     step: float = STEP,
 ) -> tuple[float, float]:
@@ -23,25 +26,50 @@ def slope_ratio(
 
     g = tanh of the standardised first variation, centred: the way in which it predicts the most.
     1 for a right first variation, up to terms of order t^2, which two values of t cancel; 2 where
-    dF is half of what it should be, and so on. A constant first variation predicts nothing: NaN.
+    dF is half of what it should be, and so on. A term that dF lacks need not show in its own way:
+    g is also tanh of each standardised coordinate of the points, and a product of two of these.
+    What the difference misses there is counted in units of the largest prediction, since one that
+    is next to nothing would make any ratio of rounding errors; the worst way is reported. A
+    constant first variation of a constant F predicts nothing: NaN.
 
     value: F of the atoms with these weights, which sum to one. variation: dF/dmu at each atom, in
-      the precision that F is computed in.
+      the precision that F is computed in. points: coordinates of the atoms; None for the first way
+      alone.
     Returns the ratio and the size of its rounding error, from that precision."""
     precision = float(np.finfo(np.asarray(variation).dtype).eps)
     v = np.asarray(variation, float)
     n = len(v)
-    spread = v.std()
-    if not spread > 0:
-        return np.nan, np.nan
-    g = np.tanh((v - v.mean()) / spread)
-    g = g - g.mean()
-    predicted = np.mean(v * g)
 
-    def difference(t: float) -> float:
+    def difference(g: np.ndarray, t: float) -> float:
         return (float(value((1 + t * g) / n)) - float(value((1 - t * g) / n))) / (2 * t)
 
-    short, long = difference(step / 2), difference(step)
-    scale = abs(float(value(np.full(n, 1 / n))))
-    rounding = 4 * precision * scale / (step * abs(predicted))
-    return (4 * short - long) / 3 / predicted, rounding
+    ways = _ways(v, points)
+    predicted = np.array([np.mean(v * g) for g in ways])
+    found = np.array([(4 * difference(g, step / 2) - difference(g, step)) / 3 for g in ways])
+    missed = np.where(predicted < 0, predicted - found, found - predicted)
+    scale = np.max(np.abs(predicted))
+    rounding = 4 * precision * abs(float(value(np.full(n, 1 / n)))) / step
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Where all that is predicted is rounding, but not all that is found, F is not flat.
+        relative = rounding / np.fmax(scale, np.max(np.abs(found)))
+        return float(1 + missed[np.argmax(np.abs(missed))] / scale), float(relative)
+
+
+def _ways(v: np.ndarray, points: Float[np.ndarray, "n d"] | None) -> list[np.ndarray]:
+    """Changes of the weights that leave their sum."""
+    ways = [_bounded(v)]
+    if points is not None:
+        x = np.asarray(points, float)
+        with np.errstate(invalid="ignore"):
+            x = (x - x.mean(axis=0)) / x.std(axis=0)
+        x = x[:, np.all(np.isfinite(x), axis=0)]
+        if x.shape[1] > COORDINATES:
+            x = x @ np.random.default_rng(0).standard_normal((x.shape[1], COORDINATES))
+        along = [_bounded(column) for column in x.T]
+        # A term in the correlation of two is flat along each.
+        ways += along + ([along[0] * along[-1]] if along else [])
+    return [g - g.mean() for g in ways]
+
+
+def _bounded(x: np.ndarray) -> np.ndarray:
+    return np.tanh((x - x.mean()) / (x.std() or 1.0))

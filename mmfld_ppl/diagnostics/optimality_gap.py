@@ -52,12 +52,15 @@ def optimality_gap(
     points: a sample of mu. minorants: at each nu. reference_points: a sample of the Gibbs density
       of the first of them, in the same coordinates, best of the same size; those of the others are
       seen by reweighting it, and left out where too few points carry it.
-    particles, draws, neighbours, and what is returned: as for `relative_entropy`.
+    particles, draws, neighbours, and what is returned: as for `relative_entropy`. NaN where the
+    reference has atoms or no density, from which no bound follows.
     """
     own = surprise(points, neighbours=neighbours, labels=particles)
     if np.any(np.isneginf(own)):
         return Estimate(np.inf, np.nan)
     other, (first, *_) = surprise(reference_points, neighbours=neighbours), minorants
+    if np.any(np.isneginf(other)):
+        return Estimate(np.nan, np.nan)
     found = []
     for at in minorants:
         shift = np.asarray(first.reference_energies, float) - at.reference_energies
@@ -94,7 +97,8 @@ def relative_entropy(
       same size. energies: W at each, up to one constant; -log density in these coordinates.
     particles, draws: which particle and which draw each point is: for the standard error, and
       because a particle is no neighbour of itself at another draw. Default: independent points.
-    Plus infinity for a mu that has atoms, or no density in these coordinates."""
+    Plus infinity for a mu that has atoms, or no density in these coordinates; else NaN for such a
+    sample of nu."""
     return optimality_gap(
         points,
         reference_points,

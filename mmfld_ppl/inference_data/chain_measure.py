@@ -67,12 +67,13 @@ def chain_statistics(
 
     last = {n: x[-1] for n, x in wide.items()}
     _, own = model.linearize({n: x[None] for n, x in last.items()})
-    variation = np.asarray(model.energies(own, {n: x[None] for n, x in last.items()})[0][0])
+    energies = model.energies(own, {n: x[None] for n, x in last.items()})
+    variation, _, z = (np.asarray(v[0]) for v in energies)
 
     def value(weights: np.ndarray) -> float:
         return float(model.values(last, jnp.asarray(weights, variation.dtype)[None])[0])
 
-    ratio, rounding = slope_ratio(value, variation)
+    ratio, rounding = slope_ratio(value, variation, z)
     put("first_variation_ratio", ratio)
     put("first_variation_rounding", rounding)
 

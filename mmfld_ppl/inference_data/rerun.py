@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import inspect
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ from .thinning import evenly
 
 #: Share of the draws at half the step that are left out, on the way from one law to the other.
 SETTLING = 4
+#: Refused moves from which on the law of an unadjusted run is not one that a step is a bias of.
+REFUSED = 0.01
 #: Particles that can be halved twice.
 LEAST = 8
 
@@ -37,7 +40,9 @@ def step_size_bias(
     The run goes on from its last state at half the step; the first quarter of these draws is left
     out. A row a quantity of `summary`: its values `at_step` and `at_half`, the `bias` of the former
     by extrapolation to a step of zero, which is first order in the step, with its Monte Carlo error
-    `mcse_bias`; `limit` = at_step - bias, with `mcse_limit`.
+    `mcse_bias`; `limit` = at_step - bias, with `mcse_limit`. All four are NaN, with a warning,
+    where more than 1% of the moves of either run were refused: particles that are held at the
+    boundary have no law that the step moves by a first order.
 
     mcmc: a finished run of `MMFLD` or `ProjectedMFLD`; it is left as it is. An adjusted run has no
     bias to be found. num_samples: steps to take, default twice those of the run: as much time.
@@ -52,10 +57,22 @@ def step_size_bias(
     halved = {name: _halved(block) for name, block in state.adaptation.items()}
     again.post_warmup_state = state._replace(adaptation=halved)
     again.run(key, *mcmc._args, **mcmc._kwargs)
-    whole, half = _means(to_inference_data(mcmc)), _means(_settled(to_inference_data(again)))
-    rows = {}
+    runs = to_inference_data(mcmc), _settled(to_inference_data(again))
+    whole, half = map(_means, runs)
+    share = 0.0 if kernel.settings.metropolize else max(map(_refused, runs))
+    if share > REFUSED:
+        warnings.warn(
+            f"{share:.1%} of the moves of particles were refused at step {_step(mcmc):.2g} or at "
+            "half of it, so that nothing is known of the bias of the step: extrapolation to a step "
+            "of zero takes a law that the refusals do not hold up. Take a step several times "
+            "shorter, metropolize=True, or the default map of the support.",
+            stacklevel=2,
+        )
+    rows, nothing = {}, Estimate(np.nan, np.nan)
     for name in whole:
         found = step_bias(whole[name], half[name])
+        if share > REFUSED:
+            found = found._replace(bias=nothing, limit=nothing)
         rows[name] = {
             "at_step": whole[name].value,
             "at_half": half[name].value,
@@ -156,6 +173,15 @@ def _settled(idata: Any) -> Any:
     length = groups["posterior"].sizes["draw"]
     late = {n: group.isel(draw=slice(length // SETTLING, None)) for n, group in groups.items()}
     return from_groups(late, {})
+
+
+def _refused(idata: Any) -> float:
+    """Share of moves. Without adjustment, what is not accepted is not finite."""
+    return float(1 - dataset(idata, "sample_stats")["acceptance_rate"].mean())
+
+
+def _step(mcmc: MCMC) -> float:
+    return float(np.ravel(mcmc.last_state.step_size)[0])
 
 
 def _means(idata: Any) -> dict[str, Estimate]:

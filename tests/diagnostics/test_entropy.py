@@ -105,6 +105,9 @@ def test_measures_without_a_density() -> None:
     for points in (line, constant, edge, atoms):
         assert entropy(points).value == -np.inf
         assert relative_entropy(points, np.zeros(len(points)), x, np.zeros(200)).value == np.inf
+        # A reference of this kind says nothing about a law with a density.
+        gap = relative_entropy(x, np.zeros(200), points, np.zeros(len(points)))
+        assert np.all(np.isnan(gap))
 
 
 def test_a_particle_is_no_neighbour_of_itself() -> None:

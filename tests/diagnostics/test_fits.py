@@ -104,6 +104,38 @@ def test_a_constant_first_variation_predicts_nothing() -> None:
     assert np.isnan(slope_ratio(lambda w: 1.0, np.ones(10))[0])
 
 
+@pytest.mark.parametrize("dimension", [2, 30])
+def test_a_first_variation_that_lacks_a_term(dimension: int) -> None:
+    """F = |E x - q|^2, and the variation forgets all coordinates but the first."""
+    x = np.random.default_rng(6).random((500, dimension))
+    q = np.full(dimension, 0.7)
+    q[0] = 0.9
+
+    def value(w) -> float:
+        return np.sum((w @ x - q) ** 2)
+
+    forgetful = 2 * (x.mean(0) - q)[0] * x[:, 0]
+    assert abs(slope_ratio(value, forgetful)[0] - 1) < 0.1
+    assert abs(slope_ratio(value, forgetful, x)[0] - 1) > 0.2
+    nothing = np.zeros(len(x))
+    ratio, rounding = slope_ratio(value, nothing, x)
+    assert np.isinf(ratio) and rounding < 1e-9
+    right = x @ (2 * (x.mean(0) - q))
+    assert slope_ratio(value, right, x)[0] == pytest.approx(1, abs=1e-9)
+
+
+def test_a_forgotten_correlation_shows_along_no_coordinate() -> None:
+    x = np.random.default_rng(7).standard_normal((2000, 2))
+    product = x[:, 0] * x[:, 1]
+
+    def value(w) -> float:
+        return w @ x[:, 0] + (w @ product - 1) ** 2
+
+    assert abs(slope_ratio(value, x[:, 0], x)[0] - 1) > 0.5
+    right = x[:, 0] + 2 * (product.mean() - 1) * product
+    assert slope_ratio(value, right, x)[0] == pytest.approx(1, abs=1e-9)
+
+
 def test_nested_r_hat_is_its_formula() -> None:
     x = np.random.default_rng(5).standard_normal((3, 4, 5))
     means = x.mean(2)

@@ -165,9 +165,19 @@ def still(groups):
     groups["posterior"]["x"].values[3, :, :10] = 1.5
 
 
+def standstill(groups):
+    groups["posterior"]["x"].values[3] = groups["posterior"]["x"].values[3, :1]
+    groups["sample_stats"]["acceptance_rate"].values[3] = 0.0
+
+
 def told_apart(groups):
     groups["mean_field"]["stein_p_value"].values[1] = 1e-3
     groups["mean_field"]["proximal_divergence"].values[1] = 0.03
+
+
+def flat(groups):
+    for name in ("ratio", "rounding"):
+        groups["mean_field"][f"first_variation_{name}"].values[1] = np.nan
 
 
 def unequal(groups):
@@ -180,18 +190,24 @@ def unequal(groups):
         (set_chain("optimality_gap", 0.01), "fixed point", "warn", "In chain 1 the particles"),
         (set_chain("optimality_gap", 0.1), "fixed point", "fail", "longer warm-up"),
         (set_chain("optimality_gap", np.inf), "fixed point", "fail", "In chain 1"),
+        (set_chain("optimality_gap", np.nan), "fixed point", "fail", "have no density"),
+        (set_chain("optimality_gap_error", np.nan), "fixed point", "fail", "have no density"),
         (set_chain("proximal_memory", 0.9), "fixed point", "warn", "far apart"),
         (set_chain("stein_p_value", 1e-3), "Stein discrepancy", "ok", ""),
         (set_chain("stein_p_value", np.nan), "Stein discrepancy", "not checked", "at most 64"),
         (told_apart, "Stein discrepancy", "warn", "told apart"),
         (set_chain("first_variation_ratio", 0.8), "first variation", "fail", "not the derivative"),
-        (set_chain("first_variation_ratio", np.nan), "first variation", "ok", ""),
+        (set_chain("first_variation_ratio", np.nan), "first variation", "fail", "not the deriv"),
+        (flat, "first variation", "ok", ""),
         (set_chain("objective", np.inf, "sample_stats"), "stationarity", "fail", "overflow"),
         (set_chain("pile_up", 0.1), "boundary", "warn", "piles up"),
         (set_chain("pile_up", 0.5), "boundary", "fail", "piles up"),
         (set_chain("collective_ratio", 2.0, "sample_stats"), "moves", "fail", "overshoot"),
         (set_chain("acceptance_rate", 0.02, "sample_stats"), "moves", "warn", "too long"),
         (set_chain("diverging", True, "sample_stats"), "moves", "fail", "not finite"),
+        (set_chain("acceptance_rate", 0.002, "sample_stats"), "moves", "fail", "too long"),
+        (standstill, "moves", "fail", "too long"),
+        (standstill, "stuck particles", "fail", "In chain 3 particles are stuck"),
         (shifted, "chains agree", "warn", "not reached the same measure"),
         (negligible, "chains agree", "ok", ""),
         (of_another_width, "chains agree", "warn", "not reached the same measure"),

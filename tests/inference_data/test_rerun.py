@@ -50,6 +50,22 @@ def test_the_bias_of_a_long_step(unadjusted) -> None:
     assert "lp" not in table.index
 
 
+def test_a_step_that_is_refused_at_the_boundary_has_no_bias_to_tell() -> None:
+    def model(size: int) -> None:
+        with mm.particles("atom", size):
+            x = numpyro.sample("x", dist.Uniform(0.0, 1.0))
+        mm.objective("F", OfMean(lambda m: (m - 0.7) ** 2), x, temperature=0.3)
+
+    maps = {"x": mm.mirrors.EntropyInterval(0.0, 1.0)}
+    kernel = mm.MMFLD(model, metropolize=False, step_size=0.05, mirror_maps=maps)
+    with pytest.warns(UserWarning):
+        mcmc = run(kernel, 50, warmup=200, draws=100)
+    with pytest.warns(UserWarning, match="nothing is known of the bias of the step"):
+        table = step_size_bias(mcmc, jax.random.key(7))
+    assert table[["bias", "mcse_bias", "limit", "mcse_limit"]].isna().all(axis=None)
+    assert table[["at_step", "at_half"]].notna().all(axis=None)
+
+
 def test_the_price_of_few_particles() -> None:
     h = 0.2
     mcmc = run(

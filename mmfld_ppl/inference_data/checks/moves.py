@@ -12,6 +12,10 @@ from .base import FAIL, OK, SKIPPED, WARN, Check, Run, judged, listed
 WOULD_ACCEPT = (0.9, 0.6)
 #: Share of particles that do not move, and draws that it takes to tell.
 STUCK, STILL_DRAWS = 0.01, 20
+#: Share that stays in place by chance beyond which the chain is at fault, and not its particles.
+IDLE = 0.5
+#: Acceptance below which a chain stands still.
+STANDSTILL = 0.01
 #: Refused moves that are more than an accident.
 REFUSED = 0.01
 #: Steps below which a move is far shorter than the law is wide, in units of the adapted metric: at
@@ -33,8 +37,10 @@ def moves(run: Run) -> Check:
     parts = [] if rate is None or not run.adjusted else [f"acceptance {rate.mean():.2f}"]
     parts += [] if ratio is None else [f"collective ratio {ratio.mean():.2g}"]
     parts += [f"refused in {refused.mean():.1%} of draws"]
-    # Moves that overshoot or are refused bias the result; others only waste time.
+    # Moves that overshoot or are refused bias the result, and a chain that stands still has none;
+    # others only waste time.
     wrong = refused.mean() > REFUSED or (ratio is not None and not np.all(ratio.mean(-1) <= 1))
+    wrong |= bool(run.adjusted and rate is not None and not np.all(rate.mean(-1) >= STANDSTILL))
     verdict = OK if not found else FAIL if wrong else WARN
     return Check(name, verdict, ", ".join(parts), " ".join(found))
 
@@ -91,7 +97,8 @@ def stuck(run: Run) -> Check | None:
     if draws < STILL_DRAWS:
         return Check(name, SKIPPED, "", f"takes {STILL_DRAWS} draws, the run has {draws}")
     rate = run.stats["acceptance_rate"].values.mean(-1) if "acceptance_rate" in run.stats else 1.0
-    chance = (1 - np.minimum(rate, 1.0)) ** (draws - 1)
+    # Where next to nothing is accepted, chance would excuse a chain in which nothing moves.
+    chance = np.minimum((1 - np.minimum(rate, 1.0)) ** (draws - 1), IDLE)
     chains = run.posterior.sizes["chain"]
     still = np.ones((chains, run.posterior.sizes[run.plate]), bool)
     for values in run.posterior.data_vars.values():
