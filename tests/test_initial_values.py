@@ -8,8 +8,10 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from numpyro.diagnostics import effective_sample_size
 from numpyro.distributions import constraints
 from numpyro.infer import (
+    MCMC,
     init_to_feasible,
     init_to_mean,
     init_to_median,
@@ -169,3 +171,22 @@ def test_a_strategy_that_goes_wrong() -> None:
         start(kernel, jnp.zeros(3), jnp.zeros(3))
     with pytest.raises(TypeError, match=r"init_params\['a'\] must be numbers"):
         start(mm.MMFLD(heteroscedastic), jnp.zeros(3), jnp.zeros(3), init_params={"a": None})
+
+
+def test_a_start_where_energies_are_mostly_rounding() -> None:
+    """Next to 5e10 nats a float32 sees no difference below thousands, and no step seems short
+    enough; one that shrank for that never arrived (means of 3 to 7, step sizes of 1e-12)."""
+    pressures = 101325.0 + 10 * np.random.default_rng(0).normal(size=1000)
+
+    def model():
+        mu = numpyro.sample("mu", dist.Normal(0.0, 1e6))
+        numpyro.sample("y", dist.Normal(mu, 10.0), obs=jnp.asarray(pressures, jnp.float32))
+
+    mcmc = MCMC(mm.MMFLD(model), num_warmup=500, num_samples=1000, progress_bar=False)
+    mcmc.run(KEY)
+    draws = np.asarray(mcmc.get_samples()["mu"], float)
+    exact = 10 / np.sqrt(1000)
+    error = exact / np.sqrt(effective_sample_size(draws[None]))
+    # The precision of the numbers themselves is 1/128.
+    np.testing.assert_allclose(draws.mean(), pressures.mean(), atol=5 * error + 1 / 128)
+    np.testing.assert_allclose(draws.std(), exact, rtol=0.3)

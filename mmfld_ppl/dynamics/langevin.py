@@ -15,6 +15,10 @@ from .transition import Move, Transition, all_finite, select, standard_normal
 
 #: Leapfrog steps in one move, at most.
 MAX_LEAPS = 32
+#: What rounding may do to an energy, a sum of thousands of terms, in units of the last place; and
+#: the nats of it from which on a step is judged up to rounding. So far out no step is short enough
+#: for a fair judgement, and one that shrank until it was would never arrive.
+ROUNDINGS, ROUNDED = 64, 300.0
 
 
 class LangevinState(NamedTuple):
@@ -29,9 +33,10 @@ class LangevinState(NamedTuple):
 
 
 class LangevinInfo(NamedTuple):
-    """accept_prob: probability of accepting the move; 1 when unadjusted. nonfinite: whether the
-    move ended where the potential, its slope or the point itself is not finite: it was refused.
-    culprit: where that was."""
+    """accept_prob: probability of accepting the move; 1 when unadjusted. Far from where the law
+    lies energies may be too large for it to be known: then it is what it may be, up to rounding.
+    nonfinite: whether the move ended where the potential, its slope or the point itself is not
+    finite: it was refused. culprit: where that was."""
 
     accept_prob: Float[Array, ""]
     nonfinite: Bool[Array, ""]
@@ -93,16 +98,19 @@ class Langevin(eqx.Module):
         finite = all_finite((proposed.position, proposed.energy, proposed.slope)) & (
             self.transition.inside(move.position) > 0
         )
-        accept_prob = jnp.where(finite, 1.0, 0.0).astype(state.energy.dtype)
+        accept_prob = judged = jnp.where(finite, 1.0, 0.0).astype(state.energy.dtype)
         if self.metropolize:
             backward = self.transition.log_backward(move, self.tempered(proposed.slope), h)
             log_ratio = (
                 (state.energy - proposed.energy) / self.temperature + backward - move.log_forward
             )
             accept_prob = acceptance(log_ratio, finite)
+            largest = jnp.maximum(jnp.abs(state.energy), jnp.abs(proposed.energy))
+            rounding = ROUNDINGS * jnp.finfo(h.dtype).eps * largest / self.temperature
+            judged = acceptance(jnp.where(rounding > ROUNDED, rounding, 0) + log_ratio, finite)
         accept = jax.random.uniform(key_accept, dtype=accept_prob.dtype) < accept_prob
         ends = jax.tree.map(lambda leaf: leaf[None], (proposed.position, proposed.slope))
-        info = LangevinInfo(accept_prob, ~finite, locate(~finite[None], *ends))
+        info = LangevinInfo(judged, ~finite, locate(~finite[None], *ends))
         return select(accept, proposed, state)._replace(moves=state.moves + 1), info
 
     def tempered(self, slope: PyTree) -> PyTree:
