@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import Jaxpr
 from jaxtyping import Array
@@ -17,8 +18,9 @@ from .digests import digest, inner_arrays
 
 #: Compiled programs that are kept, the last ones used.
 MOST = 16
-#: What prints as less than it is: functions of Python that are called, and devices.
-HIDDEN = re.compile(r"0x|Mesh\(")
+#: What prints as less than it is: functions of Python that are called, and devices. Those that say
+#: what is to be kept for derivatives compute nothing.
+HIDDEN = re.compile(r"^(?!\s*policy=).*(0x|Mesh\()", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class _Program:
 
 @functools.lru_cache(maxsize=MOST)
 def _compiled(program: _Program) -> Callable:
-    return jax.jit(functools.partial(eval_jaxpr, program.jaxpr))
+    return jax.jit(functools.partial(eval_jaxpr, program.jaxpr, ()))
 
 
 def compiled(f: Callable, *like: Any) -> Callable:
@@ -43,16 +45,19 @@ def compiled(f: Callable, *like: Any) -> Callable:
     It is traced at every call of this, so that what a model raises, warns of, and reads from
     globals is as if nothing were kept. What calls functions of Python is compiled each time."""
     closed, shapes = jax.make_jaxpr(f, return_shape=True)(*like)
-    text, held = str(closed.jaxpr), closed.consts
-    inside = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((held, like)))
-    if inside or any(map(_is_placed, held)) or HIDDEN.search(text):
+    held, leaves = closed.consts, jax.tree.leaves(like)
+    if any(isinstance(leaf, Tracer) for leaf in (*held, *leaves)) or any(map(_is_placed, held)):
         return jax.jit(f)
-    arrays = digest(list(inner_arrays(closed.jaxpr)))
-    program = _compiled(_Program(text, arrays, closed.jaxpr))
+    # Once more with the arrays as arguments, so that no program that is kept has hold of them.
+    jaxpr = jax.make_jaxpr(functools.partial(eval_jaxpr, closed.jaxpr))(held, *leaves).jaxpr
+    text, within = str(jaxpr), list(inner_arrays(jaxpr))
+    if HIDDEN.search(text) or any(map(_may_change, within)):
+        return jax.jit(f)
+    program = _compiled(_Program(text, digest(within), jaxpr))
     structure = jax.tree.structure(shapes)
 
     def call(*args: Any) -> Any:
-        return jax.tree.unflatten(structure, program(held, *jax.tree.leaves(args)))
+        return jax.tree.unflatten(structure, program(*held, *jax.tree.leaves(args)))
 
     return call
 
@@ -60,3 +65,9 @@ def compiled(f: Callable, *like: Any) -> Callable:
 def _is_placed(array: Array) -> bool:
     """Whether an array was put on some device: as an argument it would take the results there."""
     return getattr(array, "committed", False)
+
+
+def _may_change(array: Array) -> bool:
+    """Whether an array within a program may be data of NumPy's: JAX takes these for what they were
+    as long as a program has hold of them. Solvers have some of one entry."""
+    return isinstance(array, np.ndarray) and array.size > 1

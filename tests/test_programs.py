@@ -61,6 +61,24 @@ def test_what_the_model_reads_is_read_anew():
     energy(data=X + 1)
 
 
+@pytest.mark.parametrize("within", [False, True])
+def test_data_that_changed_in_place_are_read_anew(within):
+    """Of a dtype that JAX converts, and keeps as it was while a program has hold of the data."""
+    data = np.ones(3)
+
+    def model():
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        total = lambda x: jnp.sum(x * jnp.asarray(data))  # noqa: E731
+        numpyro.factor("f", (jax.jit(total) if within else total)(x))
+
+    for entry in (1.0, 5.0):
+        data[1] = entry
+        state = start(mm.MMFLD(model))
+        prior = dist.Normal(0.0, 1.0).log_prob(state.z["x"])
+        expected = prior + data.sum() * state.z["x"]
+        np.testing.assert_allclose(-state.potential_energy, expected, rtol=1e-5)
+
+
 def test_what_the_model_says_is_said_anew():
     def model(fail=False):
         x = numpyro.sample("x", dist.Normal(0.0, 1.0))
