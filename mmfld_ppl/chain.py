@@ -152,7 +152,7 @@ class Chain:
         # A key of its own for each use: what is drawn by one key is the same wherever it is drawn.
         rng_key, key_globals, key_particles, *keys_again = jax.random.split(state.rng_key, 5)
         both = bool(state.globals_) and bool(state.particles)
-        before, accepted, refused, culprits = state, {}, [], {}
+        before, accepted, rates, refused, culprits = state, {}, [], [], {}
         if state.globals_:
             block, particles = state.globals_, _positions(state.particles)
             dynamics = self._langevin(state, particles)
@@ -160,7 +160,8 @@ class Chain:
                 block = dynamics.init(block.position, keys_again[0])
             block, info = dynamics.step(key_globals, block)
             state = state._replace(globals_=block)
-            accepted["globals"] = info.accept_prob
+            accepted["globals"] = info.judged
+            rates.append(info.accept_prob)
             refused.append(info.nonfinite.astype(jnp.int32))
             culprits["globals"] = info.culprit
         if state.particles:
@@ -172,12 +173,13 @@ class Chain:
             block, info = dynamics.step(key_particles, block)
             state = state._replace(particles=block, collective_ratio=info.collective_ratio)
             accepted["particles"] = info.accept_prob
+            rates.append(info.accept_prob)
             refused.append(info.nonfinite)
             culprits["particles"] = info.culprit
         state = state._replace(
             i=state.i + 1,
             rng_key=rng_key,
-            accept_prob=sum(accepted.values()) / len(accepted),
+            accept_prob=sum(rates) / len(rates),
             accepted=accepted,
             step_size=self._step_size(before, "particles" if state.particles else "globals"),
             diverging=sum(refused) > 0,

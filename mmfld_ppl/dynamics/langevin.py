@@ -33,12 +33,13 @@ class LangevinState(NamedTuple):
 
 
 class LangevinInfo(NamedTuple):
-    """accept_prob: probability of accepting the move; 1 when unadjusted. Far from where the law
-    lies energies may be too large for it to be known: then it is what it may be, up to rounding.
+    """accept_prob: probability of accepting the move; 1 when unadjusted. judged: the same, up to
+    rounding where energies are too large for it to be known, as far from where the law lies.
     nonfinite: whether the move ended where the potential, its slope or the point itself is not
     finite: it was refused. culprit: where that was."""
 
     accept_prob: Float[Array, ""]
+    judged: Float[Array, ""]
     nonfinite: Bool[Array, ""]
     culprit: Culprit
 
@@ -110,7 +111,7 @@ class Langevin(eqx.Module):
             judged = acceptance(jnp.where(rounding > ROUNDED, rounding, 0) + log_ratio, finite)
         accept = jax.random.uniform(key_accept, dtype=accept_prob.dtype) < accept_prob
         ends = jax.tree.map(lambda leaf: leaf[None], (proposed.position, proposed.slope))
-        info = LangevinInfo(judged, ~finite, locate(~finite[None], *ends))
+        info = LangevinInfo(accept_prob, judged, ~finite, locate(~finite[None], *ends))
         return select(accept, proposed, state)._replace(moves=state.moves + 1), info
 
     def tempered(self, slope: PyTree) -> PyTree:
