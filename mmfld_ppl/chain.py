@@ -152,35 +152,30 @@ class Chain:
         # A key of its own for each use: what is drawn by one key is the same wherever it is drawn.
         rng_key, key_globals, key_particles, *keys_again = jax.random.split(state.rng_key, 5)
         both = bool(state.globals_) and bool(state.particles)
-        before, accepted, rates, refused, culprits = state, {}, [], [], {}
+        before, infos = state, {}
         if state.globals_:
             block, particles = state.globals_, _positions(state.particles)
             dynamics = self._langevin(state, particles)
             if both:  # The particles have moved since this energy was computed.
                 block = dynamics.init(block.position, keys_again[0])
-            block, info = dynamics.step(key_globals, block)
+            block, infos["globals"] = dynamics.step(key_globals, block)
             state = state._replace(globals_=block)
-            accepted["globals"] = info.judged
-            rates.append(info.accept_prob)
-            refused.append(info.nonfinite.astype(jnp.int32))
-            culprits["globals"] = info.culprit
         if state.particles:
             block = state.particles
             temperature = block.frozen.aux.temperature
             dynamics = self._mean_field(state, _positions(state.globals_), temperature)
             if both:
                 block = dynamics.init(block.particles, keys_again[1], block.frozen.carry)
-            block, info = dynamics.step(key_particles, block)
-            state = state._replace(particles=block, collective_ratio=info.collective_ratio)
-            accepted["particles"] = info.accept_prob
-            rates.append(info.accept_prob)
-            refused.append(info.nonfinite)
-            culprits["particles"] = info.culprit
+            block, infos["particles"] = dynamics.step(key_particles, block)
+            ratio = infos["particles"].collective_ratio
+            state = state._replace(particles=block, collective_ratio=ratio)
+        refused = [info.nonfinite.astype(jnp.int32) for info in infos.values()]
+        culprits = {block: info.culprit for block, info in infos.items()}
         state = state._replace(
             i=state.i + 1,
             rng_key=rng_key,
-            accept_prob=sum(rates) / len(rates),
-            accepted=accepted,
+            accept_prob=sum(info.accept_prob for info in infos.values()) / len(infos),
+            accepted={block: info.judged for block, info in infos.items()},
             step_size=self._step_size(before, "particles" if state.particles else "globals"),
             diverging=sum(refused) > 0,
             num_refused=sum(refused),

@@ -63,9 +63,8 @@ class KernelState(NamedTuple):
     `LangevinState` and a `MeanFieldState`, () for one that the model does not have.
     adaptation: of each block. supports: constraints of the sites where the dynamics need them,
     else (). potential_energy: minus the log density of the values.
-    accept_prob: mean acceptance probability; accepted: what each block's
-    step is judged by. step_size: of the particles,
-    or of an ordinary model.
+    accept_prob: mean acceptance probability; accepted: what the step of each block is judged by.
+    step_size: of the particles, or of an ordinary model.
     diverging: whether a move was refused because something in it is not finite. objective: F(mu).
     collective_ratio: r, see `dynamics.collective_ratio`. objective and collective_ratio are () in
     an ordinary model. num_refused: moves refused for the reason above. refusals: of all steps so

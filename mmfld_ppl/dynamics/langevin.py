@@ -105,10 +105,8 @@ class Langevin(eqx.Module):
             log_ratio = (
                 (state.energy - proposed.energy) / self.temperature + backward - move.log_forward
             )
-            accept_prob = acceptance(log_ratio, finite)
-            largest = jnp.maximum(jnp.abs(state.energy), jnp.abs(proposed.energy))
-            rounding = ROUNDINGS * jnp.finfo(h.dtype).eps * largest / self.temperature
-            judged = acceptance(jnp.where(rounding > ROUNDED, rounding, 0) + log_ratio, finite)
+            energies = (e / self.temperature for e in (state.energy, proposed.energy))
+            accept_prob, judged = acceptances(log_ratio, finite, *energies)
         accept = jax.random.uniform(key_accept, dtype=accept_prob.dtype) < accept_prob
         ends = jax.tree.map(lambda leaf: leaf[None], (proposed.position, proposed.slope))
         info = LangevinInfo(accept_prob, judged, ~finite, locate(~finite[None], *ends))
@@ -125,6 +123,20 @@ def spread_out(i: Int[Array, ""], dtype: DTypeLike) -> Float[Array, ""]:
     golden = jnp.uint32(round((5**0.5 - 1) / 2 * 2**32))
     bits = (i.astype(jnp.uint32) + 1) * golden
     return (bits >> 8).astype(dtype) / 2**24
+
+
+def acceptances(
+    log_ratio: Float[Array, "..."],
+    finite: Bool[Array, "..."],
+    energy: Float[Array, "..."],
+    energy_new: Float[Array, "..."],
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """The probability of accepting a move between energies in nats; and the same up to their
+    rounding where that is large, by which its step is judged."""
+    largest = jnp.maximum(jnp.abs(energy), jnp.abs(energy_new))
+    rounding = ROUNDINGS * jnp.finfo(largest.dtype).eps * largest
+    forgiven = jnp.where(rounding > ROUNDED, rounding, 0)
+    return acceptance(log_ratio, finite), acceptance(log_ratio + forgiven, finite)
 
 
 def acceptance(log_ratio: Float[Array, "..."], finite: Bool[Array, "..."]) -> Float[Array, "..."]:

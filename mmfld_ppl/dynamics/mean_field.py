@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from .culprit import Culprit, locate
 from .field import Felt, Field, Frozen
-from .langevin import acceptance, require_density
+from .langevin import acceptances, require_density
 from .transition import Transition, all_finite, select, standard_normal
 
 
@@ -26,11 +26,13 @@ class MeanFieldState(NamedTuple):
 
 class MeanFieldInfo(NamedTuple):
     """accept_prob: mean over the particles of the acceptance probability; 1 when unadjusted.
+    judged: the same, as in `LangevinInfo`.
     collective_ratio: the ratio r of `collective_ratio`; below 1 when the step is stable.
     nonfinite: number of particles whose move was refused since it ended where something is not
     finite. culprit: where that was; of no unit where F alone was not finite."""
 
     accept_prob: Float[Array, ""]
+    judged: Float[Array, ""]
     collective_ratio: Float[Array, ""]
     nonfinite: Int[Array, ""]
     culprit: Culprit
@@ -84,11 +86,12 @@ class MeanFieldLangevin(eqx.Module):
         proposed = self.field.feel(frozen, move.position, self.temperature, key_field)
         finite = jax.vmap(all_finite)((move.position, proposed))
         finite &= jax.vmap(self.transition.inside)(move.position) > 0
-        accept_prob = finite.astype(dtype)
+        accept_prob = judged = finite.astype(dtype)
         if self.metropolize:
             backward = jax.vmap(self.transition.log_backward, (0, 0, None))(move, proposed.slope, h)
             energy, energy_new = self._energy(felt), self._energy(proposed)
-            accept_prob = acceptance(energy - energy_new + backward - move.log_forward, finite)
+            log_ratio = energy - energy_new + backward - move.log_forward
+            accept_prob, judged = acceptances(log_ratio, finite, energy, energy_new)
         accept = jax.random.uniform(key_accept, (n,), dtype) < accept_prob
         x_new = select(accept, move.position, x)
         following = self.temperature if self.next_temperature is None else self.next_temperature
@@ -100,6 +103,7 @@ class MeanFieldLangevin(eqx.Module):
         usable = all_finite((new.frozen.value, new.felt))
         info = MeanFieldInfo(
             jnp.mean(accept_prob),
+            jnp.mean(judged),
             jnp.where(usable & ~jnp.isnan(ratio), ratio, jnp.inf),
             jnp.where(usable, jnp.sum(~finite), n),
             locate(

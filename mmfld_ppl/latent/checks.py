@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 from numpyro.ops.provenance import eval_provenance
 
+from ..functionals.checks import is_known
 from ..functionals.variation import require_first_variation
 from ..measures import Measure
 from ..primitives import OBJECTIVE, PARTICLES
@@ -199,7 +200,7 @@ def require_separate(reading: Reading, plate: str, objective: str) -> None:
 def require_variation(reading: Reading, objective: str) -> None:
     """Plain functions of a measure must have the first variation that is taken for theirs."""
     stated = reading.trace[objective]["infer"][OBJECTIVE]
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(stated.points)):
+    if not all(map(is_known, jax.tree.leaves(stated.points))):
         return
     try:
         require_first_variation(stated.functional, Measure.uniform(stated.points))
