@@ -160,3 +160,11 @@ def test_objective_that_is_no_functional():
         mm.objective("F", 3.0, normals())
 
     refused(mm.MMFLD(model), "Functional", "float", error=TypeError)
+
+
+def test_complex_numbers():
+    def model():
+        numpyro.sample("z", dist.ImproperUniform(dist.constraints.complex, (), (3,)))
+
+    with pytest.raises(ValueError, match="site 'z': its values are complex numbers"):
+        start(mm.MMFLD(model))

@@ -10,15 +10,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree
 
+from ..mirrors.linalg import inner
 from .culprit import Culprit, locate
-from .transition import Move, Transition, all_finite, select, standard_normal
+from .transition import Move, Transition, add, all_finite, select, standard_normal
 
 #: Leapfrog steps in one move, at most.
 MAX_LEAPS = 32
-#: What rounding may do to an energy, a sum of thousands of terms, in units of the last place; and
-#: the nats of it from which on a step is judged up to rounding. So far out no step is short enough
-#: for a fair judgement, and one that shrank until it was would never arrive.
-ROUNDINGS, ROUNDED = 64, 300.0
+#: What rounding may do to an energy, a sum of thousands of terms, in units of the last place.
+ROUNDINGS = 64
 
 
 class LangevinState(NamedTuple):
@@ -33,8 +32,8 @@ class LangevinState(NamedTuple):
 
 
 class LangevinInfo(NamedTuple):
-    """accept_prob: probability of accepting the move; 1 when unadjusted. judged: the same, up to
-    rounding where energies are too large for it to be known, as far from where the law lies.
+    """accept_prob: probability of accepting the move; 1 when unadjusted. judged: what the warm-up
+    judges the step by, as in `acceptances`.
     nonfinite: whether the move ended where the potential, its slope or the point itself is not
     finite: it was refused. culprit: where that was."""
 
@@ -87,30 +86,36 @@ class Langevin(eqx.Module):
         noise = standard_normal(key_noise, jax.eval_shape(self.transition.noise_like, x))
         move = self.transition.advance(x, self.tempered(state.slope), noise, h)
         proposed = self.init(move.position, key_potential)
+        rise = self._rise(state, proposed)
         if self.path_length is not None and self.transition.can_go_on:
             length = self.path_length * spread_out(state.moves, h.dtype)
             leaps = jnp.minimum(jnp.ceil(length / jnp.sqrt(2 * h)), MAX_LEAPS).astype(jnp.int32)
 
-            def leap(_, at: tuple[Move, LangevinState]) -> tuple[Move, LangevinState]:
-                move = self.transition.advance_again(at[0], self.tempered(at[1].slope), h)
-                return move, self.init(move.position, key_potential)
+            def leap(_, at: tuple[Move, LangevinState, Array]) -> tuple[Move, LangevinState, Array]:
+                move, state, rise = at
+                move = self.transition.advance_again(move, self.tempered(state.slope), h)
+                after = self.init(move.position, key_potential)
+                return move, after, rise + self._rise(state, after)
 
-            move, proposed = jax.lax.fori_loop(1, leaps, leap, (move, proposed))
+            start = move, proposed, rise
+            move, proposed, rise = jax.lax.fori_loop(1, leaps, leap, start)
         finite = all_finite((proposed.position, proposed.energy, proposed.slope)) & (
             self.transition.inside(move.position) > 0
         )
         accept_prob = judged = jnp.where(finite, 1.0, 0.0).astype(state.energy.dtype)
         if self.metropolize:
             backward = self.transition.log_backward(move, self.tempered(proposed.slope), h)
-            log_ratio = (
-                (state.energy - proposed.energy) / self.temperature + backward - move.log_forward
-            )
-            energies = (e / self.temperature for e in (state.energy, proposed.energy))
-            accept_prob, judged = acceptances(log_ratio, finite, *energies)
+            before, after = state.energy / self.temperature, proposed.energy / self.temperature
+            proposals = backward - move.log_forward
+            accept_prob, judged = acceptances(before, after, rise, proposals, finite)
         accept = jax.random.uniform(key_accept, dtype=accept_prob.dtype) < accept_prob
         ends = jax.tree.map(lambda leaf: leaf[None], (proposed.position, proposed.slope))
         info = LangevinInfo(accept_prob, judged, ~finite, locate(~finite[None], *ends))
         return select(accept, proposed, state)._replace(moves=state.moves + 1), info
+
+    def _rise(self, before: LangevinState, after: LangevinState) -> Float[Array, ""]:
+        slopes = self.tempered(before.slope), self.tempered(after.slope)
+        return trapezoidal_rise(before.position, after.position, *slopes)
 
     def tempered(self, slope: PyTree) -> PyTree:
         """The slope of V/temperature, which moves are made with."""
@@ -125,18 +130,33 @@ def spread_out(i: Int[Array, ""], dtype: DTypeLike) -> Float[Array, ""]:
     return (bits >> 8).astype(dtype) / 2**24
 
 
+def trapezoidal_rise(
+    x: PyTree, x_new: PyTree, slope: PyTree, slope_new: PyTree
+) -> Float[Array, ""]:
+    """How far a potential rises from x to x_new by the trapezoidal rule,
+    <slope + slope_new, x_new - x> / 2: from no difference of two large numbers."""
+    return inner(add(slope, slope_new), add(x_new, x, -1)) / 2
+
+
 def acceptances(
-    log_ratio: Float[Array, "..."],
-    finite: Bool[Array, "..."],
     energy: Float[Array, "..."],
     energy_new: Float[Array, "..."],
+    rise: Float[Array, "..."],
+    log_proposals: Float[Array, "..."],
+    finite: Bool[Array, "..."],
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """The probability of accepting a move between energies in nats; and the same up to their
-    rounding where that is large, by which its step is judged."""
+    """The probability of accepting a move between two energies in nats; and what the warm-up judges
+    its step by: the same with their difference as the slopes tell it, `rise`, where the two are
+    apart by no more than rounding.
+
+    Among large energies no step is so short that a difference can be told from rounding. A warm-up
+    that shortened steps until it could would end at nothing, far from the law if it started
+    there."""
+    difference = energy_new - energy
     largest = jnp.maximum(jnp.abs(energy), jnp.abs(energy_new))
     rounding = ROUNDINGS * jnp.finfo(largest.dtype).eps * largest
-    forgiven = jnp.where(rounding > ROUNDED, rounding, 0)
-    return acceptance(log_ratio, finite), acceptance(log_ratio + forgiven, finite)
+    known = jnp.clip(rise, difference - rounding, difference + rounding)
+    return acceptance(log_proposals - difference, finite), acceptance(log_proposals - known, finite)
 
 
 def acceptance(log_ratio: Float[Array, "..."], finite: Bool[Array, "..."]) -> Float[Array, "..."]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from .culprit import Culprit, locate
 from .field import Felt, Field, Frozen
-from .langevin import acceptances, require_density
+from .langevin import acceptances, require_density, trapezoidal_rise
 from .transition import Transition, all_finite, select, standard_normal
 
 
@@ -90,8 +90,9 @@ class MeanFieldLangevin(eqx.Module):
         if self.metropolize:
             backward = jax.vmap(self.transition.log_backward, (0, 0, None))(move, proposed.slope, h)
             energy, energy_new = self._energy(felt), self._energy(proposed)
-            log_ratio = energy - energy_new + backward - move.log_forward
-            accept_prob, judged = acceptances(log_ratio, finite, energy, energy_new)
+            rise = jax.vmap(trapezoidal_rise)(x, move.position, felt.slope, proposed.slope)
+            proposals = backward - move.log_forward
+            accept_prob, judged = acceptances(energy, energy_new, rise, proposals, finite)
         accept = jax.random.uniform(key_accept, (n,), dtype) < accept_prob
         x_new = select(accept, move.position, x)
         following = self.temperature if self.next_temperature is None else self.next_temperature

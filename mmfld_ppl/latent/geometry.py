@@ -31,7 +31,13 @@ def geometry_of(
     support: of one particle, where the value has the particle axis `axis`. dynamic: whether it
     depends on other latent sites. The numbers of both are arrays, since a state holds them, and
     the floats of the value's dtype.
-    Raises ValueError in strict mode where there is no mirror map."""
+    Raises ValueError where the value is complex, and in strict mode where there is no mirror
+    map."""
+    if jnp.iscomplexobj(value):
+        raise ValueError(
+            f"site '{name}': its values are complex numbers, which nothing here moves; sample real "
+            "and imaginary parts as two real sites, and make the number of them in the model"
+        )
     dtype, shape = jnp.result_type(value, float), _without(jnp.shape(value), axis)
 
     def described(chart, coordinate_shape, geometry, fixed):

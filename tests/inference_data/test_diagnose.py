@@ -297,6 +297,16 @@ def test_an_ordinary_model_is_spoken_of_in_its_own_words() -> None:
     assert "extra_fields=('potential_energy',)" in found["stationarity"].advice
 
 
+def test_energies_that_rounding_decides_about() -> None:
+    groups = posterior()
+    groups["sample_stats"]["lp"] = (groups["sample_stats"]["lp"] + 2e8).astype(np.float32)
+    (check,) = [c for c in diagnose(from_groups(groups, {})).checks if c.name == "precision"]
+    assert check.verdict == "warn" and "double precision" in check.advice
+    assert "2e+08 are known to 2e+01" in check.value
+    groups["sample_stats"]["lp"] = groups["sample_stats"]["lp"].astype(float)
+    assert verdicts(groups)["precision"] == "ok"
+
+
 def test_a_step_that_has_collapsed() -> None:
     """Half of a normal law, cut off by a factor in place of a constraint."""
 

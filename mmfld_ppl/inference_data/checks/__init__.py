@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from .base import FAIL, OK, SKIPPED, WARN, Check, Run
 from .measure import boundary, first_variation, fixed_point, particle_number, stein
-from .moves import collapsed_step, moves, stuck, unadjusted_step
+from .moves import collapsed_step, moves, precision, stuck, unadjusted_step
 from .problem import mixture, transport
 from .replicates import accuracy, agreement, decay, stationarity
 
@@ -12,6 +12,7 @@ from .replicates import accuracy, agreement, decay, stationarity
 CHECKS: tuple[Callable[[Run], Check | None], ...] = (
     moves,
     unadjusted_step,
+    precision,
     collapsed_step,
     stuck,
     decay,

@@ -18,6 +18,8 @@ IDLE = 0.5
 STANDSTILL = 0.01
 #: Refused moves that are more than an accident.
 REFUSED = 0.01
+#: Nats of rounding in a log density that draws can tell.
+HIDDEN = 0.5
 #: Steps below which a move is far shorter than the law is wide, in units of the adapted metric: at
 #: 1e-4 the longest, of 32 leapfrog steps, goes .45.
 COLLAPSED = 1e-4
@@ -70,6 +72,20 @@ def unadjusted_step(run: Run) -> Check | None:
     )
 
 
+def precision(run: Run) -> Check | None:
+    if not (run.ordinary and "lp" in run.stats):
+        return None
+    lp = run.stats["lp"].values
+    unit = float(np.finfo(lp.dtype).eps * np.median(np.abs(lp)))
+    return judged(
+        "precision",
+        WARN if unit > HIDDEN else OK,
+        f"log densities of {np.median(lp):.2g} are known to {unit:.1g}",
+        "Moves are accepted and refused by rounding. Run in double precision "
+        "(jax.config.update('jax_enable_x64', True)), or take large constants out of the density.",
+    )
+
+
 def collapsed_step(run: Run) -> Check | None:
     settings = run.settings
     adapted = settings.get("adapt_step_size") and settings.get("adapt_metric")
@@ -85,8 +101,9 @@ def collapsed_step(run: Run) -> Check | None:
         "chain hardly moves. The reason is most often a density that jumps or ends inside of its "
         "support: a factor of -inf, jnp.where on a parameter. State the region as a constraint "
         "(mm.constraints.polytope, ordered_vector), or smooth the jump; path_length=None makes "
-        "moves of one step, which suffer less. At matrices it may be the start, far out: pass "
-        "init_strategy=numpyro.infer.init_to_sample, or run in double precision.",
+        "moves of one step, which suffer less. Or it is rounding, as with counts of 1e5 and more "
+        "in single precision: run in double precision. At matrices it may be the start, far out: "
+        "pass init_strategy=numpyro.infer.init_to_sample.",
     )
 
 

@@ -160,11 +160,9 @@ def accuracy(run: Run) -> Check:
         least = min(least, float(np.min(ess)))
         worst = max(worst, (float(error), f"the average of {label} in {unit}"))
     value = f"standard error {worst[0]:.2g} of {worst[1]}; effective draws {least:.0f}"
-    if worst[0] <= SPREAD[0]:
-        return Check(name, OK, value)
-    return Check(
+    return judged(
         name,
-        WARN,
+        OK if worst[0] <= SPREAD[0] else WARN,
         value,
         "Averages over the draws are still uncertain. Take more draws, or a longer step where the "
         "acceptance allows it.",
