@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import kernels
+from .agreement import check_functional
 from .base import Autodiff, Functional, Linearization, Scaled, Sum, as_functional
 from .composition import Composition
 from .interaction import MMD, Interaction
@@ -33,6 +34,7 @@ __all__ = [
     "SinkhornBarycenter",
     "Sum",
     "as_functional",
+    "check_functional",
     "kernels",
 ]
 

@@ -127,8 +127,8 @@ def first_variation(run: Run) -> Check | None:
         FAIL,
         value,
         "The first variation is not the derivative of F, so the run minimised something else. "
-        "Compare first_variation of the functional with its autodiff: pass the functional as a "
-        "plain function of a Measure. An inner solver with a loose tolerance has this effect too.",
+        "mm.functionals.check_functional tells more. An inner solver with a loose tolerance has "
+        "this effect too.",
     )
 
 
