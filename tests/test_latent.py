@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
@@ -156,6 +157,25 @@ def test_a_scan_is_sampled_exactly():
         assert abs(z_score(share[..., t], 0.5)) < 4.5
         assert abs(z_score(share[..., t] ** 2, 1 / 3)) < 4.5
         assert abs(z_score(z["mix"][..., t, 0] ** 2, 1 / 3)) < 4.5
+
+
+@pytest.mark.parametrize("plate", [False, True])
+def test_a_chart_of_fewer_axes_in_a_scan(plate):
+    """A correlation matrix a step, whose chart is a vector: each has a Jacobian of its own."""
+
+    def model():
+        def step(carry, _):
+            with numpyro.plate("pair", 2) if plate else nullcontext():
+                numpyro.sample("L", dist.LKJCholesky(2, 1.0))
+            return carry, None
+
+        scan(step, 0.0, jnp.arange(3))
+
+    z = run(mm.MMFLD(model), warmup=200, draws=200, chains=100).get_samples(True)
+    square = z["L"][..., 1, 0] ** 2
+    square = square.mean(-1) if plate else square
+    for t in range(3):
+        assert abs(z_score(square[..., t], 1 / 3)) < 4.5
 
 
 def shifted(seen=0.5):

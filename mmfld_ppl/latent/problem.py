@@ -205,7 +205,8 @@ def _place(sites: dict[str, Site], coordinates: Coordinates, message: dict) -> A
     if site.particle_axis is not None:
         t = jnp.moveaxis(t, 0, site.particle_axis)
     index = message["infer"].get("_scan_current_index")
-    if index is not None and jnp.ndim(t) > len(message["fn"].shape()):
+    # The value has an axis of steps; its coordinate may have fewer axes of an event.
+    if index is not None and len(site.value_shape) > len(message["fn"].shape()):
         t = t[index]
     x, log_det = value_of(site.chart, message["fn"], t)
     if log_det is not None:
