@@ -97,6 +97,11 @@ def consensus_posterior(
         raise ValueError("a consensus needs at least one subposterior, got none")
     if isinstance(subposteriors, Mapping):
         raise TypeError("subposteriors must be a list, one entry for each subset of the data")
+    if num_samples <= thinning:
+        raise ValueError(
+            f"every thinning-th of num_samples draws is kept, and thinning={thinning} leaves none "
+            f"of {num_samples}: take more draws, or pass a smaller thinning"
+        )
     chosen = _chosen(supports, var_names)
     parts = [read_subposterior(k, s, list(chosen), atoms) for k, s in enumerate(subposteriors)]
     require_supported(parts, chosen)

@@ -114,14 +114,13 @@ class SinkhornBarycenter(Functional):
                 f"{shares.shape}"
             )
         require_probabilities("the barycenter weights", shares)
-        require_positive("epsilon", epsilon)
+        self.epsilon = require_positive("epsilon", epsilon)
         require_limits(threshold, max_iterations)
         if debiased:
             _require_symmetric(cost, measures[0].points)
         stacked = stack_measures(measures)
         self.points, self.masses = stacked.points, stacked.weights
         self.weights = jnp.asarray(shares)
-        self.epsilon = jnp.asarray(epsilon)
         self.cost = cost
         self.debiased = debiased
         self.threshold = threshold

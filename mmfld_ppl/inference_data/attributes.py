@@ -16,6 +16,7 @@ from numpyro.infer.mcmc import MCMCKernel
 
 from ..kernel import LangevinKernel
 from ..latent import Layout
+from ..state import KernelState
 from .datasets import file_name
 from .geometry import Geometry
 from .recording import Recording
@@ -92,9 +93,12 @@ def kernel_settings(kernel: MCMCKernel, layout: Layout | None = None) -> Mapping
 
 
 def _phase(mcmc: MCMC) -> str:
-    steps = getattr(mcmc.last_state, "i", None)
-    warming = steps is not None and np.max(steps) <= mcmc.num_warmup
-    return "warmup" if warming else "sample"
+    state, length = mcmc.last_state, mcmc.num_warmup
+    if isinstance(state, KernelState):
+        # Of its own: it may have been warmed up by another MCMC.
+        length = np.max(next(iter(state.adaptation.values())).num_warmup)
+    steps = getattr(state, "i", None)
+    return "warmup" if steps is not None and np.max(steps) <= length else "sample"
 
 
 def _key_data(key: Any) -> list:

@@ -122,7 +122,8 @@ def grid_steps(points: Float[np.ndarray, "m 2"]) -> np.ndarray | None:
     for values in points.T:
         distinct = np.unique(values)
         gaps = np.diff(distinct)
-        if not gaps.size:
+        # Any two points lie on some grid; those of one share rows and columns.
+        if not gaps.size or len(distinct) == len(np.unique(points, axis=0)):
             return None
         # Rounding must not make two columns of one.
         step = gaps[gaps > 1e-4 * (distinct[-1] - distinct[0])].min()

@@ -196,6 +196,11 @@ def test_a_batch_solves_safely_only_what_calls_for_it(barycenter):
     assert " cond[" in str(jax.make_jaxpr(jax.vmap(report))(both))
 
 
+def test_a_whole_number_is_an_epsilon():
+    whole, same = (SinkhornBarycenter(TARGETS, epsilon=e).report(Measure(X, W)) for e in (1, 1.0))
+    np.testing.assert_array_equal(whole.value, same.value)
+
+
 def test_the_report_says_when_a_solve_was_stopped():
     short = SinkhornBarycenter(TARGETS, epsilon=EPS, max_iterations=1)
     report = short.report(Measure(X, W))

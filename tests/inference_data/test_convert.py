@@ -327,6 +327,11 @@ def test_the_warm_up_is_called_so() -> None:
     assert dataset(warm, "posterior").sizes["draw"] == 8
     mcmc.run(jax.random.key(1))
     assert to_inference_data(mcmc).attrs["phase"] == "sample"
+    # Whose own warm-up would have been longer, and does not take place.
+    other = MCMC(mm.MMFLD(cloud, **FIXED), num_warmup=50, num_samples=5, progress_bar=False)
+    other.post_warmup_state = mcmc.post_warmup_state
+    other.run(jax.random.key(2))
+    assert to_inference_data(other).attrs["phase"] == "sample"
 
 
 def test_a_model_with_discrete_sites_has_no_geometry() -> None:

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 
 import arviz as az
-import jax
-import jax.numpy as jnp
 import numpy as np
-import numpyro
-import numpyro.distributions as dist
 import pytest
 import xarray as xr
-from numpyro.infer import MCMC, init_to_value
 
-import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
 from mmfld_ppl.inference_data.groups import from_groups
-from tests.helpers import run
-from tests.small_models import coin
 
 CHAINS, DRAWS, ATOMS, TAU = 4, 200, 50, 0.1
 
@@ -260,95 +251,6 @@ def test_the_decay_of_a_warm_up(half_time, verdict, words) -> None:
     assert words in check.advice
 
 
-def posterior(metropolize: bool = True) -> dict[str, xr.Dataset]:
-    """A run of an ordinary model."""
-    rng, pair = np.random.default_rng(1), (CHAINS, 1000)
-    attrs = {"kernel_settings": json.dumps({"metropolize": metropolize}), "phase": "sample"}
-    stats = {
-        "lp": rng.standard_normal(pair),
-        "acceptance_rate": np.full(pair, 0.6),
-        "diverging": np.zeros(pair, bool),
-    }
-    along = ("chain", "draw")
-    coords = {"chain": range(CHAINS), "draw": range(1000)}
-    return {
-        "posterior": xr.Dataset({"a": (along, rng.standard_normal(pair))}, coords, attrs),
-        "sample_stats": xr.Dataset({n: (along, v) for n, v in stats.items()}, coords),
-    }
-
-
-def test_an_ordinary_model_is_spoken_of_in_its_own_words() -> None:
-    healthy, sick = posterior(), posterior(metropolize=False)
-    sick["posterior"]["a"].values[2] += 1.0
-    sick["sample_stats"]["lp"].values[:] += np.linspace(0, 5, 1000)
-    sick["sample_stats"]["diverging"].values[0] = True
-    reports = [diagnose(from_groups(groups, {})) for groups in (healthy, sick)]
-    assert [found.verdict for found in reports] == ["ok", "fail"]
-    foreign = r"\bF\b|objective|\bmeasure\b|particle|temperature"
-    for found in reports:
-        assert not re.search(foreign, repr(found)), found
-    checks = {c.name: c for c in reports[1].checks}
-    assert "the log density moved by" in checks["stationarity"].value
-    assert "several modes" in checks["chains agree"].advice
-    assert "mm.step_size_bias" in checks["step size"].advice
-    # Other kernels collect the log density on request.
-    del healthy["sample_stats"]["lp"]
-    found = {c.name: c for c in diagnose(from_groups(healthy, {})).checks}
-    assert "extra_fields=('potential_energy',)" in found["stationarity"].advice
-
-
-def test_energies_that_rounding_decides_about() -> None:
-    groups = posterior()
-    groups["sample_stats"]["lp"] = (groups["sample_stats"]["lp"] + 2e8).astype(np.float32)
-    (check,) = [c for c in diagnose(from_groups(groups, {})).checks if c.name == "precision"]
-    assert check.verdict == "warn" and "double precision" in check.advice
-    assert "2e+08 are known to 2e+01" in check.value
-    groups["sample_stats"]["lp"] = groups["sample_stats"]["lp"].astype(float)
-    assert verdicts(groups)["precision"] == "ok"
-
-
-def test_a_step_that_has_collapsed() -> None:
-    """Half of a normal law, cut off by a factor in place of a constraint."""
-
-    def wall():
-        x = numpyro.sample("x", dist.Normal().expand([5]).to_event(1))
-        numpyro.factor("positive", jnp.where(jnp.all(x > 0), 0.0, -jnp.inf))
-
-    def constrained():
-        numpyro.sample("x", dist.HalfNormal().expand([5]).to_event(1))
-
-    found = {}
-    for model in (wall, constrained):
-        kernel = mm.MMFLD(model, init_strategy=init_to_value(values={"x": jnp.full(5, 0.5)}))
-        mcmc = MCMC(kernel, num_warmup=1000, num_samples=100, progress_bar=False)
-        mcmc.run(jax.random.key(0))
-        checks = mm.diagnose(mm.to_inference_data(mcmc)).checks
-        (found[model],) = [c for c in checks if c.name == "step size"]
-    assert found[constrained].verdict == "ok"
-    assert found[wall].verdict == "warn" and "as a constraint" in found[wall].advice
-
-
-def test_entries_without_density_are_given_as_the_reason() -> None:
-    """A mask on a latent, as `obs_mask` puts it there."""
-
-    def model(y, seen):
-        mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
-        with numpyro.plate("all", len(y)):
-            numpyro.sample("y", dist.Normal(mu, 1.0), obs=y, obs_mask=seen)
-
-    data = np.ones(3, np.float32), np.array([True, True, False])
-    exported = to_inference_data(run(mm.MMFLD(model), *data))
-    assert json.loads(exported.attrs["masked"]) == ["y_unobserved"]
-    exported = to_inference_data(run(mm.MMFLD(model), data[0], np.zeros(3, bool)))
-    assert "masked" not in exported.attrs
-    groups = posterior()
-    groups["posterior"]["a"].values[2] += 1.0
-    groups["posterior"].attrs["masked"] = '["a"]'
-    found = {c.name: c for c in diagnose(from_groups(groups, {})).checks}["chains agree"]
-    assert found.verdict == "fail"
-    assert "A mask leaves entries of a out" in found.advice and "'~z.site'" in found.advice
-
-
 def test_one_chain_and_few_draws() -> None:
     groups = {name: group.isel(chain=[0]) for name, group in made_up().items()}
     assert verdicts(groups)["chains agree"] == "not checked"
@@ -379,13 +281,6 @@ def test_real_runs_of_every_kind(mixed_run, nuts_run, cloud_run) -> None:
             assert (checks[name] != "not checked") == drawn
         for name in ("chains agree", "accuracy"):
             assert checks[name] != "not checked"
-
-
-def test_an_unadjusted_posterior_is_not_said_to_be_right() -> None:
-    kernel = mm.MMFLD(coin, metropolize=False, step_size=0.01)
-    found = mm.diagnose(mm.to_inference_data(run(kernel, warmup=50, draws=400, chains=4)))
-    assert {c.name: c.verdict for c in found.checks}["step size"] == "warn"
-    assert not repr(found).startswith("Nothing is wrong")
 
 
 def test_a_file_is_diagnosed_like_the_run(cloud_run, tmp_path) -> None:

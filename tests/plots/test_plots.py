@@ -154,6 +154,8 @@ def test_a_density_has_the_mass_of_its_points_and_no_edge() -> None:
         (grid_measure()[0].astype(np.float32) * [1, 2], [0.25, 0.5]),
         (np.random.default_rng(0).random((20, 2)), None),
         (np.array([[0.0, 0.0], [0.0, 1.0]]), None),
+        (np.array([[0.0, 0.2], [1.0, 0.7]]), None),
+        (np.arange(6.0).reshape(3, 2), None),
     ],
 )
 def test_grids_are_found(points, steps) -> None:

@@ -6,7 +6,7 @@ from .base import FAIL, OK, SKIPPED, WARN, Check, Run
 from .measure import boundary, first_variation, fixed_point, particle_number, stein
 from .moves import collapsed_step, moves, precision, stuck, unadjusted_step
 from .problem import mixture, transport
-from .replicates import accuracy, agreement, decay, stationarity
+from .replicates import accuracy, agreement, decay, finite, stationarity
 
 #: In the order of a report.
 CHECKS: tuple[Callable[[Run], Check | None], ...] = (
@@ -15,6 +15,7 @@ CHECKS: tuple[Callable[[Run], Check | None], ...] = (
     precision,
     collapsed_step,
     stuck,
+    finite,
     decay,
     stationarity,
     agreement,

@@ -23,6 +23,27 @@ R_HAT = 1.01
 LEAST_DRAWS = 20
 
 
+def finite(run: Run) -> Check | None:
+    """Of what was drawn; what is not is left out by the checks that follow."""
+    broken = {}
+    for name, values in run.posterior.data_vars.items():
+        if np.issubdtype(values.dtype, np.floating):
+            x = values.transpose(*SAMPLE_DIMS, ...).values
+            broken[name] = int(np.sum(~np.isfinite(x).all(axis=tuple(range(2, x.ndim)))))
+    worst = max(broken, key=lambda name: broken[name], default=None)
+    if worst is None or not broken[worst]:
+        return None
+    draws = run.posterior.sizes["chain"] * run.posterior.sizes["draw"]
+    return Check(
+        "finite values",
+        WARN,
+        f"{worst} is not finite at {broken[worst]} of {draws} draws",
+        "Averages of it say nothing, and it is left out of the comparison of chains. Moves never "
+        "end at latent sites or densities that are not finite: look at what the model makes of "
+        "them.",
+    )
+
+
 def decay(run: Run) -> Check | None:
     """Of a warm-up only: how fast it fell, and whether it was long enough."""
     if not run.warmup:
@@ -164,9 +185,20 @@ def accuracy(run: Run) -> Check:
         name,
         OK if worst[0] <= SPREAD[0] else WARN,
         value,
-        "Averages over the draws are still uncertain. Take more draws, or a longer step where the "
-        "acceptance allows it.",
+        "Averages over the draws are still uncertain. Take more draws" + _or_else(run),
     )
+
+
+def _or_else(run: Run) -> str:
+    """What to do where more draws would be many."""
+    if not run.ordinary:
+        return ", or a longer step where the acceptance allows it."
+    if run.settings.get("dense_mass") is False:
+        return (
+            ". Where parameters are strongly correlated, as an intercept and a slope, pass "
+            "dense_mass=True, or centre and scale the data."
+        )
+    return ", or state the model in parameters that depend less on each other."
 
 
 def _levels(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:
@@ -209,7 +241,8 @@ def _quantities(run: Run) -> Iterator[tuple[str, xr.DataArray, Any, str, tuple[f
     for label, (values, scale, unit) in (_levels(run) | _widths(run)).items():
         yield label, values, scale, unit, SHIFT
     for name, values in run.posterior.data_vars.items():
-        if not np.issubdtype(values.dtype, np.floating):
+        usable = np.issubdtype(values.dtype, np.floating) and values.size
+        if not usable or not np.all(np.isfinite(values)):
             continue
         if run.plate in values.dims:
             # Coordinates that every particle shares, such as the diagonal of a correlation matrix.
