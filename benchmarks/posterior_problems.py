@@ -21,7 +21,8 @@ import mmfld_ppl as mm
 class Problem(NamedTuple):
     """model: a NumPyro model of `args`. read: the parameters whose worst counts, as one vector,
     from the values of the sites. mean: their exact posterior means. charts: other models of the
-    same posterior, by the name of their chart. draws: after the warm-up, in each chain."""
+    same posterior, by the name of their chart. draws: after the warm-up, in each chain.
+    correlated: whether a dense metric has something to know."""
 
     name: str
     model: Callable
@@ -30,6 +31,7 @@ class Problem(NamedTuple):
     mean: np.ndarray
     charts: dict[str, Callable] = {}
     draws: int = 2000
+    correlated: bool = False
 
 
 def problems() -> list[Problem]:
@@ -46,6 +48,7 @@ def problems() -> list[Problem]:
         heavy(10),
         edges(10),
         dirichlet(10, 0.1),
+        regression(rng, 10, 0.99),
     ]
 
 
@@ -99,10 +102,10 @@ def scales(rng: np.random.Generator, groups: int) -> Problem:
     return Problem(f"variances {groups}", model, args, lambda z: z["v"], mean)
 
 
-def regression(rng: np.random.Generator, size: int) -> Problem:
+def regression(rng: np.random.Generator, size: int, correlation: float = 0.5) -> Problem:
     """Correlated predictors, a positive variance: normal and inverse gamma."""
     rows, shape, scale = 200, 3.0, 2.0
-    factor = np.linalg.cholesky(0.5 * np.eye(size) + 0.5)
+    factor = np.linalg.cholesky((1 - correlation) * np.eye(size) + correlation)
     X = rng.normal(size=(rows, size)) @ factor.T * np.geomspace(0.1, 10, size)
     y = X @ rng.normal(size=size) + 2 * rng.normal(size=rows)
 
@@ -117,11 +120,12 @@ def regression(rng: np.random.Generator, size: int) -> Problem:
     residual = y @ y - b @ precision @ b
     v = (scale + residual / 2) / (shape + rows / 2 - 1)
     return Problem(
-        f"regression {size}",
+        f"regression {size}" if correlation == 0.5 else f"regression {size} at {correlation}",
         model,
         (jnp.asarray(X, jnp.float32), jnp.asarray(y, jnp.float32)),
         lambda z: jnp.concatenate([z["b"], z["v"][..., None]], -1),
         np.append(b, v),
+        correlated=True,
     )
 
 

@@ -11,6 +11,7 @@ errors, over all parameters: at most about 4 for a sampler that is right.
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -124,6 +125,10 @@ def samplers(problem: Problem) -> dict[str, Callable[[], Sampler]]:
         "AIES": lambda: of_kernel(problem, problem.model, AIES, walkers),
         "ESS": lambda: of_kernel(problem, problem.model, ESS, walkers),
     }
+    if problem.correlated:
+        for name, kernel in (("MMFLD dense", mm.MMFLD), ("NUTS dense", NUTS)):
+            dense = functools.partial(kernel, dense_mass=True)
+            of[name] = lambda dense=dense: of_kernel(problem, problem.model, dense)
     for chart, model in problem.charts.items():
         of[f"NUTS {chart}"] = lambda model=model: of_kernel(problem, model, NUTS)
     return of

@@ -22,7 +22,7 @@ from .dynamics import (
 )
 from .dynamics.transition import select
 from .latent import LatentProblem, ModelField, product_of
-from .mirrors import MirrorMap
+from .mirrors import MirrorMap, Product
 from .state import KernelState, Refusals, Static
 
 Schedule = Callable[[Array], Array]
@@ -36,8 +36,8 @@ class Settings:
 
     step_size: a number or a schedule of the step's index. temperature: a schedule that multiplies
     the objective's temperature (that of the whole law in an ordinary model), or None.
-    geometry: (map, whether units are particles) -> the map that moves are made with, and that the
-    warm-up adapts. transition: (that map, supports, shapes of one unit, whether units are
+    geometry: (map, a unit, whether units are particles) -> the map that moves are made with, and
+    that the warm-up adapts. transition: (that map, supports, shapes of one unit, whether units are
     particles) -> how a unit moves. transition_options: what it was configured with, for reports.
     keep_supports: whether the transition needs the supports.
     path_length: see `Langevin`."""
@@ -48,7 +48,7 @@ class Settings:
     adaptation: Adaptation
     init_strategy: Callable
     transition: Callable[[MirrorMap, PyTree, Shapes, bool], Transition]
-    geometry: Callable[[MirrorMap, bool], MirrorMap] = lambda map, particles: map
+    geometry: Callable[[Product, PyTree, bool], MirrorMap] = lambda map, unit, particles: map
     transition_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keep_supports: bool = False
     path_length: float | None = None
@@ -91,8 +91,9 @@ class Chain:
         for name, units in stacked.items():
             if units:
                 mean_field = name == "particles"
+                unit = jax.tree.map(lambda x: x[0], units)
                 geometry = product_of(problem.layout, maps, particles=mean_field)
-                geometry = settings.geometry(geometry, mean_field)
+                geometry = settings.geometry(geometry, unit, mean_field)
                 adaptation[name] = settings.adaptation.init(geometry, step_size, num_warmup, units)
         state = KernelState(
             i=jnp.zeros((), jnp.int32),

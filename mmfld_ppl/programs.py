@@ -1,4 +1,4 @@
-"""Functions that are traced anew and compiled once."""
+"""Programs that are compiled once, and branches that stay branches in them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer, eval_jaxpr
 from jax.extend.core import Jaxpr
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from .digests import digest, inner_arrays
 
@@ -71,3 +72,15 @@ def _may_change(array: Array) -> bool:
     """Whether an array within a program may be data of NumPy's: JAX takes these for what they were
     as long as a program has hold of them. Solvers have some of one entry."""
     return isinstance(array, np.ndarray) and array.size > 1
+
+
+@jax.custom_batching.custom_vmap
+def in_all(condition: Bool[Array, ""]) -> Bool[Array, ""]:
+    """Whether a condition holds in all members of a batch, so that a `jax.lax.cond` of it stays a
+    branch under vmap, where of a condition of each member both sides would always be computed."""
+    return condition
+
+
+@in_all.def_vmap
+def _(size: int, batched: list[bool], condition: Bool[Array, " k"]) -> tuple[Array, bool]:
+    return in_all(jnp.all(condition)), False

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..mirrors import MirrorMap, Moments
+from ..programs import in_all
 from .step_size import DualAveraging, DualAveragingState
 from .welford import Welford, welford_init, welford_moments, welford_update
 
@@ -110,7 +111,8 @@ class Adaptation(eqx.Module):
             averaging = self._search.update(averaging, jnp.minimum(accept_prob, bound))
         if self.adapt_metric:
             window = self._observe(map, window, units, slopes)
-            closing = jnp.any(state.iteration + 1 == state.ends)
+            # Chains that run together close their windows together.
+            closing = in_all(jnp.any(state.iteration + 1 == state.ends))
             map, averaging, window = jax.lax.cond(
                 closing, self._close_window, lambda *same: same, map, averaging, window
             )

@@ -101,7 +101,7 @@ def _see(functional: Functional, mu: Measure, nu: Measure) -> _Seen:
     m = _mixture(blocks, (mu, 0.5), (nu, 0.5))
     halves = _mixture(blocks, (mu, 0.25), (mu, 0.25), (nu, 0.5))
     value, tangent, _ = functional.linearize(m, functional.init_carry(m))
-    eps = jnp.finfo(value.dtype).eps
+    eps = float(jnp.finfo(value.dtype).eps)
 
     carry = functional.linearize(mu, functional.init_carry(mu)).carry
     warm, cold = functional.linearize(nu, carry).value, functional(nu)

@@ -23,6 +23,7 @@ from ott.problems.linear.linear_problem import LinearProblem
 from ott.solvers.linear.acceleration import Momentum
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
+from ..programs import in_all
 from .blocks import on_cpu
 from .distances import Cost, pairwise, transposed
 from .soft_transform import soft_transform, transform
@@ -167,20 +168,8 @@ def _solve(
     def unless_done(g: Array) -> tuple[Array, Array]:
         return jax.tree.map(functools.partial(jnp.where, done), confirmed, safe(g))
 
-    g, more = jax.lax.cond(_in_all(done), lambda g: confirmed, unless_done, g)
+    g, more = jax.lax.cond(in_all(done), lambda g: confirmed, unless_done, g)
     return g - b @ g, quick.n_iters + more
-
-
-@jax.custom_batching.custom_vmap
-def _in_all(condition: Bool[Array, ""]) -> Bool[Array, ""]:
-    """Whether the condition holds in all problems of a batch, so that a `jax.lax.cond` of it stays
-    one under vmap, where of a condition of each problem it would compute both sides always."""
-    return condition
-
-
-@_in_all.def_vmap
-def _(size: int, batched: list[bool], condition: Bool[Array, " k"]) -> tuple[Array, bool]:
-    return _in_all(jnp.all(condition)), False
 
 
 def solve_self(

@@ -15,9 +15,10 @@ from numpyro.distributions.constraints import Constraint
 
 from ..chain import Schedule, Settings, Shapes
 from ..dynamics import Adaptation, Mirror, Symmetric, Transition, check_diffusion
-from ..latent import Layout
+from ..latent import Layout, product_of
 from ..latent.default_start import default_start
-from ..mirrors import MirrorMap
+from ..mirrors import MirrorMap, Product
+from ..mirrors.correlated import Correlated
 from .base import LangevinKernel, as_schedule, is_positive_number
 
 #: The name of `dynamics.Symmetric` among diffusions.
@@ -56,6 +57,9 @@ class MMFLD(LangevinKernel):
       If one map of an ordinary model has no symmetric step, as an entropy has none, all its sites
       take "one-step". Unadjusted dynamics also take a number of sub-steps, or "exact" where the
       maps have a closed form.
+    dense_mass: whether the metric knows correlations between the sites of an ordinary model on
+      lines, half-lines and intervals (`mirrors.correlated`), as those of an intercept and a slope;
+      d^2 numbers and multiplications a step for d coordinates. Takes symmetric steps.
     path_length: how far a move of an ordinary model goes at the most, in the units of the metric:
       about standard deviations, once adapted. None is one step a move, and so is every move of a
       model with particles.
@@ -87,6 +91,7 @@ class MMFLD(LangevinKernel):
         adapt_metric: bool | None = None,
         metropolize: bool = True,
         diffusion: str | int | None = None,
+        dense_mass: bool = False,
         path_length: float | None = 5.0,
         mirror_maps: Mapping[str, MirrorMap] | None = None,
         init_strategy: Callable = default_start,
@@ -115,6 +120,10 @@ class MMFLD(LangevinKernel):
                 "diffusion='symmetric' is made to be adjusted: leave metropolize=False out, or "
                 "take 'one-step', a number of sub-steps or 'exact'"
             )
+        if dense_mass and diffusion not in (None, SYMMETRIC):
+            raise ValueError(
+                f"dense_mass=True takes symmetric steps, got diffusion={diffusion!r}; leave one out"
+            )
         if target_accept_prob is not None and not (
             is_positive_number(target_accept_prob) and target_accept_prob < 1
         ):
@@ -130,7 +139,7 @@ class MMFLD(LangevinKernel):
             adapt_step_size = metropolize and not callable(step_size)
         if adapt_metric is None:
             adapt_metric = metropolize
-        self._diffusion = diffusion
+        self._diffusion, self._dense_mass = diffusion, dense_mass
         self._chooses_target = target_accept_prob is None
         target = ONE_STEP_TARGET if target_accept_prob is None else float(target_accept_prob)
         settings = Settings(
@@ -140,8 +149,8 @@ class MMFLD(LangevinKernel):
             adaptation=Adaptation(target, adapt_step_size, adapt_metric),
             init_strategy=init_strategy,
             transition=functools.partial(_transition, diffusion),
-            transition_options={"diffusion": diffusion},
-            geometry=functools.partial(_geometry, diffusion),
+            transition_options={"diffusion": diffusion, "dense_mass": dense_mass},
+            geometry=functools.partial(_geometry, diffusion, dense_mass),
             path_length=path_length,
         )
         super().__init__(model, potential_fn, support, mirror_maps, strict, settings, mesh)
@@ -165,6 +174,8 @@ class MMFLD(LangevinKernel):
         maps: Mapping[str, MirrorMap],
         supports: Mapping[str, Constraint],
     ) -> None:
+        if self._dense_mass:
+            _require_correlations(product_of(layout, maps, particles=False))
         for name, map in maps.items():
             if self._diffusion == "exact":
                 if not map.has_exact_diffusion:
@@ -185,6 +196,21 @@ class MMFLD(LangevinKernel):
                 )
 
 
+def _require_correlations(map: Product) -> None:
+    """Raises ValueError where there are none that a dense metric could know."""
+    stepless = [name for name, part in map.parts.items() if not part.has_symmetric_step]
+    if stepless:
+        raise ValueError(
+            f"dense_mass=True takes symmetric steps, which the map of site '{stepless[0]}' has "
+            "none of; leave dense_mass out, or take the default map of the support"
+        )
+    if not any(part.is_flat for part in map.stepping().parts.values()):
+        raise ValueError(
+            "dense_mass=True is for sites on lines, half-lines and intervals that are no "
+            "particles, and this model has none; leave it out"
+        )
+
+
 def _self_concordant(map: MirrorMap) -> bool:
     constant = map.self_concordance
     return isinstance(constant, Tracer) or math.isfinite(constant)
@@ -195,8 +221,13 @@ def _is_symmetric(diffusion: str | int | None, has_step: bool, particles: bool) 
     return has_step and (diffusion == SYMMETRIC or (diffusion is None and not particles))
 
 
-def _geometry(diffusion: str | int | None, map: MirrorMap, particles: bool) -> MirrorMap:
-    return map.stepping() if _is_symmetric(diffusion, map.has_symmetric_step, particles) else map
+def _geometry(
+    diffusion: str | int | None, dense_mass: bool, map: Product, unit: PyTree, particles: bool
+) -> MirrorMap:
+    if not _is_symmetric(diffusion, map.has_symmetric_step, particles):
+        return map
+    stepping = map.stepping()
+    return Correlated.over(stepping, unit) if dense_mass else stepping
 
 
 def _transition(

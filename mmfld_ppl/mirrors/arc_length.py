@@ -64,6 +64,17 @@ class ArcLength(MirrorMap):
         moved = jnp.where(lost, onward, moved)
         return moved, momentum * self.speed(moved)
 
+    @property
+    def is_flat(self) -> bool:
+        return True
+
+    def flat(self, x: Event) -> tuple[Event, Event]:
+        root = jnp.sqrt(self.weight)
+        return root * self.arc(x), root * self.speed(x)
+
+    def from_flat(self, z: Event) -> Event:
+        return self.point(z / jnp.sqrt(self.weight))
+
     def log_det_grad(self, x: Event) -> Event:
         return 2 * jax.grad(lambda x: jnp.log(jnp.abs(self.speed(x))))(x)
 

@@ -77,8 +77,8 @@ class Moments(NamedTuple):
             return jax.tree.map(jnp.ones_like, self.local_variance)
         return jax.tree.map(lambda d: jnp.maximum(1, jnp.sqrt(d)), self.score_square)
 
-    def part(self, name: str) -> Moments:
-        """Those of one entry of coordinates that are a dictionary."""
+    def part(self, name: str | int) -> Moments:
+        """Those of one entry of coordinates that are a dictionary, or a tuple."""
         return Moments(*(None if m is None else m[name] for m in self))
 
     def total(self) -> Moments:
@@ -168,6 +168,20 @@ class MirrorMap(eqx.Module):
         phi(x') + |x' - x|^2_{G(x)} / 2 - <2p + grad phi(x), x'>, so that it exists and is inside
         for any p. Default: Newton's method."""
         return newton_symmetric_step(self, x, momentum, self.self_concordance)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether `flat` and `from_flat` are available."""
+        return False
+
+    def flat(self, x: Event) -> tuple[Event, Event]:
+        """Coordinates z, one for each entry of x, in which the metric is the identity, and dz/dx,
+        entry by entry. Only where `is_flat`."""
+        raise NotImplementedError(f"{type(self).__name__} has no flat coordinates")
+
+    def from_flat(self, z: Event) -> Event:
+        """The x of flat coordinates."""
+        raise NotImplementedError(f"{type(self).__name__} has no flat coordinates")
 
     def stepping(self) -> MirrorMap:
         """The map that symmetric steps are made with, and that the warm-up adapts for them: metric,
@@ -265,6 +279,19 @@ class Weighted(MirrorMap):
         lighter = jax.tree.map(lambda p: p / self.weight, momentum)
         position, momentum = self.base.symmetric_step(x, lighter)
         return position, jax.tree.map(lambda p: self.weight * p, momentum)
+
+    @property
+    def is_flat(self) -> bool:
+        return self.base.is_flat
+
+    def flat(self, x: Event) -> tuple[Event, Event]:
+        root = jnp.sqrt(self.weight)
+        z, speed = self.base.flat(x)
+        return jax.tree.map(lambda v: root * v, z), jax.tree.map(lambda v: root * v, speed)
+
+    def from_flat(self, z: Event) -> Event:
+        root = jnp.sqrt(self.weight)
+        return self.base.from_flat(jax.tree.map(lambda v: v / root, z))
 
     def stepping(self) -> MirrorMap:
         return Weighted(self.base.stepping(), self.weight)

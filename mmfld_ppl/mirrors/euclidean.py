@@ -37,6 +37,16 @@ class Euclidean(MirrorMap):
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         return x + momentum, momentum
 
+    @property
+    def is_flat(self) -> bool:
+        return True
+
+    def flat(self, x: Event) -> tuple[Event, Event]:
+        return x, jnp.ones_like(x)
+
+    def from_flat(self, z: Event) -> Event:
+        return z
+
     def pull_slope(self, x: Event, slope: Event) -> Event:
         return slope
 

@@ -96,7 +96,7 @@ class Product(MirrorMap):
         positions, momenta = ({name: m[i] for name, m in moved.items()} for i in (0, 1))
         return positions, momenta
 
-    def stepping(self) -> MirrorMap:
+    def stepping(self) -> Product:
         return Product({name: part.stepping() for name, part in self.parts.items()})
 
     def restore(self, x: Event) -> Event:
@@ -115,10 +115,10 @@ class Product(MirrorMap):
     def pull_slope(self, x: Event, slope: Event) -> PyTree:
         return {name: part.pull_slope(x[name], slope[name]) for name, part in self.parts.items()}
 
-    def adaptable(self, dtype: DTypeLike) -> MirrorMap:
+    def adaptable(self, dtype: DTypeLike) -> Product:
         return Product({name: part.adaptable(dtype) for name, part in self.parts.items()})
 
-    def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
+    def adapted(self, moments: Moments, trust: Scalar) -> Product:
         return Product(
             {name: part.adapted(moments.part(name), trust) for name, part in self.parts.items()}
         )
@@ -182,6 +182,16 @@ class Independent(MirrorMap):
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         return self._each(lambda base, x, p: base.symmetric_step(x, p), x, momentum)
+
+    @property
+    def is_flat(self) -> bool:
+        return self.base.is_flat
+
+    def flat(self, x: Event) -> tuple[Event, Event]:
+        return self._each(lambda base, x: base.flat(x), x)
+
+    def from_flat(self, z: Event) -> Event:
+        return self._each(lambda base, z: base.from_flat(z), z)
 
     def stepping(self) -> MirrorMap:
         return Independent(self._each(lambda base: base.stepping()), self.shape)

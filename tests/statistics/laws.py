@@ -269,6 +269,41 @@ def _zero_sum() -> Law:
     )
 
 
+def _correlated() -> Law:
+    """A Gaussian with correlations of .99 in the logarithm of a half-line, the logit of an interval
+    and two lines, beside a simplex that knows nothing of them."""
+    sd = np.array([0.5, 1.0, 3.0, 0.1])
+    covariance = sd[:, None] * (0.99 + 0.01 * np.eye(4)) * sd
+    precision = jnp.asarray(np.linalg.inv(covariance), jnp.float32)
+
+    def model():
+        s = numpyro.sample("s", dist.ImproperUniform(nc.positive, (), ()))
+        u = numpyro.sample("u", dist.ImproperUniform(nc.interval(-1.0, 2.0), (), ()))
+        b = numpyro.sample("b", dist.ImproperUniform(nc.real_vector, (), (2,)))
+        numpyro.sample("x", dist.Dirichlet(jnp.array([2.0, 1.0, 3.0])))
+        z = jnp.stack([jnp.log(s), jnp.log(u + 1) - jnp.log(2 - u), *b])
+        volume = -jnp.log(s) + jnp.log(1 / (u + 1) + 1 / (2 - u))
+        numpyro.factor("copula", volume - 0.5 * z @ precision @ z)
+
+    def logit(d):
+        return np.log(d["u"] + 1) - np.log(2 - d["u"])
+
+    expectations = {
+        "E log s": (lambda d: np.log(d["s"]), 0.0),
+        "E log^2 s": (lambda d: np.log(d["s"]) ** 2, covariance[0, 0]),
+        "E logit^2 u": (lambda d: logit(d) ** 2, covariance[1, 1]),
+        "E log s logit u": (lambda d: np.log(d["s"]) * logit(d), covariance[0, 1]),
+        "E logit u b_1": (lambda d: logit(d) * d["b"][..., 0], covariance[1, 2]),
+        "E (b_1 / 3 - 10 b_2)^2": (
+            lambda d: (d["b"][..., 0] / 3 - 10 * d["b"][..., 1]) ** 2,
+            0.02,
+        ),
+        "P(s < 1)": (lambda d: d["s"] < 1, 0.5),
+        "E x_1": (lambda d: d["x"][..., 0], 1 / 3),
+    }
+    return Law(model, expectations, settings={"dense_mass": True})
+
+
 def laws() -> dict[str, Law]:
     """Every law of this file by name."""
     half_cauchy = _half_cauchy()
@@ -285,6 +320,7 @@ def laws() -> dict[str, Law]:
         "half-cauchy": half_cauchy._replace(warmup=1000),
         "half-cauchy, pure log barrier": half_cauchy._replace(settings=pure, steps=10000, thin=5),
         "heavy tails": _heavy_tails()._replace(warmup=1000),
+        "correlated": _correlated(),
         "dependent support": _dependent(),
         "ordered": _ordered(),
         "zero-sum": _zero_sum()._replace(steps=1000, thin=1),

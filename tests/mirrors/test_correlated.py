@@ -1,0 +1,157 @@
+"""A dense metric over lines, half-lines and intervals, beside a simplex."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from mmfld_ppl.dynamics.welford import welford_init, welford_moments, welford_update
+from mmfld_ppl.mirrors import Euclidean, HalfLine, Independent, Interval, Product, Simplex
+from mmfld_ppl.mirrors.correlated import Correlated
+
+X = {
+    "half": np.array(0.7),
+    "line": np.array([0.3, -1.2]),
+    "part": np.array([0.2, 0.5, 0.3]),
+    "unit": np.array(0.9),
+}
+P = {
+    "half": np.array(-0.8),
+    "line": np.array([0.4, 0.1]),
+    "part": np.array([1.0, -2.0, 0.5]),
+    "unit": np.array(2.0),
+}
+FLAT = ("half", "line", "unit")
+
+
+@pytest.fixture(autouse=True)
+def double() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+def product(dtype=float) -> Product:
+    parts = {
+        "half": HalfLine.above(0.0, dtype),
+        "line": Independent.of(Euclidean(), (2,)),
+        "part": Simplex.of_size(3, dtype),
+        "unit": Interval.between(-1.0, 2.0, dtype),
+    }
+    stepping = Product(parts).stepping().adaptable(dtype)
+    weights = stepping.parts["line"].base.weight * jnp.array([4.0, 0.25], dtype)
+    line = Independent.of(Euclidean(), (2,)).adaptable(dtype)
+    line = Independent(type(line.base)(line.base.base, weights), (2,))
+    return Product(stepping.parts | {"line": line})
+
+
+def correlated() -> Correlated:
+    mirror = Correlated.over(product(), X)
+    factor = jnp.tril(jax.random.normal(jax.random.key(0), (4, 4))) + 2 * jnp.eye(4)
+    return Correlated(mirror.parts, factor, mirror.center, mirror.names)
+
+
+def flatten(tree) -> jax.Array:
+    return ravel_pytree({name: tree[name] for name in FLAT})[0]
+
+
+def test_lines_half_lines_and_intervals_are_flat() -> None:
+    """Coordinates in which the metric is the identity, their derivatives and their inverses."""
+    mirror = product()
+    assert {name for name, part in mirror.parts.items() if part.is_flat} == set(FLAT)
+    for name in FLAT:
+        part, x = mirror.parts[name], jnp.asarray(X[name])
+        z, speed = part.flat(x)
+        np.testing.assert_allclose(part.from_flat(z), x, rtol=1e-12)
+        derivative = jax.jvp(lambda x, part=part: part.flat(x)[0], (x,), (jnp.ones_like(x),))[1]
+        np.testing.assert_allclose(speed, derivative, rtol=1e-10)
+        applied = part.metric(x).apply(jnp.ones_like(x))
+        np.testing.assert_allclose(applied, speed**2, rtol=1e-12)
+
+
+def test_the_metric_is_that_of_the_factor() -> None:
+    mirror = correlated()
+    x, p = (jax.tree.map(jnp.asarray, tree) for tree in (X, P))
+    metric, unravel = mirror.metric(x), ravel_pytree(x)[1]
+    speed = flatten({name: mirror.parts[name].flat(x[name])[1] for name in FLAT})
+    K = np.linalg.inv(mirror.factor @ mirror.factor.T)
+    G = speed[:, None] * K * speed
+    np.testing.assert_allclose(flatten(metric.apply(p)), G @ flatten(p), rtol=1e-9)
+    np.testing.assert_allclose(
+        flatten(metric.solve(p)), np.linalg.solve(G, flatten(p)), rtol=1e-9, atol=1e-12
+    )
+    roots = jax.vmap(lambda xi: flatten(metric.sqrt(unravel(xi))))(jnp.eye(7))
+    np.testing.assert_allclose(roots.T @ roots, G, rtol=1e-9, atol=1e-12)
+    # On the simplex it is the one that it was.
+    alone = mirror.parts["part"].metric(x["part"])
+    np.testing.assert_allclose(metric.apply(p)["part"], alone.apply(p["part"]))
+    own = flatten(p) @ np.linalg.solve(G, flatten(p))
+    norm = metric.inverse_norm_sq(p)
+    np.testing.assert_allclose(norm, own + alone.inverse_norm_sq(p["part"]), rtol=1e-9)
+    found = jax.grad(lambda x: mirror.metric(x).log_det())(x)
+    np.testing.assert_allclose(flatten(mirror.log_det_grad(x)), flatten(found), rtol=1e-9)
+    determinant = np.linalg.slogdet(G)[1] - np.linalg.slogdet(K)[1] + alone.log_det()
+    np.testing.assert_allclose(metric.log_det(), determinant, rtol=1e-9)
+
+
+def test_a_step_is_straight_in_flat_coordinates_and_undone() -> None:
+    mirror = correlated()
+    x, p = (jax.tree.map(jnp.asarray, tree) for tree in (X, P))
+    x_new, p_new = mirror.symmetric_step(x, p)
+    back, p_back = mirror.symmetric_step(x_new, jax.tree.map(jnp.negative, p_new))
+    for name in X:
+        np.testing.assert_allclose(back[name], x[name], rtol=1e-9)
+        if name in FLAT:
+            np.testing.assert_allclose(p_back[name], -p[name], rtol=1e-9)
+
+    def generating(x, x_new):
+        ends = (flatten({n: mirror.parts[n].flat(z[n])[0] for n in FLAT}) for z in (x, x_new))
+        step = -jnp.subtract(*ends)
+        return 0.5 * step @ jnp.linalg.solve(mirror.factor @ mirror.factor.T, step)
+
+    slope, slope_new = jax.grad(generating, (0, 1))(x, x_new)
+    np.testing.assert_allclose(flatten(p), -flatten(slope), rtol=1e-9)
+    np.testing.assert_allclose(flatten(p_new), flatten(slope_new), rtol=1e-9)
+    expected = mirror.parts["part"].symmetric_step(x["part"], p["part"])[0]
+    np.testing.assert_allclose(x_new["part"], expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_the_warm_up_finds_a_covariance(dtype) -> None:
+    """Of a Gaussian in the flat coordinates, which is far from the origin on the line."""
+    rng, n = np.random.default_rng(0), 4000
+    mirror = Correlated.over(product(dtype), jax.tree.map(lambda leaf: leaf.astype(dtype), X))
+    mirror = mirror.adaptable(dtype)
+    R = 0.98 * np.ones((4, 4)) + 0.02 * np.eye(4)
+    sd = np.array([0.3, 0.01, 50.0, 0.2])
+    covariance = sd[:, None] * R * sd
+    z = rng.multivariate_normal([0.5, 2000.0, -30.0, 0.1], covariance, size=n)
+    like = {name: mirror.parts[name].flat(mirror.center[name])[0] for name in FLAT}
+    unravel = ravel_pytree(like)[1]
+    for _ in range(2):  # The first window counts from the start, the second from near the mean.
+        zs = jax.vmap(unravel)(jnp.asarray(z, dtype))
+        unweighted = Correlated.over(product(dtype), mirror.center | {"part": X["part"]})
+        x = {n: jax.vmap(unweighted.parts[n].from_flat)(zs[n]) for n in FLAT}
+        x["part"] = jnp.asarray(rng.dirichlet(np.ones(3), n), dtype)
+        precise = np.linalg.solve(covariance, (z - z.mean(0)).T).T
+        slopes = {}
+        for name, score in jax.vmap(unravel)(jnp.asarray(precise, dtype)).items():
+            part = unweighted.parts[name]
+            speed = jax.vmap(lambda x, part=part: part.flat(x)[1])(x[name])
+            bend = jax.vmap(part.log_det_grad)(x[name])
+            slopes[name] = score * speed - 0.5 * bend
+        slopes["part"] = jnp.zeros_like(x["part"])
+        start = welford_init(mirror.observe(jax.tree.map(lambda leaf: leaf[0], x)))
+        pulled = jax.vmap(mirror.pull_slope)(x, slopes)
+        window = welford_update(start, jax.vmap(mirror.observe)(x), pulled)
+        mirror = mirror.adapted(welford_moments(window), jnp.asarray(n / (n + 5), dtype))
+    moved = jax.vmap(lambda x: flatten({k: mirror.parts[k].flat(x[k])[0] for k in FLAT}))(x)
+    found = np.asarray(mirror.factor @ mirror.factor.T, float)
+    expected = np.cov(np.asarray(moved, float).T)
+    # A step of unit length is a standard deviation in every direction.
+    lengths = np.linalg.eigvals(np.linalg.solve(expected, found))
+    np.testing.assert_allclose(np.real(lengths), 1, atol=0.15)
