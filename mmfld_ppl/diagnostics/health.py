@@ -41,12 +41,18 @@ def run_complaints(
         )
     if np.any(refused):
         what = "density, the objective" if ratio is not None else "log density"
+        effect = (
+            "an adjusted kernel is right all the same, and slowed where there are many of them. "
+            "Look for overflow in the model near the boundary of its supports, pass a higher "
+            "target_accept_prob, or run in double precision."
+            if acceptance_rate is not None
+            else "that biases an unadjusted kernel. Look for overflow in the model near the "
+            "boundary of its supports, take a smaller step_size, or run in double precision."
+        )
         found.append(
             f"{int(refused.sum())} of {refused.size} draws had moves that were refused because the "
             f"point, the {what} or a slope was not finite there"
-            f"{where and f' ({where})'}; the draws are valid, but refusals of this kind bias an "
-            "unadjusted kernel and slow an adjusted one. Look for overflow in the model near the "
-            "boundary of its supports, take a smaller step_size, or run in double precision."
+            f"{where and f' ({where})'}; {effect}"
         )
     if acceptance_rate is None:
         return found

@@ -35,6 +35,7 @@ def dataset_of(arrays: Mapping[str, Named], coords: Coords) -> xr.Dataset:
                 raise ValueError(
                     f"dimension '{dim}' has {size} entries in '{name}' and {sizes[str(dim)]} in "
                     "another variable: give their axes different names"
+                    + (f", none of them '{dim}', which is that of the draws" * (dim in SAMPLE_DIMS))
                 )
     return xr.Dataset(variables, {dim: _coordinate(dim, n, coords) for dim, n in sizes.items()})
 

@@ -73,7 +73,7 @@ class Correlated(Product):
 
     Warm-up adapts the sites' own weights as without it, and takes for K^-1 the covariance of z,
     with variances sqrt(Var(z) Var(dU/dz)), which z has in the adapted weights, and correlations
-    that n observations of d coordinates are believed in to 1 / (1 + ((d + 5) / n)^3): hardly while
+    that n observations of d coordinates are believed in to 1 / (1 + ((d + 5) / n)^2): hardly while
     they are fewer than d, and nearly wholly from several times as many on.
 
     flat: names of sites. factor: B, with K^-1 = B B^T. center: a point that covariances are
@@ -151,7 +151,7 @@ class Correlated(Product):
             stretch = jnp.sqrt(width * jnp.sqrt(seen.score_variance["z"]))
             # Of n observations trust is n / (n + 5).
             scarcity = (5 + len(width)) * (1 - trust) / (5 * trust)
-            share = 1 / (1 + scarcity**3)
+            share = 1 / (1 + scarcity**2)
             shrunk = share * covariance / jnp.outer(width, width)
             shrunk = jnp.where(jnp.eye(len(width), dtype=bool), 1, shrunk)
             found = stretch[:, None] * jnp.linalg.cholesky(shrunk)

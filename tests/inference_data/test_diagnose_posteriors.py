@@ -63,6 +63,13 @@ def test_an_ordinary_model_is_spoken_of_in_its_own_words() -> None:
     assert "extra_fields=('potential_energy',)" in found["stationarity"].advice
 
 
+def test_an_adjusted_kernel_may_run_into_a_boundary_now_and_then() -> None:
+    for metropolize, refused, verdict in ((True, 8, "ok"), (True, 80, "fail"), (False, 8, "warn")):
+        groups = posterior(metropolize)
+        groups["sample_stats"]["diverging"].values[0, :refused] = True
+        assert by_name(groups)["moves"].verdict == verdict
+
+
 def test_values_that_are_not_finite_and_values_that_are_not_there() -> None:
     """They are named, and chains are compared by the others."""
     groups = posterior()
