@@ -120,6 +120,11 @@ class MMFLD(LangevinKernel):
                 "diffusion='symmetric' is made to be adjusted: leave metropolize=False out, or "
                 "take 'one-step', a number of sub-steps or 'exact'"
             )
+        if not isinstance(dense_mass, bool):
+            raise TypeError(
+                f"dense_mass must be True, for all sites that it is for, or False, got "
+                f"{dense_mass!r}; it knows no blocks of sites"
+            )
         if dense_mass and diffusion not in (None, SYMMETRIC):
             raise ValueError(
                 f"dense_mass=True takes symmetric steps, got diffusion={diffusion!r}; leave one out"
@@ -139,6 +144,8 @@ class MMFLD(LangevinKernel):
             adapt_step_size = metropolize and not callable(step_size)
         if adapt_metric is None:
             adapt_metric = metropolize
+        if dense_mass and not adapt_metric:
+            raise ValueError("a dense metric comes from the warm-up; leave adapt_metric=False out")
         self._diffusion, self._dense_mass = diffusion, dense_mass
         self._chooses_target = target_accept_prob is None
         target = ONE_STEP_TARGET if target_accept_prob is None else float(target_accept_prob)

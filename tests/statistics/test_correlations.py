@@ -60,6 +60,10 @@ def test_what_a_dense_metric_is_not_for() -> None:
     for model in (shares, particles):
         with pytest.raises(ValueError, match="dense_mass=True is for sites on lines"):
             mm.MMFLD(model, dense_mass=True).init(jax.random.key(0), 10, None, (), {})
+    with pytest.raises(TypeError, match="it knows no blocks of sites"):
+        mm.MMFLD(shares, dense_mass=[("x",)])
+    with pytest.raises(ValueError, match="comes from the warm-up"):
+        mm.MMFLD(shares, dense_mass=True, adapt_metric=False)
     with pytest.raises(ValueError, match="dense_mass=True takes symmetric steps, got"):
         mm.MMFLD(shares, dense_mass=True, diffusion="one-step")
     entropy = {"x": mm.mirrors.EntropyOrthant(jnp.zeros(()))}
