@@ -18,6 +18,8 @@ from .transition import Move, Transition, add, all_finite, select, standard_norm
 MAX_LEAPS = 32
 #: What rounding may do to an energy, a sum of thousands of terms, in units of the last place.
 ROUNDINGS = 64
+#: Nats of it that a judgement of a step can do with.
+ROUNDED = 0.1
 
 
 class LangevinState(NamedTuple):
@@ -106,7 +108,7 @@ class Langevin(eqx.Module):
         if self.metropolize:
             backward = self.transition.log_backward(move, self.tempered(proposed.slope), h)
             before, after = state.energy / self.temperature, proposed.energy / self.temperature
-            proposals = backward - move.log_forward
+            proposals = backward, move.log_forward
             accept_prob, judged = acceptances(before, after, rise, proposals, finite)
         accept = jax.random.uniform(key_accept, dtype=accept_prob.dtype) < accept_prob
         ends = jax.tree.map(lambda leaf: leaf[None], (proposed.position, proposed.slope))
@@ -142,7 +144,7 @@ def acceptances(
     energy: Float[Array, "..."],
     energy_new: Float[Array, "..."],
     rise: Float[Array, "..."],
-    log_proposals: Float[Array, "..."],
+    log_proposals: tuple[Float[Array, "..."], Float[Array, "..."]],
     finite: Bool[Array, "..."],
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """The probability of accepting a move between two energies in nats; and what the warm-up judges
@@ -156,7 +158,9 @@ def acceptances(
     largest = jnp.maximum(jnp.abs(energy), jnp.abs(energy_new))
     rounding = ROUNDINGS * jnp.finfo(largest.dtype).eps * largest
     known = jnp.clip(rise, difference - rounding, difference + rounding)
-    return acceptance(log_proposals - difference, finite), acceptance(log_proposals - known, finite)
+    log_ratio = -difference + log_proposals[0] - log_proposals[1]
+    told = jnp.where(rounding > ROUNDED, difference - known, 0)
+    return acceptance(log_ratio, finite), acceptance(log_ratio + told, finite)
 
 
 def acceptance(log_ratio: Float[Array, "..."], finite: Bool[Array, "..."]) -> Float[Array, "..."]:
