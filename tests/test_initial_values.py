@@ -206,17 +206,24 @@ def test_a_constant_in_the_density_does_not_lead_the_step_astray() -> None:
     """Next to a constant of 2e8 nats energies are known to 16. The step is what it is without the
     constant (it was ten times as long), though moves are refused by rounding."""
 
-    def steps(constant: float) -> np.ndarray:
+    def steps(constant: float) -> float:
         def model():
             numpyro.sample("x", dist.Normal(jnp.zeros(100), 1.0))
             numpyro.factor("constant", jnp.float32(constant))
 
-        mcmc = MCMC(mm.MMFLD(model), num_warmup=500, num_samples=1, progress_bar=False)
+        mcmc = MCMC(
+            mm.MMFLD(model),
+            num_warmup=500,
+            num_samples=1,
+            num_chains=16,
+            chain_method="vectorized",
+            progress_bar=False,
+        )
         mcmc.run(KEY, extra_fields=("step_size",))
-        return np.asarray(mcmc.get_extra_fields()["step_size"])
+        return np.exp(np.mean(np.log(mcmc.get_extra_fields()["step_size"])))
 
-    # Single steps of single chains differ by up to a factor of two.
-    assert np.all(np.abs(np.log(steps(2e8) / steps(0.0))) < np.log(3))
+    # That of one chain varies by a factor of two: their geometric mean.
+    np.testing.assert_allclose(steps(2e8), steps(0.0), rtol=0.5)
 
 
 def test_particles_that_start_where_energies_are_mostly_rounding() -> None:

@@ -18,8 +18,6 @@ from .transition import Move, Transition, add, all_finite, select, standard_norm
 MAX_LEAPS = 32
 #: What rounding may do to an energy, a sum of thousands of terms, in units of the last place.
 ROUNDINGS = 64
-#: Nats of it that a judgement of a step can do with.
-ROUNDED = 0.1
 
 
 class LangevinState(NamedTuple):
@@ -108,8 +106,8 @@ class Langevin(eqx.Module):
         if self.metropolize:
             backward = self.transition.log_backward(move, self.tempered(proposed.slope), h)
             before, after = state.energy / self.temperature, proposed.energy / self.temperature
-            proposals = backward, move.log_forward
-            accept_prob, judged = acceptances(before, after, rise, proposals, finite)
+            log_ratio = before - after + backward - move.log_forward
+            accept_prob, judged = acceptances(log_ratio, finite, before, after, rise)
         accept = jax.random.uniform(key_accept, dtype=accept_prob.dtype) < accept_prob
         ends = jax.tree.map(lambda leaf: leaf[None], (proposed.position, proposed.slope))
         info = LangevinInfo(accept_prob, judged, ~finite, locate(~finite[None], *ends))
@@ -141,11 +139,11 @@ def trapezoidal_rise(
 
 
 def acceptances(
+    log_ratio: Float[Array, "..."],
+    finite: Bool[Array, "..."],
     energy: Float[Array, "..."],
     energy_new: Float[Array, "..."],
     rise: Float[Array, "..."],
-    log_proposals: tuple[Float[Array, "..."], Float[Array, "..."]],
-    finite: Bool[Array, "..."],
 ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """The probability of accepting a move between two energies in nats; and what the warm-up judges
     its step by: the same with their difference as the slopes tell it, `rise`, where the two are
@@ -154,13 +152,10 @@ def acceptances(
     Among large energies no step is so short that a difference can be told from rounding. A warm-up
     that shortened steps until it could would end at nothing, far from the law if it started
     there."""
-    difference = energy_new - energy
     largest = jnp.maximum(jnp.abs(energy), jnp.abs(energy_new))
     rounding = ROUNDINGS * jnp.finfo(largest.dtype).eps * largest
-    known = jnp.clip(rise, difference - rounding, difference + rounding)
-    log_ratio = -difference + log_proposals[0] - log_proposals[1]
-    told = jnp.where(rounding > ROUNDED, difference - known, 0)
-    return acceptance(log_ratio, finite), acceptance(log_ratio + told, finite)
+    hidden = jnp.clip(energy_new - energy - rise, -rounding, rounding)
+    return acceptance(log_ratio, finite), acceptance(log_ratio + hidden, finite)
 
 
 def acceptance(log_ratio: Float[Array, "..."], finite: Bool[Array, "..."]) -> Float[Array, "..."]:

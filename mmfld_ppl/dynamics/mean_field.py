@@ -91,8 +91,8 @@ class MeanFieldLangevin(eqx.Module):
             backward = jax.vmap(self.transition.log_backward, (0, 0, None))(move, proposed.slope, h)
             energy, energy_new = self._energy(felt), self._energy(proposed)
             rise = jax.vmap(trapezoidal_rise)(x, move.position, felt.slope, proposed.slope)
-            proposals = backward, move.log_forward
-            accept_prob, judged = acceptances(energy, energy_new, rise, proposals, finite)
+            log_ratio = energy - energy_new + backward - move.log_forward
+            accept_prob, judged = acceptances(log_ratio, finite, energy, energy_new, rise)
         accept = jax.random.uniform(key_accept, (n,), dtype) < accept_prob
         x_new = select(accept, move.position, x)
         following = self.temperature if self.next_temperature is None else self.next_temperature

@@ -234,7 +234,7 @@ def _geometry(
     if not _is_symmetric(diffusion, map.has_symmetric_step, particles):
         return map
     stepping = map.stepping()
-    return Correlated.over(stepping, unit) if dense_mass else stepping
+    return Correlated.over(stepping, unit) if dense_mass and not particles else stepping
 
 
 def _transition(
