@@ -32,20 +32,29 @@ def test_a_dense_metric_draws_from_a_regression_on_predictors_that_are_almost_on
 
     def draws(dense_mass: bool) -> np.ndarray:
         kernel = mm.MMFLD(model, dense_mass=dense_mass)
-        mcmc = MCMC(kernel, num_warmup=500, num_samples=1000, progress_bar=False)
+        # Of a single chain the warm-up now and then ends with one direction that it has not seen
+        # the width of, which is slow from then on.
+        mcmc = MCMC(
+            kernel,
+            num_warmup=1000,
+            num_samples=1000,
+            num_chains=12,
+            chain_method="vectorized",
+            progress_bar=False,
+        )
         mcmc.run(jax.random.key(0))
-        return np.asarray(mcmc.get_samples()["b"], float)
+        return np.asarray(mcmc.get_samples(group_by_chain=True)["b"], float)
 
     found, diagonal = draws(True), draws(False)
-    size, before = (effective_sample_size(x[None]) for x in (found, diagonal))
+    size, before = map(effective_sample_size, (found, diagonal))
     assert size.min() > 10 * before.min()
     precision = X.T @ X + np.eye(SIZE) / 25
     covariance = np.linalg.inv(precision)
     mean = 200 + covariance @ (X.T @ (y - 200 * X.sum(1)))
     sd = np.sqrt(np.diag(covariance))
-    assert np.all(np.abs(found.mean(0) - mean) < 5 * sd / np.sqrt(size))
+    assert np.all(np.abs(found.mean((0, 1)) - mean) < 5 * sd / np.sqrt(size))
     whitened = (found - mean) @ np.linalg.cholesky(precision)
-    np.testing.assert_allclose(whitened.std(0), 1, atol=0.2)
+    np.testing.assert_allclose(whitened.std((0, 1)), 1, atol=0.2)
 
 
 def test_what_a_dense_metric_is_not_for() -> None:
