@@ -82,4 +82,5 @@ def welford_moments(state: Welford) -> Moments:
         state.local_variance,
         score_variance,
         jax.tree.map(lambda mean, v: jnp.square(mean) + v, state.score_mean, score_variance),
+        state.score_mean,
     )

@@ -53,16 +53,19 @@ class ArcLength(MirrorMap):
         return DiagonalMetric(jnp.sqrt(self.weight) * jnp.abs(self.speed(x)))
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
-        speed = self.speed(x)
-        momentum = momentum / speed
-        along = momentum / self.weight
-        moved = self.point(self.arc(x) + along)
-        # Next to a bound that is not zero numbers are far apart in t. Short steps that rounding
-        # takes back would gain momentum from leap to leap, and the warm-up make them shorter still.
-        onward = jnp.nextafter(x, jnp.where(along * speed > 0, jnp.inf, -jnp.inf))
-        lost = (moved == x) & (along != 0) & (jnp.abs(along) < LEAST_MOVE)
-        moved = jnp.where(lost, onward, moved)
+        momentum = momentum / self.speed(x)
+        moved = self._further(x, momentum / self.weight)
         return moved, momentum * self.speed(moved)
+
+    def _further(self, x: Event, along: Scalar) -> Event:
+        """The point at t(x) + `along`.
+
+        Next to a bound that is not zero numbers are far apart in t. Short steps that rounding takes
+        back would gain momentum from leap to leap, and the warm-up make them shorter still."""
+        moved = self.point(self.arc(x) + along)
+        onward = jnp.nextafter(x, jnp.where(along * self.speed(x) > 0, jnp.inf, -jnp.inf))
+        lost = (moved == x) & (along != 0) & (jnp.abs(along) < LEAST_MOVE)
+        return jnp.where(lost, onward, moved)
 
     @property
     def is_flat(self) -> bool:
@@ -72,8 +75,8 @@ class ArcLength(MirrorMap):
         root = jnp.sqrt(self.weight)
         return root * self.arc(x), root * self.speed(x)
 
-    def from_flat(self, z: Event) -> Event:
-        return self.point(z / jnp.sqrt(self.weight))
+    def shifted(self, x: Event, by: Event) -> Event:
+        return self._further(x, by / jnp.sqrt(self.weight))
 
     def log_det_grad(self, x: Event) -> Event:
         return 2 * jax.grad(lambda x: jnp.log(jnp.abs(self.speed(x))))(x)

@@ -42,8 +42,9 @@ class Moments(NamedTuple):
 
     mean, variance: of the coordinates; no variance where one point was seen.
     local_variance: average of `Observation.local_variance`.
-    score_variance, score_square: variance and mean square of the potential's slope in local
-      units, sqrt(local_variance) times the slope; None where the slopes are not known.
+    score_variance, score_square, score_mean: variance, mean square and mean of the potential's
+      slope in local units, sqrt(local_variance) times the slope; None where the slopes are not
+      known.
     """
 
     mean: PyTree
@@ -51,6 +52,7 @@ class Moments(NamedTuple):
     local_variance: PyTree
     score_variance: PyTree | None = None
     score_square: PyTree | None = None
+    score_mean: PyTree | None = None
 
     def ratio(self) -> PyTree:
         """(length of a unit step / standard deviation of the law)^2, by coordinate: the weight
@@ -171,7 +173,7 @@ class MirrorMap(eqx.Module):
 
     @property
     def is_flat(self) -> bool:
-        """Whether `flat` and `from_flat` are available."""
+        """Whether `flat` and `shifted` are available."""
         return False
 
     def flat(self, x: Event) -> tuple[Event, Event]:
@@ -179,8 +181,8 @@ class MirrorMap(eqx.Module):
         entry by entry. Only where `is_flat`."""
         raise NotImplementedError(f"{type(self).__name__} has no flat coordinates")
 
-    def from_flat(self, z: Event) -> Event:
-        """The x of flat coordinates."""
+    def shifted(self, x: Event, by: Event) -> Event:
+        """The point that is `by` further on than x in flat coordinates."""
         raise NotImplementedError(f"{type(self).__name__} has no flat coordinates")
 
     def stepping(self) -> MirrorMap:
@@ -289,9 +291,9 @@ class Weighted(MirrorMap):
         z, speed = self.base.flat(x)
         return jax.tree.map(lambda v: root * v, z), jax.tree.map(lambda v: root * v, speed)
 
-    def from_flat(self, z: Event) -> Event:
+    def shifted(self, x: Event, by: Event) -> Event:
         root = jnp.sqrt(self.weight)
-        return self.base.from_flat(jax.tree.map(lambda v: v / root, z))
+        return self.base.shifted(x, jax.tree.map(lambda v: v / root, by))
 
     def stepping(self) -> MirrorMap:
         return Weighted(self.base.stepping(), self.weight)

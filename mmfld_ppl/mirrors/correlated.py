@@ -71,10 +71,11 @@ class Correlated(Product):
     |z' - z|^2 in K. The other sites keep metrics and steps of their own. This is for symmetric
     steps alone: J K J is no Hessian, so `potential` and `grad` remain those of the sites.
 
-    Warm-up adapts the sites' own weights as without it, and takes for K^-1 the covariance of z,
-    with variances sqrt(Var(z) Var(dU/dz)), which z has in the adapted weights, and correlations
-    that n observations of d coordinates are believed in to 1 / (1 + ((d + 5) / n)^2): hardly while
-    they are fewer than d, and nearly wholly from several times as many on.
+    Warm-up adapts the sites' own weights as without it, and multiplies B by what a window has seen
+    in the coordinates B^-1 z, in which the law is round as far as it is known: by a root of the M
+    with M S M = C, for the covariances C of the coordinates and S of the slopes in them. For a
+    Gaussian M is the covariance even where the points have not seen all of its width (compare the
+    metric of nutpie). To what is seen are added d + 5 observations of a law without correlations.
 
     factor: B, with K^-1 = B B^T. center: a point that covariances are counted from. names: of the
     flat sites."""
@@ -108,33 +109,27 @@ class Correlated(Product):
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         moved, pushed = self._others.symmetric_step(x, momentum)
-        z, speed = self._flat(x)
+        speed = self._flat(x)[1]
         pulled, unravel = ravel_pytree(_over({n: momentum[n] for n in self.names}, speed))
         along = unravel(matmul(self.factor, matmul(pulled, self.factor)))
-        landed = {n: self.parts[n].from_flat(z[n] + along[n]) for n in self.names}
+        landed = {n: self.parts[n].shifted(x[n], along[n]) for n in self.names}
         there = self._flat(landed)[1]
         return moved | landed, pushed | _times(there, unravel(pulled))
 
     def observe(self, x: Event) -> Observation:
         own = super().observe(x)
-        centred = ravel_pytree(_less(self._flat(x)[0], self._flat(self.center)[0]))[0]
-        seen = {
-            "center": {n: x[n] for n in self.names},
-            "z": centred,
-            "products": jnp.outer(centred, centred),
-        }
+        from_center = ravel_pytree(_less(self._flat(x)[0], self._flat(self.center)[0]))[0]
+        white = jsl.solve_triangular(self.factor, from_center, lower=True)
+        seen = {"center": {n: x[n] for n in self.names}, "white": white, "products": _square(white)}
         ones = jax.tree.map(jnp.ones_like, seen)
         return Observation((own.coordinates, seen), (own.local_variance, ones))
 
     def pull_slope(self, x: Event, slope: Event) -> PyTree:
         steepening, (_, speed) = self.log_det_grad(x), self._flat(x)
         scores = {n: slope[n] + 0.5 * steepening[n] for n in self.names}
-        z = ravel_pytree(_over(scores, speed))[0]
-        pulled = {
-            "center": jax.tree.map(jnp.zeros_like, scores),
-            "z": z,
-            "products": jnp.zeros_like(self.factor),
-        }
+        white = matmul(ravel_pytree(_over(scores, speed))[0], self.factor)
+        nothing = jax.tree.map(jnp.zeros_like, scores)
+        pulled = {"center": nothing, "white": white, "products": _square(white)}
         return super().pull_slope(x, slope), pulled
 
     def adaptable(self, dtype: DTypeLike) -> Correlated:
@@ -143,21 +138,44 @@ class Correlated(Product):
         return Correlated(super().adaptable(dtype).parts, factor, center, self.names)
 
     def adapted(self, moments: Moments, trust: Scalar) -> Correlated:
-        parts = super().adapted(moments.part(0), trust).parts
-        seen, factor = moments.part(1), self.factor
-        if seen.variance is not None and seen.score_variance is not None:
-            covariance = seen.mean["products"] - jnp.outer(seen.mean["z"], seen.mean["z"])
-            width = jnp.sqrt(seen.variance["z"])
-            stretch = jnp.sqrt(width * jnp.sqrt(seen.score_variance["z"]))
+        parts, seen = super().adapted(moments.part(0), trust).parts, moments.part(1)
+        adapted = Correlated(parts, self.factor, seen.mean["center"], self.names)
+        # The coordinates z grow with the weights.
+        before, after = (mirror._flat(adapted.center)[1] for mirror in (self, adapted))
+        growth = ravel_pytree(_over(after, before))[0]
+        wider = jnp.where(jnp.isfinite(growth), growth, 1)[:, None] * self.factor
+        if seen.variance is not None and seen.score_mean is not None:
             # Of n observations trust is n / (n + 5).
-            scarcity = (5 + len(width)) * (1 - trust) / (5 * trust)
-            share = 1 / (1 + scarcity**2)
-            shrunk = share * covariance / jnp.outer(width, width)
-            shrunk = jnp.where(jnp.eye(len(width), dtype=bool), 1, shrunk)
-            found = stretch[:, None] * jnp.linalg.cholesky(shrunk)
+            observations = 5 * trust / (1 - trust)
+            share = observations / (observations + 5 + len(wider))
+            rounder = matmul(wider, _root(*map(_covariance, (seen.mean, seen.score_mean)), share))
             # Nothing is known of a window in which a coordinate never moved.
-            factor = jnp.where(jnp.all(jnp.isfinite(found)), found, factor)
-        return Correlated(parts, factor, seen.mean["center"], self.names)
+            wider = jnp.where(jnp.all(jnp.isfinite(rounder)), rounder, wider)
+        factor = jnp.linalg.qr(wider.T, mode="r").T
+        return eqx.tree_at(lambda mirror: mirror.factor, adapted, factor)
+
+
+def _square(v: Float[Array, " d"]) -> Factor:
+    return jnp.outer(v, v)
+
+
+def _covariance(mean: PyTree) -> Factor:
+    """From the means of coordinates and of their products."""
+    return mean["products"] - _square(mean["white"])
+
+
+def _root(spread: Factor, slopes: Factor, share: Scalar) -> Factor:
+    """F with F F^T = M, M `slopes` M = `spread`: M is the geometric mean of `spread` and of the
+    inverse of `slopes`.
+
+    In units in which both have the same diagonal, and with the identity for the rest of `share`."""
+    unit = jnp.sqrt(jnp.sqrt(jnp.diag(spread) / jnp.diag(slopes)))[:, None]
+    rest = (1 - share) * jnp.eye(len(unit), dtype=unit.dtype)
+    half = jnp.linalg.cholesky(share * slopes * unit * unit.T + rest)
+    mixed = matmul(half.T, matmul(share * spread / unit / unit.T + rest, half))
+    squares, axes = jnp.linalg.eigh(mixed)
+    halved = jsl.solve_triangular(half, axes, lower=True, trans=1)
+    return unit * halved * jnp.sqrt(jnp.sqrt(squares))
 
 
 def _times(a: PyTree, b: PyTree) -> PyTree:

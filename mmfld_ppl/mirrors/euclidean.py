@@ -44,8 +44,8 @@ class Euclidean(MirrorMap):
     def flat(self, x: Event) -> tuple[Event, Event]:
         return x, jnp.ones_like(x)
 
-    def from_flat(self, z: Event) -> Event:
-        return z
+    def shifted(self, x: Event, by: Event) -> Event:
+        return x + by
 
     def pull_slope(self, x: Event, slope: Event) -> Event:
         return slope

@@ -190,8 +190,8 @@ class Independent(MirrorMap):
     def flat(self, x: Event) -> tuple[Event, Event]:
         return self._each(lambda base, x: base.flat(x), x)
 
-    def from_flat(self, z: Event) -> Event:
-        return self._each(lambda base, z: base.from_flat(z), z)
+    def shifted(self, x: Event, by: Event) -> Event:
+        return self._each(lambda base, x, by: base.shifted(x, by), x, by)
 
     def stepping(self) -> MirrorMap:
         return Independent(self._each(lambda base: base.stepping()), self.shape)

@@ -66,7 +66,8 @@ def test_lines_half_lines_and_intervals_are_flat() -> None:
     for name in FLAT:
         part, x = mirror.parts[name], jnp.asarray(X[name])
         z, speed = part.flat(x)
-        np.testing.assert_allclose(part.from_flat(z), x, rtol=1e-12)
+        moved = part.shifted(x, jnp.full_like(x, 0.3))
+        np.testing.assert_allclose(part.flat(moved)[0], z + 0.3, rtol=1e-12)
         derivative = jax.jvp(lambda x, part=part: part.flat(x)[0], (x,), (jnp.ones_like(x),))[1]
         np.testing.assert_allclose(speed, derivative, rtol=1e-10)
         applied = part.metric(x).apply(jnp.ones_like(x))
@@ -121,37 +122,52 @@ def test_a_step_is_straight_in_flat_coordinates_and_undone() -> None:
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-def test_the_warm_up_finds_a_covariance(dtype) -> None:
-    """Of a Gaussian in the flat coordinates, which is far from the origin on the line."""
-    rng, n = np.random.default_rng(0), 4000
+@pytest.mark.parametrize("seen", [1.0, 0.05])
+def test_the_warm_up_finds_a_covariance(dtype, seen) -> None:
+    """Of a Gaussian in the flat coordinates, which is far from the origin on the line; also from
+    points that have seen but a part of its width in one direction."""
+    rng, n = np.random.default_rng(0), 400
     mirror = Correlated.over(product(dtype), jax.tree.map(lambda leaf: leaf.astype(dtype), X))
     mirror = mirror.adaptable(dtype)
     R = 0.98 * np.ones((4, 4)) + 0.02 * np.eye(4)
-    sd = np.array([0.3, 0.01, 50.0, 0.2])
+    sd = np.array([0.03, 0.01, 50.0, 0.2])
     covariance = sd[:, None] * R * sd
-    z = rng.multivariate_normal([0.5, 2000.0, -30.0, 0.1], covariance, size=n)
+    axes = np.linalg.cholesky(covariance) * [seen, 1, 1, 1]
+    half = float(mirror.parts["half"].flat(jnp.asarray(X["half"], dtype))[0])
+    z = [half, 200.0, -30.0, 0.1] + rng.normal(size=(n, 4)) @ axes.T
     like = {name: mirror.parts[name].flat(mirror.center[name])[0] for name in FLAT}
     unravel = ravel_pytree(like)[1]
-    for _ in range(2):  # The first window counts from the start, the second from near the mean.
-        zs = jax.vmap(unravel)(jnp.asarray(z, dtype))
-        unweighted = Correlated.over(product(dtype), mirror.center | {"part": X["part"]})
-        x = {n: jax.vmap(unweighted.parts[n].from_flat)(zs[n]) for n in FLAT}
-        x["part"] = jnp.asarray(rng.dirichlet(np.ones(3), n), dtype)
-        precise = np.linalg.solve(covariance, (z - z.mean(0)).T).T
-        slopes = {}
-        for name, score in jax.vmap(unravel)(jnp.asarray(precise, dtype)).items():
-            part = unweighted.parts[name]
-            speed = jax.vmap(lambda x, part=part: part.flat(x)[1])(x[name])
-            bend = jax.vmap(part.log_det_grad)(x[name])
-            slopes[name] = score * speed - 0.5 * bend
-        slopes["part"] = jnp.zeros_like(x["part"])
+    unweighted = Correlated.over(product(dtype), X)
+    zs = jax.vmap(unravel)(jnp.asarray(z, dtype))
+    x = {}
+    for name in FLAT:
+        part, at = unweighted.parts[name], jnp.asarray(X[name], dtype)
+        x[name] = jax.vmap(lambda z, p=part, at=at: p.shifted(at, z - p.flat(at)[0]))(zs[name])
+    x["part"] = jnp.asarray(rng.dirichlet(np.ones(3), n), dtype)
+    precise = np.linalg.solve(covariance, (z - z.mean(0)).T).T
+    slopes = {"part": jnp.zeros_like(x["part"])}
+    for name, score in jax.vmap(unravel)(jnp.asarray(precise, dtype)).items():
+        part = unweighted.parts[name]
+        speed = jax.vmap(lambda x, part=part: part.flat(x)[1])(x[name])
+        slopes[name] = score * speed - 0.5 * jax.vmap(part.log_det_grad)(x[name])
+    for _ in range(4):  # The first window counts from the start, the others from the mean.
         start = welford_init(mirror.observe(jax.tree.map(lambda leaf: leaf[0], x)))
         pulled = jax.vmap(mirror.pull_slope)(x, slopes)
         window = welford_update(start, jax.vmap(mirror.observe)(x), pulled)
         mirror = mirror.adapted(welford_moments(window), jnp.asarray(n / (n + 5), dtype))
-    moved = jax.vmap(lambda x: flatten({k: mirror.parts[k].flat(x[k])[0] for k in FLAT}))(x)
+    center = jax.tree.map(lambda leaf: leaf[0], x)
+    speeds = (m._flat(center)[1] for m in (mirror, unweighted))
+    growth = np.divide(*map(flatten, speeds))
     found = np.asarray(mirror.factor @ mirror.factor.T, float)
-    expected = np.cov(np.asarray(moved, float).T)
     # A step of unit length is a standard deviation in every direction.
-    lengths = np.linalg.eigvals(np.linalg.solve(expected, found))
-    np.testing.assert_allclose(np.real(lengths), 1, atol=0.15)
+    lengths = np.linalg.eigvals(np.linalg.solve(covariance, found / growth / growth[:, None]))
+    np.testing.assert_allclose(np.real(lengths), 1, atol=0.1)
+
+
+def test_a_short_step_next_to_a_bound_is_not_lost_to_rounding() -> None:
+    parts = {"unit": Interval.between(0.0, 1.0, jnp.float32)}
+    x = {"unit": jnp.nextafter(jnp.float32(1), jnp.float32(0))}
+    mirror = Correlated.over(Product(parts).stepping(), x)
+    inward = {"unit": -0.05 * mirror.parts["unit"].speed(x["unit"])}
+    moved = mirror.symmetric_step(x, inward)[0]
+    assert moved["unit"] == jnp.nextafter(x["unit"], jnp.float32(0))

@@ -85,7 +85,7 @@ def test_adapted_dynamics_reach_the_minimiser() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cells", "warmup", "draws"), [(CELLS[:-2], 500, 1200), (CELLS[-2:], 1500, 5000)]
+    ("cells", "warmup", "draws"), [(CELLS[:-2], 500, 3000), (CELLS[-2:], 1500, 12_000)]
 )
 def test_adapted_dynamics_reach_the_minimiser_at_all_temperatures(cells, warmup, draws) -> None:
     many = _adapted(cells, 1000, chains=4, warmup=warmup, draws=draws)
@@ -104,8 +104,8 @@ def test_any_step_of_small_collective_ratio_reaches_the_minimiser() -> None:
     }
     settings = [(*cell, h) for cell, each in steps.items() for h in each]
     mirror = mm.dynamics.Mirror(simplex())
-    many = run_dynamics(mirror, settings, particles=300, warmup=1000, draws=3000, chains=4)
-    few = run_dynamics(mirror, settings, particles=100, warmup=1000, draws=3000, chains=8)
+    many = run_dynamics(mirror, settings, particles=300, warmup=1000, draws=6000, chains=4)
+    few = run_dynamics(mirror, settings, particles=100, warmup=1000, draws=6000, chains=8)
     for setting, a, b in zip(settings, few, many, strict=True):
         acceptance, r = b["accept_prob"].mean(), b["collective_ratio"].mean()
         label = "tau {} beta {} h {}".format(*setting)
