@@ -18,7 +18,8 @@ from ..dynamics import Adaptation, Mirror, Symmetric, Transition, check_diffusio
 from ..latent import Layout, product_of
 from ..latent.default_start import default_start
 from ..mirrors import MirrorMap, Product
-from ..mirrors.correlated import Correlated
+from ..mirrors.correlated import correlated
+from ..mirrors.unfolded import Unfolded
 from .base import LangevinKernel, as_schedule, is_positive_number
 
 #: The name of `dynamics.Symmetric` among diffusions.
@@ -58,8 +59,9 @@ class MMFLD(LangevinKernel):
       take "one-step". Unadjusted dynamics also take a number of sub-steps, or "exact" where the
       maps have a closed form.
     dense_mass: whether the metric knows correlations between the sites of an ordinary model on
-      lines, half-lines and intervals (`mirrors.correlated`), as those of an intercept and a slope;
-      d^2 numbers and multiplications a step for d coordinates. Takes symmetric steps.
+      lines, half-lines and intervals and in ordered vectors (`mirrors.correlated`), as those of an
+      intercept and a slope; d^2 numbers and multiplications a step for d coordinates. Takes
+      symmetric steps.
     path_length: how far a move of an ordinary model goes at the most, in the units of the metric:
       about standard deviations, once adapted. None is one step a move, and so is every move of a
       model with particles.
@@ -211,10 +213,10 @@ def _require_correlations(map: Product) -> None:
             f"dense_mass=True takes symmetric steps, which the map of site '{stepless[0]}' has "
             "none of; leave dense_mass out, or take the default map of the support"
         )
-    if not any(part.is_flat for part in map.stepping().parts.values()):
+    if not any(part.is_flat for part in Unfolded.of(map.stepping()).base.parts.values()):
         raise ValueError(
-            "dense_mass=True is for sites on lines, half-lines and intervals that are no "
-            "particles, and this model has none; leave it out"
+            "dense_mass=True is for sites on lines, half-lines and intervals, and for ordered "
+            "vectors, that are no particles, and this model has none; leave it out"
         )
 
 
@@ -234,7 +236,7 @@ def _geometry(
     if not _is_symmetric(diffusion, map.has_symmetric_step, particles):
         return map
     stepping = map.stepping()
-    return Correlated.over(stepping, unit) if dense_mass and not particles else stepping
+    return correlated(stepping, unit) if dense_mass and not particles else stepping
 
 
 def _transition(

@@ -13,6 +13,7 @@ from .base import Event, Moments, Observation, Scalar
 from .linalg import matmul, sum_entries, total
 from .metric import Metric
 from .product import Product
+from .unfolded import Unfolded
 
 Factor = Float[Array, "d d"]
 
@@ -23,7 +24,7 @@ class CorrelatedMetric(Metric):
     others: by name. speed: J = dz/dx by name, diagonal and signed. factor: B, lower triangular."""
 
     others: dict[str, Metric]
-    speed: dict[str, Array]
+    speed: dict[str, PyTree]
     factor: Factor
 
     def _own(self, v: PyTree) -> PyTree:
@@ -88,46 +89,48 @@ class Correlated(Product):
     def over(cls, base: Product, like: Event) -> Correlated:
         """Over all flat sites, uncorrelated. like: an event."""
         names = tuple(sorted(n for n, part in base.parts.items() if part.is_flat))
-        center = {n: jnp.asarray(like[n]) for n in names}
+        center = {n: jax.tree.map(jnp.asarray, like[n]) for n in names}
         entries = ravel_pytree(center)[0]
         unit = jnp.eye(entries.size, dtype=entries.dtype)
         return cls(base.parts, unit, center, names)
 
     @property
+    def is_flat(self) -> bool:
+        # In its own metric, which is not that of the parts.
+        return False
+
+    @property
+    def _own(self) -> Product:
+        return Product({n: self.parts[n] for n in self.names})
+
+    @property
     def _others(self) -> Product:
         return Product({n: part for n, part in self.parts.items() if n not in self.names})
 
-    def _flat(self, x: PyTree) -> tuple[PyTree, PyTree]:
-        """z of the flat sites, and dz/dx."""
-        found = {n: self.parts[n].flat(x[n]) for n in self.names}
-        z, speed = ({n: pair[i] for n, pair in found.items()} for i in (0, 1))
-        return z, speed
-
     def metric(self, x: Event) -> Metric:
         others = {name: part.metric(x[name]) for name, part in self._others.parts.items()}
-        return CorrelatedMetric(others, self._flat(x)[1], self.factor)
+        return CorrelatedMetric(others, self._own.flat(x)[1], self.factor)
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         moved, pushed = self._others.symmetric_step(x, momentum)
-        speed = self._flat(x)[1]
+        speed = self._own.flat(x)[1]
         pulled, unravel = ravel_pytree(_over({n: momentum[n] for n in self.names}, speed))
-        along = unravel(matmul(self.factor, matmul(pulled, self.factor)))
-        landed = {n: self.parts[n].shifted(x[n], along[n]) for n in self.names}
-        there = self._flat(landed)[1]
+        landed = self._own.shifted(x, unravel(matmul(self.factor, matmul(pulled, self.factor))))
+        there = self._own.flat(landed)[1]
         return moved | landed, pushed | _times(there, unravel(pulled))
 
     def observe(self, x: Event) -> Observation:
         own = super().observe(x)
-        from_center = ravel_pytree(_less(self._flat(x)[0], self._flat(self.center)[0]))[0]
-        white = jsl.solve_triangular(self.factor, from_center, lower=True)
+        z, center = (ravel_pytree(self._own.flat(at)[0])[0] for at in (x, self.center))
+        white = jsl.solve_triangular(self.factor, z - center, lower=True)
         seen = {"center": {n: x[n] for n in self.names}, "white": white, "products": _square(white)}
         ones = jax.tree.map(jnp.ones_like, seen)
         return Observation((own.coordinates, seen), (own.local_variance, ones))
 
     def pull_slope(self, x: Event, slope: Event) -> PyTree:
-        steepening, (_, speed) = self.log_det_grad(x), self._flat(x)
-        scores = {n: slope[n] + 0.5 * steepening[n] for n in self.names}
-        white = matmul(ravel_pytree(_over(scores, speed))[0], self.factor)
+        own = {n: slope[n] for n in self.names}
+        scores = jax.tree.map(lambda s, d: s + 0.5 * d, own, self._own.log_det_grad(x))
+        white = matmul(ravel_pytree(_over(scores, self._own.flat(x)[1]))[0], self.factor)
         nothing = jax.tree.map(jnp.zeros_like, scores)
         pulled = {"center": nothing, "white": white, "products": _square(white)}
         return super().pull_slope(x, slope), pulled
@@ -141,7 +144,7 @@ class Correlated(Product):
         parts, seen = super().adapted(moments.part(0), trust).parts, moments.part(1)
         adapted = Correlated(parts, self.factor, seen.mean["center"], self.names)
         # The coordinates z grow with the weights.
-        before, after = (mirror._flat(adapted.center)[1] for mirror in (self, adapted))
+        before, after = (mirror._own.flat(adapted.center)[1] for mirror in (self, adapted))
         growth = ravel_pytree(_over(after, before))[0]
         wider = jnp.where(jnp.isfinite(growth), growth, 1)[:, None] * self.factor
         if seen.variance is not None and seen.score_mean is not None:
@@ -153,6 +156,12 @@ class Correlated(Product):
             wider = jnp.where(jnp.all(jnp.isfinite(rounder)), rounder, wider)
         factor = jnp.linalg.qr(wider.T, mode="r").T
         return eqx.tree_at(lambda mirror: mirror.factor, adapted, factor)
+
+
+def correlated(product: Product, like: Event) -> Unfolded:
+    """`Correlated`, with linear images of flat sites among its own, as ordered vectors are."""
+    unfolded = Unfolded.of(product)
+    return Unfolded(Correlated.over(unfolded.base, unfolded.inverse(like)), unfolded.images)
 
 
 def _square(v: Float[Array, " d"]) -> Factor:
@@ -184,7 +193,3 @@ def _times(a: PyTree, b: PyTree) -> PyTree:
 
 def _over(a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(jnp.divide, a, b)
-
-
-def _less(a: PyTree, b: PyTree) -> PyTree:
-    return jax.tree.map(jnp.subtract, a, b)

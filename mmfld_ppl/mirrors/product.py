@@ -96,6 +96,18 @@ class Product(MirrorMap):
         positions, momenta = ({name: m[i] for name, m in moved.items()} for i in (0, 1))
         return positions, momenta
 
+    @property
+    def is_flat(self) -> bool:
+        return all(part.is_flat for part in self.parts.values())
+
+    def flat(self, x: Event) -> tuple[Event, Event]:
+        found = {name: part.flat(x[name]) for name, part in self.parts.items()}
+        z, speed = ({name: pair[i] for name, pair in found.items()} for i in (0, 1))
+        return z, speed
+
+    def shifted(self, x: Event, by: Event) -> Event:
+        return {name: part.shifted(x[name], by[name]) for name, part in self.parts.items()}
+
     def stepping(self) -> Product:
         return Product({name: part.stepping() for name, part in self.parts.items()})
 

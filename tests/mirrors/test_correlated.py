@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,8 @@ from jax.flatten_util import ravel_pytree
 
 from mmfld_ppl.dynamics.welford import welford_init, welford_moments, welford_update
 from mmfld_ppl.mirrors import Euclidean, HalfLine, Independent, Interval, Product, Simplex
-from mmfld_ppl.mirrors.correlated import Correlated
+from mmfld_ppl.mirrors.correlated import Correlated, correlated
+from mmfld_ppl.mirrors.images import OrderedVector
 
 X = {
     "half": np.array(0.7),
@@ -49,7 +51,7 @@ def product(dtype=float) -> Product:
     return Product(stepping.parts | {"line": line})
 
 
-def correlated() -> Correlated:
+def of_some_factor() -> Correlated:
     mirror = Correlated.over(product(), X)
     factor = jnp.tril(jax.random.normal(jax.random.key(0), (4, 4))) + 2 * jnp.eye(4)
     return Correlated(mirror.parts, factor, mirror.center, mirror.names)
@@ -75,7 +77,7 @@ def test_lines_half_lines_and_intervals_are_flat() -> None:
 
 
 def test_the_metric_is_that_of_the_factor() -> None:
-    mirror = correlated()
+    mirror = of_some_factor()
     x, p = (jax.tree.map(jnp.asarray, tree) for tree in (X, P))
     metric, unravel = mirror.metric(x), ravel_pytree(x)[1]
     speed = flatten({name: mirror.parts[name].flat(x[name])[1] for name in FLAT})
@@ -100,7 +102,7 @@ def test_the_metric_is_that_of_the_factor() -> None:
 
 
 def test_a_step_is_straight_in_flat_coordinates_and_undone() -> None:
-    mirror = correlated()
+    mirror = of_some_factor()
     x, p = (jax.tree.map(jnp.asarray, tree) for tree in (X, P))
     x_new, p_new = mirror.symmetric_step(x, p)
     back, p_back = mirror.symmetric_step(x_new, jax.tree.map(jnp.negative, p_new))
@@ -156,7 +158,7 @@ def test_the_warm_up_finds_a_covariance(dtype, seen) -> None:
         window = welford_update(start, jax.vmap(mirror.observe)(x), pulled)
         mirror = mirror.adapted(welford_moments(window), jnp.asarray(n / (n + 5), dtype))
     center = jax.tree.map(lambda leaf: leaf[0], x)
-    speeds = (m._flat(center)[1] for m in (mirror, unweighted))
+    speeds = (m._own.flat(center)[1] for m in (mirror, unweighted))
     growth = np.divide(*map(flatten, speeds))
     found = np.asarray(mirror.factor @ mirror.factor.T, float)
     # A step of unit length is a standard deviation in every direction.
@@ -171,3 +173,42 @@ def test_a_short_step_next_to_a_bound_is_not_lost_to_rounding() -> None:
     inward = {"unit": -0.05 * mirror.parts["unit"].speed(x["unit"])}
     moved = mirror.symmetric_step(x, inward)[0]
     assert moved["unit"] == jnp.nextafter(x["unit"], jnp.float32(0))
+
+
+def test_ordered_vectors_are_seen_through_their_gaps() -> None:
+    """The metric of sites with linear images among them is that of their base events, and steps
+    are those of the base."""
+    pair, triples = OrderedVector.of_size(2, float), OrderedVector.of_size(3, float)
+    parts = {"line": Euclidean(), "pair": pair, "triples": Independent.of(triples, (2,))}
+    x = {
+        "line": jnp.array(0.3),
+        "pair": jnp.array([-1.0, 0.5]),
+        "triples": jnp.array([[0.1, 0.4, 2.0], [-2.0, 0.0, 0.2]]),
+    }
+    mirror = correlated(Product(parts).stepping().adaptable(float), x)
+    assert mirror.base.names == ("line", "pair", "triples") and mirror.base.factor.shape == (9, 9)
+    factor = jnp.tril(jax.random.normal(jax.random.key(0), (9, 9))) + 2 * jnp.eye(9)
+    mirror = eqx.tree_at(lambda m: m.base.factor, mirror, factor)
+    J = jax.vmap(ravel)(jax.jacobian(lambda x: ravel(flat_of(mirror, x)))(x))
+    G = J.T @ jnp.linalg.inv(factor @ factor.T) @ J
+    p = jax.tree.map(lambda v: 0.1 * jnp.cos(jnp.arange(v.size)).reshape(v.shape), x)
+    np.testing.assert_allclose(ravel(mirror.metric(x).apply(p)), G @ ravel(p), rtol=1e-8)
+    solved = jnp.linalg.solve(G, ravel(p))
+    np.testing.assert_allclose(ravel(mirror.metric(x).solve(p)), solved, rtol=1e-8, atol=1e-10)
+    moved, pushed = mirror.symmetric_step(x, p)
+    along = factor @ factor.T @ jnp.linalg.solve(J.T, ravel(p))
+    step = ravel(flat_of(mirror, moved)) - ravel(flat_of(mirror, x))
+    np.testing.assert_allclose(step, along, rtol=1e-8, atol=1e-10)
+    back, returned = mirror.symmetric_step(moved, jax.tree.map(jnp.negative, pushed))
+    np.testing.assert_allclose(ravel(back), ravel(x), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(ravel(returned), -ravel(p), rtol=1e-8)
+    # Sites are asked for by their own maps, as for the distance to the boundary.
+    assert mirror.parts["pair"].slack(x["pair"]) == 1.5
+
+
+def ravel(tree) -> jax.Array:
+    return ravel_pytree(tree)[0]
+
+
+def flat_of(mirror, x):
+    return mirror.base._own.flat(mirror.inverse(x))[0]

@@ -270,23 +270,29 @@ def _zero_sum() -> Law:
 
 
 def _correlated() -> Law:
-    """A Gaussian with correlations of .99 in the logarithm of a half-line, the logit of an interval
-    and two lines, beside a simplex that knows nothing of them."""
-    sd = np.array([0.5, 1.0, 3.0, 0.1])
-    covariance = sd[:, None] * (0.99 + 0.01 * np.eye(4)) * sd
+    """A Gaussian with correlations of .99 in the logarithm of a half-line, the logit of an
+    interval, two lines, and the first entry and the logarithm of the gap of an ordered pair, beside
+    a simplex that knows nothing of them."""
+    sd = np.array([0.5, 1.0, 3.0, 0.1, 2.0, 0.3])
+    covariance = sd[:, None] * (0.99 + 0.01 * np.eye(6)) * sd
     precision = jnp.asarray(np.linalg.inv(covariance), jnp.float32)
 
     def model():
         s = numpyro.sample("s", dist.ImproperUniform(nc.positive, (), ()))
         u = numpyro.sample("u", dist.ImproperUniform(nc.interval(-1.0, 2.0), (), ()))
         b = numpyro.sample("b", dist.ImproperUniform(nc.real_vector, (), (2,)))
+        o = numpyro.sample("o", dist.ImproperUniform(nc.ordered_vector, (), (2,)))
         numpyro.sample("x", dist.Dirichlet(jnp.array([2.0, 1.0, 3.0])))
-        z = jnp.stack([jnp.log(s), jnp.log(u + 1) - jnp.log(2 - u), *b])
-        volume = -jnp.log(s) + jnp.log(1 / (u + 1) + 1 / (2 - u))
+        gap = jnp.log(o[1] - o[0])
+        z = jnp.stack([jnp.log(s), jnp.log(u + 1) - jnp.log(2 - u), *b, o[0], gap])
+        volume = -jnp.log(s) + jnp.log(1 / (u + 1) + 1 / (2 - u)) - gap
         numpyro.factor("copula", volume - 0.5 * z @ precision @ z)
 
     def logit(d):
         return np.log(d["u"] + 1) - np.log(2 - d["u"])
+
+    def gap(d):
+        return np.log(d["o"][..., 1] - d["o"][..., 0])
 
     expectations = {
         "E log s": (lambda d: np.log(d["s"]), 0.0),
@@ -298,6 +304,8 @@ def _correlated() -> Law:
             lambda d: (d["b"][..., 0] / 3 - 10 * d["b"][..., 1]) ** 2,
             0.02,
         ),
+        "E log^2 (o_2 - o_1)": (lambda d: gap(d) ** 2, covariance[5, 5]),
+        "E o_1 log (o_2 - o_1)": (lambda d: d["o"][..., 0] * gap(d), covariance[4, 5]),
         "P(s < 1)": (lambda d: d["s"] < 1, 0.5),
         "E x_1": (lambda d: d["x"][..., 0], 1 / 3),
     }
