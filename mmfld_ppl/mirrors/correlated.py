@@ -151,7 +151,8 @@ class Correlated(Product):
             # Of n observations trust is n / (n + 5).
             observations = 5 * trust / (1 - trust)
             share = observations / (observations + 5 + len(wider))
-            rounder = matmul(wider, _root(*map(_covariance, (seen.mean, seen.score_mean)), share))
+            spread, slopes = _covariance(seen.mean), _covariance(seen.score_mean)
+            rounder = matmul(wider, _root(spread, slopes, share))
             # Nothing is known of a window in which a coordinate never moved.
             wider = jnp.where(jnp.all(jnp.isfinite(rounder)), rounder, wider)
         factor = jnp.linalg.qr(wider.T, mode="r").T
