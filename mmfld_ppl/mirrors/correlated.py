@@ -143,20 +143,21 @@ class Correlated(Product):
     def adapted(self, moments: Moments, trust: Scalar) -> Correlated:
         parts, seen = super().adapted(moments.part(0), trust).parts, moments.part(1)
         adapted = Correlated(parts, self.factor, seen.mean["center"], self.names)
+        if seen.variance is None or seen.score_mean is None:
+            return adapted
         # The coordinates z grow with the weights.
         before, after = (mirror._own.flat(adapted.center)[1] for mirror in (self, adapted))
         growth = ravel_pytree(_over(after, before))[0]
         wider = jnp.where(jnp.isfinite(growth), growth, 1)[:, None] * self.factor
-        if seen.variance is not None and seen.score_mean is not None:
-            # Of n observations trust is n / (n + 5).
-            observations = 5 * trust / (1 - trust)
-            share = observations / (observations + 5 + len(wider))
-            spread, slopes = _covariance(seen.mean), _covariance(seen.score_mean)
-            rounder = matmul(wider, _root(spread, slopes, share))
-            # Nothing is known of a window in which a coordinate never moved.
-            wider = jnp.where(jnp.all(jnp.isfinite(rounder)), rounder, wider)
-        factor = jnp.linalg.qr(wider.T, mode="r").T
-        return eqx.tree_at(lambda mirror: mirror.factor, adapted, factor)
+        # Of n observations trust is n / (n + 5).
+        observations = 5 * trust / (1 - trust)
+        share = observations / (observations + 5 + len(wider))
+        spread, slopes = _covariance(seen.mean), _covariance(seen.score_mean)
+        rounder = matmul(wider, _root(spread, slopes, share))
+        # Nothing is known of a window in which a coordinate never moved.
+        factor = jnp.where(jnp.all(jnp.isfinite(rounder)), rounder, wider)
+        triangular = jnp.linalg.qr(factor.T, mode="r").T
+        return eqx.tree_at(lambda mirror: mirror.factor, adapted, triangular)
 
 
 def correlated(product: Product, like: Event) -> Unfolded:

@@ -212,3 +212,19 @@ def ravel(tree) -> jax.Array:
 
 def flat_of(mirror, x):
     return mirror.base._own.flat(mirror.inverse(x))[0]
+
+
+def test_the_first_scale_is_that_of_the_slopes() -> None:
+    """Before a window is closed the metric is as it is without correlations."""
+    x, slope = {"line": jnp.array(0.3)}, {"line": jnp.array(200.0)}
+    base = Product({"line": Euclidean()}).adaptable(float)
+    metrics = []
+    for mirror in (base, Correlated.over(base, x)):
+        batch = jax.tree.map(lambda leaf: leaf[None], (x, slope))
+        start = welford_init(mirror.observe(x))
+        seen = welford_update(
+            start, jax.vmap(mirror.observe)(batch[0]), jax.vmap(mirror.pull_slope)(*batch)
+        )
+        moments = welford_moments(seen)._replace(variance=None)
+        metrics.append(mirror.adapted(moments, jnp.ones(())).metric(x).apply(x)["line"])
+    np.testing.assert_allclose(metrics, 200 * 0.3)
