@@ -154,7 +154,7 @@ class Correlated(Product):
         share = observations / (observations + 5 + len(wider))
         spread, slopes = _covariance(seen.mean), _covariance(seen.score_mean)
         rounder = matmul(wider, _root(spread, slopes, share))
-        # Nothing is known of a window in which a coordinate never moved.
+        # Rounding may leave no covariance where points travelled far.
         factor = jnp.where(jnp.all(jnp.isfinite(rounder)), rounder, wider)
         triangular = jnp.linalg.qr(factor.T, mode="r").T
         return eqx.tree_at(lambda mirror: mirror.factor, adapted, triangular)
@@ -179,11 +179,18 @@ def _root(spread: Factor, slopes: Factor, share: Scalar) -> Factor:
     """F with F F^T = M, M `slopes` M = `spread`: M is the geometric mean of `spread` and of the
     inverse of `slopes`.
 
-    In units in which both have the same diagonal, and with the identity for the rest of `share`."""
-    unit = jnp.sqrt(jnp.sqrt(jnp.diag(spread) / jnp.diag(slopes)))[:, None]
-    rest = (1 - share) * jnp.eye(len(unit), dtype=unit.dtype)
-    half = jnp.linalg.cholesky(share * slopes * unit * unit.T + rest)
-    mixed = matmul(half.T, matmul(share * spread / unit / unit.T + rest, half))
+    In units in which both have the same diagonal, and with the identity for the rest of `share`;
+    the identity alone for coordinates that never moved, or without slope."""
+    scale = jnp.sqrt(jnp.sqrt(jnp.diag(spread) / jnp.diag(slopes)))
+    known = jnp.isfinite(scale) & (scale > 0)
+    unit = jnp.where(known, scale, 1)[:, None]
+    rest = jnp.diag(jnp.where(known, 1 - share, 1))
+
+    def rounded(covariance: Factor) -> Factor:
+        return jnp.where(known & known[:, None], share * covariance, 0) + rest
+
+    half = jnp.linalg.cholesky(rounded(slopes * unit * unit.T))
+    mixed = matmul(half.T, matmul(rounded(spread / unit / unit.T), half))
     squares, axes = jnp.linalg.eigh(mixed)
     halved = jsl.solve_triangular(half, axes, lower=True, trans=1)
     return unit * halved * jnp.sqrt(jnp.sqrt(squares))

@@ -228,3 +228,20 @@ def test_the_first_scale_is_that_of_the_slopes() -> None:
         moments = welford_moments(seen)._replace(variance=None)
         metrics.append(mirror.adapted(moments, jnp.ones(())).metric(x).apply(x)["line"])
     np.testing.assert_allclose(metrics, 200 * 0.3)
+
+
+def test_a_coordinate_without_slope_holds_nothing_up() -> None:
+    """As an angle that no data depend on. The others find their covariance, it keeps its scale."""
+    x = {"a": jnp.zeros(2), "b": jnp.zeros(())}
+    base = Product({"a": Independent.of(Euclidean(), (2,)), "b": Euclidean()})
+    mirror = Correlated.over(base, x).adaptable(float)
+    covariance = jnp.array([[1.0, 1.9], [1.9, 4.0]])
+    z = jax.random.normal(jax.random.key(0), (2000, 2)) @ jnp.linalg.cholesky(covariance).T
+    seen = {"a": z, "b": jnp.linspace(-1, 1, 2000)}
+    slopes = {"a": jnp.linalg.solve(covariance, z.T).T, "b": jnp.zeros(2000)}
+    pulled = jax.vmap(mirror.pull_slope)(seen, slopes)
+    window = welford_update(welford_init(mirror.observe(x)), jax.vmap(mirror.observe)(seen), pulled)
+    found = mirror.adapted(welford_moments(window), jnp.asarray(2000 / 2005))
+    G = jax.jacobian(lambda u: found.metric(x).apply({"a": u, "b": jnp.zeros(())})["a"])(x["a"])
+    np.testing.assert_allclose(jnp.linalg.inv(G), covariance, rtol=0.05)
+    assert found.metric(x).apply({"a": x["a"], "b": jnp.ones(())})["b"] == 1
