@@ -280,3 +280,23 @@ def test_a_density_that_is_not_a_number_refuses_the_move(model, metropolize):
     stayed = np.sum(x[1:] == x[:-1], axis=tuple(range(1, x.ndim)))
     assert np.all(stayed == refused) if not metropolize else np.all(stayed >= refused)
     assert all(np.all(np.isfinite(v)) for v in jax.tree.leaves((last.z, last.potential_energy)))
+
+
+def test_a_temperature_is_that_of_the_values_not_of_their_coordinates():
+    """w ~ Gamma(3, 1) and u ~ Uniform(0, w) at temperature 2: w has density w^(3/2) e^(-w/2), and
+    u = w t is uniform below it."""
+
+    def model():
+        w = numpyro.sample("w", dist.Gamma(3.0, 1.0))
+        numpyro.sample("u", dist.Uniform(0.0, w))
+
+    kernel = mm.MMFLD(model, temperature=lambda i: 2.0)
+    mcmc = run(kernel, warmup=300, draws=300, chains=48)
+    draws = mcmc.get_samples(group_by_chain=True)
+    assert abs(z_score(draws["w"], 5.0)) < 4.5
+    assert abs(z_score(draws["u"] / draws["w"], 0.5)) < 4.5
+    flat = {"potential_fn": lambda x: 0.0, "support": dist.constraints.l1_ball}
+    kernel = mm.MMFLD(**flat, temperature=lambda i: 5.0)
+    mcmc = run(kernel, warmup=300, draws=300, chains=48, init_params=jnp.full((48, 2), 0.1))
+    draws = mcmc.get_samples(group_by_chain=True)
+    assert abs(z_score(draws[..., 0] ** 2, 1 / 6)) < 4.5

@@ -70,11 +70,12 @@ class PotentialProblem:
         return Evaluation(log_density, None, log_det, None, values, {}), None
 
     def global_potential(self, particles, carry, temperature_scale):
-        """-log density of the coordinates; there are no particles here."""
+        """-log density of the coordinates, to be taken at this temperature; there are no particles
+        here."""
 
         def potential(coordinates: Coordinates, key: PRNGKeyArray):
             evaluation, _ = self.evaluate(coordinates, key)
-            return -evaluation.log_global, evaluation
+            return evaluation.energy(temperature_scale), evaluation
 
         return potential
 

@@ -49,6 +49,11 @@ class Evaluation(NamedTuple):
         """Log density of the values, the objective left out."""
         return self.log_global + self.log_base_total() - self.log_det
 
+    def energy(self, temperature: Float[Array, ""] | float) -> Float[Array, ""]:
+        """V with exp(-V / temperature) the density of the coordinates, where it is that of the
+        values that is tempered: determinants belong to the coordinates."""
+        return -(self.log_global + self.log_base_total()) - (temperature - 1) * self.log_det
+
     def log_base_total(self) -> Float[Array, ""] | float:
         """Summed over the particles."""
         return 0.0 if self.log_base is None else jnp.sum(self.log_base)
@@ -147,12 +152,14 @@ class Problem:
     ) -> Callable[[Coordinates, PRNGKeyArray], tuple[Float[Array, ""], Evaluation]]:
         """-log joint density of the global sites, the particles being held.
 
-        `temperature_scale` multiplies the objective's temperature."""
+        `temperature_scale` multiplies the objective's temperature; in an ordinary model it is that
+        at which the potential will be taken (`Evaluation.energy`)."""
 
         def potential(globals_: Coordinates, key: PRNGKeyArray):
             key_model, key_functional = jax.random.split(key)
             evaluation, stated = self.evaluate(particles | globals_, key_model)
-            energy = -(evaluation.log_global + evaluation.log_base_total())
+            ordinary = evaluation.log_base is None
+            energy = evaluation.energy(temperature_scale if ordinary else 1.0)
             if stated is not None:
                 measure = Measure.uniform(stated.points)
                 value = stated.functional.linearize(measure, carry, key_functional).value
