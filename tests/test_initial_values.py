@@ -242,3 +242,24 @@ def test_particles_that_start_where_energies_are_mostly_rounding() -> None:
     error = means.std() / np.sqrt(effective_sample_size(means[None]))
     np.testing.assert_allclose(means.mean(), 101325.0, atol=5 * error + 1 / 128)
     np.testing.assert_allclose(draws.std(), np.sqrt(10), rtol=0.1)
+
+
+def test_steps_that_came_to_nothing_far_out_are_searched_anew():
+    """Single precision, 1e5 standard deviations away. Half of the chains stood still there when
+    each search went on from the step of the last."""
+
+    def model():
+        numpyro.sample("b", dist.Beta(0.3, 0.4))
+        numpyro.sample("e", dist.HalfNormal(jnp.array([1.0, 1e-5])).to_event(1))
+
+    mcmc = MCMC(
+        mm.MMFLD(model),
+        num_warmup=500,
+        num_samples=1,
+        num_chains=32,
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    mcmc.run(KEY)
+    arrived = mcmc.get_samples()["e"][:, 1] < 1e-4
+    assert arrived.mean() > 0.75

@@ -20,6 +20,10 @@ EARLY_WINDOW = 10
 EARLY_END = 0.35
 #: Where the last window ends, as a fraction of the warm-up; the rest settles the step size.
 LAST_WINDOW_END = 0.85
+#: A step that gets nowhere, and the one that a search begins anew with after a window that ended
+#: at it. Far out a long step may happen to be accepted, and where rounding decides short ones do
+#: not lead to longer ones.
+STUCK, FRESH = 1e-5, 0.1
 #: Steps that this takes at the least.
 SETTLING = 50
 
@@ -54,9 +58,9 @@ class Adaptation(eqx.Module):
     at the same time: the statistic is min(accept_prob, target^(2r)), which meets its target at
     whichever comes first.
     The metric: at the end of each window every map gets the weights of the moments it saw
-    (`MirrorMap.adapted`), trusted more the longer the window, and the step search restarts. Before
-    the first window the slope at the starting point sets the scale of each coordinate, so that the
-    first step is of the right order on any scale."""
+    (`MirrorMap.adapted`), trusted more the longer the window, and the step search restarts, from
+    `FRESH` where it had come to nothing. Before the first window the slope at the starting point
+    sets the scale of each coordinate, so that the first step is of the right order on any scale."""
 
     target_accept_prob: float
     adapt_step_size: bool
@@ -130,7 +134,8 @@ class Adaptation(eqx.Module):
         trust = window.steps / (window.steps + 5)
         adapted = _adapted(map, welford_moments(window), trust)
         if self.adapt_step_size:
-            averaging = self._search.init(jnp.exp(averaging.log_step))
+            step_size = jnp.exp(averaging.log_step)
+            averaging = self._search.init(jnp.where(step_size < STUCK, FRESH, step_size))
         return adapted, averaging, jax.tree.map(jnp.zeros_like, window)
 
 

@@ -104,8 +104,9 @@ def collapsed_step(run: Run) -> Check | None:
         "support: a factor of -inf, jnp.where on a parameter. State the region as a constraint "
         "(mm.constraints.polytope, ordered_vector), or smooth the jump; path_length=None makes "
         "moves of one step, which suffer less. Or it is rounding, as with counts of 1e5 and more "
-        "in single precision: run in double precision. At matrices it may be the start, far out: "
-        "pass init_strategy=numpyro.infer.init_to_sample.",
+        "in single precision: run in double precision. Or it is the start, far out, as for "
+        "parameters that are much smaller than one, and for matrices: pass "
+        "init_strategy=numpyro.infer.init_to_sample.",
     )
 
 
