@@ -70,6 +70,15 @@ def test_an_adjusted_kernel_may_run_into_a_boundary_now_and_then() -> None:
         assert by_name(groups)["moves"].verdict == verdict
 
 
+def test_a_schedule_that_turns_negative_is_named() -> None:
+    groups = posterior()
+    groups["sample_stats"]["diverging"].values[:, 500:] = True
+    step = np.where(np.arange(1000) < 500, 0.1, -0.25) * np.ones((CHAINS, 1))
+    groups["sample_stats"]["step_size"] = ("chain", "draw"), step
+    moves = by_name(groups)["moves"]
+    assert moves.verdict == "fail" and moves.advice.startswith("A step_size of -0.25 moves nothing")
+
+
 def test_values_that_are_not_finite_and_values_that_are_not_there() -> None:
     """They are named, and chains are compared by the others."""
     groups = posterior()

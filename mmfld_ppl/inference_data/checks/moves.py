@@ -45,6 +45,12 @@ def moves(run: Run) -> Check:
     # others only waste time.
     wrong = refused.mean() > REFUSED or (ratio is not None and not np.all(ratio.mean(-1) <= 1))
     wrong |= bool(run.adjusted and rate is not None and not np.all(rate.mean(-1) >= STANDSTILL))
+    steps = run.stats["step_size"].values if "step_size" in run.stats else np.ones(1)
+    if not np.all(steps > 0):
+        wrong, useless = True, steps[~(steps > 0)][0]
+        found = [
+            f"A step_size of {useless:.3g} moves nothing: a schedule is positive at every step."
+        ]
     verdict = OK if not found else FAIL if wrong else WARN
     return Check(name, verdict, ", ".join(parts), " ".join(found))
 
