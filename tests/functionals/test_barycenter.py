@@ -311,3 +311,19 @@ def test_memory_is_that_of_one_target(cost):
     tangent = F.init_carry(Measure.uniform(x)), None
     more = held(field, tangent, jnp.zeros((2 * size, 2))) - held(field, tangent, x)
     assert more < one / 4
+
+
+def test_a_small_target_is_solved_beside_a_large_one_as_it_is_alone() -> None:
+    """Targets are filled up with atoms without mass, whose potential is not found."""
+    rng = np.random.default_rng(0)
+    large, small = rng.normal(size=(20, 1)), rng.normal(2, 2, size=(3, 1))
+    targets = [Measure.uniform(jnp.asarray(t, jnp.float32)) for t in (large, small)]
+    x = Measure.uniform(jnp.asarray(rng.normal(1, 1.3, size=(30, 1)), jnp.float32))
+    alone = SinkhornBarycenter(targets[1:], epsilon=0.01)
+    both = SinkhornBarycenter(targets, [0.5, 0.5], epsilon=0.01)
+    one, two = alone.report(x), both.report(x)
+    assert two.converged[1]
+    np.testing.assert_allclose(two.transport_cost[1], one.transport_cost[0], rtol=1e-3)
+    plan = np.asarray(both.couplings(x)[1])
+    np.testing.assert_allclose(plan[:, :3], alone.couplings(x)[0], atol=1e-3)
+    assert not plan[:, 3:].any()
