@@ -22,7 +22,7 @@ from numpyro.infer import (
 
 import mmfld_ppl as mm
 from tests import small_models as models
-from tests.helpers import KEY, start
+from tests.helpers import KEY, run, start
 
 
 def mixed():
@@ -185,15 +185,7 @@ def test_a_start_where_energies_are_mostly_rounding(far: float) -> None:
         mu = numpyro.sample("mu", dist.Normal(0.0, 1e6))
         numpyro.sample("y", dist.Normal(mu, 10.0), obs=jnp.asarray(y, jnp.float32))
 
-    mcmc = MCMC(
-        mm.MMFLD(model),
-        num_warmup=500,
-        num_samples=500,
-        num_chains=12,
-        chain_method="vectorized",
-        progress_bar=False,
-    )
-    mcmc.run(KEY)
+    mcmc = run(mm.MMFLD(model), warmup=500, draws=500, chains=12)
     draws = np.asarray(mcmc.get_samples(group_by_chain=True)["mu"], float)
     exact = 10 / np.sqrt(1000)
     error = exact / np.sqrt([effective_sample_size(chain[None]) for chain in draws])
@@ -211,15 +203,7 @@ def test_a_constant_in_the_density_does_not_lead_the_step_astray() -> None:
             numpyro.sample("x", dist.Normal(jnp.zeros(100), 1.0))
             numpyro.factor("constant", jnp.float32(constant))
 
-        mcmc = MCMC(
-            mm.MMFLD(model),
-            num_warmup=500,
-            num_samples=1,
-            num_chains=16,
-            chain_method="vectorized",
-            progress_bar=False,
-        )
-        mcmc.run(KEY, extra_fields=("step_size",))
+        mcmc = run(mm.MMFLD(model), warmup=500, draws=1, chains=16, fields=("step_size",))
         return np.exp(np.mean(np.log(mcmc.get_extra_fields()["step_size"])))
 
     # That of one chain varies by a factor of two: their geometric mean.
@@ -252,14 +236,6 @@ def test_steps_that_came_to_nothing_far_out_are_searched_anew():
         numpyro.sample("b", dist.Beta(0.3, 0.4))
         numpyro.sample("e", dist.HalfNormal(jnp.array([1.0, 1e-5])).to_event(1))
 
-    mcmc = MCMC(
-        mm.MMFLD(model),
-        num_warmup=500,
-        num_samples=1,
-        num_chains=32,
-        chain_method="vectorized",
-        progress_bar=False,
-    )
-    mcmc.run(KEY)
+    mcmc = run(mm.MMFLD(model), warmup=500, draws=1, chains=32)
     arrived = mcmc.get_samples()["e"][:, 1] < 1e-4
     assert arrived.mean() > 0.75

@@ -20,12 +20,12 @@ EARLY_WINDOW = 10
 EARLY_END = 0.35
 #: Where the last window ends, as a fraction of the warm-up; the rest settles the step size.
 LAST_WINDOW_END = 0.85
+#: Steps that this takes at the least.
+SETTLING = 50
 #: A step that gets nowhere, and the one that a search begins anew with after a window that ended
 #: at it. Far out a long step may happen to be accepted, and where rounding decides short ones do
 #: not lead to longer ones.
 STUCK, FRESH = 1e-5, 0.1
-#: Steps that this takes at the least.
-SETTLING = 50
 
 
 class AdaptationState(NamedTuple):

@@ -55,9 +55,9 @@ def coupling(
 
 def _coupling(matrix: Float[Array, "m n"], b: Array, a: Array, g: Array, eps: Array) -> Array:
     f = transform(matrix, b, g, eps)
-    exponent = (g[:, None] + f - matrix) / eps
-    # Where there is no mass the potential is not known, and the exponential may overflow.
-    return b[:, None] * a * jnp.exp(jnp.where(b[:, None] > 0, exponent, -jnp.inf))
+    # The logarithm of b inside, as in `transform`: of an atom without mass the potential is not
+    # known, and the exponential alone may overflow.
+    return a * jnp.exp((g[:, None] + f - matrix) / eps + jnp.log(b)[:, None])
 
 
 def assess(
@@ -75,8 +75,8 @@ def assess(
         return soft_transform(cost, x, y, b, g, eps)
 
     f, slope = jax.jvp(at_sources, (eps,), (jnp.ones_like(eps),))
-    excess = (g - soft_transform(transposed(cost), y, x, a, f, eps)) / eps
-    rows = b * jnp.exp(jnp.where(b > 0, excess, -jnp.inf))
+    there = soft_transform(transposed(cost), y, x, a, f, eps)
+    rows = jnp.exp((g - there) / eps + jnp.log(b))
     # The derivative in eps is f/eps + E[g - C]/eps under each column of P.
     transported = rows @ g + a @ f - eps * (a @ slope)
     return jnp.sum(jnp.abs(rows - b)), a @ f + b @ g, transported

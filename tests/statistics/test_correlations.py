@@ -9,9 +9,9 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 from numpyro.diagnostics import effective_sample_size
-from numpyro.infer import MCMC
 
 import mmfld_ppl as mm
+from tests.helpers import run
 
 SIZE, ROWS = 10, 100
 
@@ -32,15 +32,8 @@ def test_a_dense_metric_draws_from_a_regression_on_predictors_that_are_almost_on
 
     def draws(dense_mass: bool) -> tuple[np.ndarray, np.ndarray]:
         kernel = mm.MMFLD(model, dense_mass=dense_mass)
-        mcmc = MCMC(
-            kernel,
-            num_warmup=300,
-            num_samples=1000,
-            num_chains=8,
-            chain_method="vectorized",
-            progress_bar=False,
-        )
-        mcmc.run(jax.random.key(0), extra_fields=("step_size",))
+        key, fields = jax.random.key(0), ("step_size",)
+        mcmc = run(kernel, key=key, warmup=300, draws=1000, chains=8, fields=fields)
         steps = mcmc.get_extra_fields(group_by_chain=True)["step_size"][:, -1]
         return np.asarray(mcmc.get_samples(group_by_chain=True)["b"], float), np.asarray(steps)
 
