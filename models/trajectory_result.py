@@ -151,7 +151,7 @@ def _log_growth(path: PathSpace, blocks: np.ndarray) -> np.ndarray:
     if path.growth is None:
         return np.zeros(blocks[:, :, :-1].shape[:-1])
     rates = jax.vmap(jax.vmap(jax.vmap(jax.vmap(path.growth, (0, None))), (0, None)), (0, None))(
-        jnp.asarray(blocks[:, :, :-1]), path.times[:-1]
+        jnp.asarray(blocks[:, :, :-1]), jnp.asarray(path.times[:-1])
     )
     return np.asarray(rates) * np.asarray(path.gaps)[:, None]
 

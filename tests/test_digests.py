@@ -9,9 +9,12 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pandas as pd
+import pytest
 
 from mmfld_ppl.digests import digest, digest_of_program
+from mmfld_ppl.runs.fingerprint import spelled_out
 
 
 def test_of_values():
@@ -52,10 +55,43 @@ def test_of_programs():
     assert digest_of_program(program(*(array.copy() for array in arrays))) in found
 
 
-def test_in_another_process():
-    command = "from tests.test_digests import of_arrays; print(of_arrays())"
-    environment = os.environ | {"PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    other = subprocess.run(
-        [sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True
-    )
-    assert other.stdout.strip() == of_arrays()
+def of_distributions() -> str:
+    """Their fields lie in sets, and those of one may be distributions."""
+    weights = dist.Categorical(probs=np.array([0.25, 0.75]))
+    mixture = dist.MixtureSameFamily(weights, dist.Normal(np.zeros(2), 1.0))
+    laws = [dist.Exponential(0.5), dist.TruncatedNormal(0.0, 2.0, low=-1.0), mixture]
+    prior = dist.Uniform(0.0, np.ones((3, 2))).to_event(1)
+    return digest(spelled_out({"laws": laws, "prior": prior}))
+
+
+def test_of_distributions():
+    """By class, parameters, and shape."""
+    laws = [
+        dist.Normal(0.0, 1.0),
+        dist.Normal(0.0, 2.0),
+        dist.Normal(2.0, 1.0),
+        dist.Cauchy(0.0, 1.0),
+        dist.Normal(0.0, 1.0).expand([2]),
+        dist.Normal(0.0, 1.0).expand([2]).to_event(1),
+    ]
+    found = [digest(spelled_out(law)) for law in (*laws, dist.Normal(0.0, 1.0))]
+    assert len(set(found)) == len(laws)
+    assert found[0] == found[-1]
+
+
+@pytest.mark.parametrize("of", ["of_arrays", "of_distributions"])
+def test_in_another_process(of):
+    """Whose strings, and so sets of them, have another order."""
+    command = f"from tests.test_digests import {of}; print({of}())"
+    path = os.pathsep.join(sys.path)
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", command],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2", "3")
+    }
+    assert found == {globals()[of]()}

@@ -110,7 +110,7 @@ class PathSpace(Functional):
     cells: PyTree[Float[Array, "t n ..."]]
     masses: Float[Array, "t n"]
     weights: Float[Array, " t"]
-    times: Float[Array, " t"]
+    times: Float[Array, " t"] | Float[np.ndarray, " t"]
     gaps: Float[Array, " t-1"]
     diffusivity: Float[Array, ""]
     bandwidth: Float[Array, ""]
@@ -134,9 +134,9 @@ class PathSpace(Functional):
     ):
         stacked, counts, at = stack_snapshots(snapshots, times)
         self.cells, self.masses = stacked.points, stacked.weights
-        # Gaps of the times as given: in single precision neighbours may become one.
-        gaps = np.diff(at) if isinstance(at, np.ndarray) else jnp.diff(at)
-        self.times, self.gaps = jnp.asarray(at), jnp.asarray(gaps)
+        # As given, in NumPy's double precision: in single precision neighbours may become one.
+        self.times = at
+        self.gaps = jnp.asarray(np.diff(at) if isinstance(at, np.ndarray) else jnp.diff(at))
         equal = counts / counts.sum()
         shares = as_array("the weights of the snapshots", equal if weights is None else weights)
         if shares.shape != counts.shape:
@@ -267,7 +267,7 @@ class PathSpace(Functional):
 
     def _rates(self, x: PyTree[Float[Array, "t m ..."]]) -> Float[Array, "t-1 m"]:
         def growth(x: Any, s: Array) -> Float[Array, ""]:
-            return jnp.asarray(rate(x, s), self.times.dtype)
+            return jnp.asarray(rate(x, s), self.gaps.dtype)
 
         rate: Any = self.growth
         rates = jax.vmap(scalar(growth, "growth"), (0, None))

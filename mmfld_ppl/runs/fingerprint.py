@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 from jaxtyping import Array, PyTree
+from numpyro.distributions import Distribution
 from numpyro.infer import MCMC
 
 from ..digests import digest
@@ -51,7 +52,7 @@ def fingerprint(
         "kernel": attrs["kernel"],
         "settings": json.dumps(kernel_settings(mcmc.sampler), sort_keys=True, default=str),
         "sites": {jax.tree_util.keystr(k): [list(v.shape), str(v.dtype)] for k, v in fields},
-        "arguments": digest((mcmc._args, mcmc._kwargs)),
+        "arguments": digest(spelled_out((mcmc._args, mcmc._kwargs))),
         "init_params": digest(init_params),
         "key": digest(key),
         "chains": mcmc.num_chains,
@@ -60,6 +61,21 @@ def fingerprint(
         "remainder": mcmc.num_samples % mcmc.thinning,
         **more,
     }
+
+
+def spelled_out(tree: PyTree) -> PyTree:
+    """Distributions as their fields by name: NumPyro gathers these in sets, whose order differs
+    from process to process."""
+
+    def one(value: Any) -> PyTree:
+        if not isinstance(value, Distribution):
+            return value
+        kind = type(value)
+        names = {*kind.gather_pytree_data_fields(), *kind.gather_pytree_aux_fields()}
+        fields = {name: vars(value).get(name) for name in names}
+        return f"{kind.__module__}.{kind.__qualname__}", spelled_out(fields)
+
+    return jax.tree.map(one, tree, is_leaf=lambda value: isinstance(value, Distribution))
 
 
 def compiler() -> str:

@@ -89,7 +89,7 @@ def test_a_result_survives_a_file(result, tmp_path):
     xr.testing.assert_equal(back.load(), dataset(result, "couplings"))
 
 
-def pairs(rng_scale, growth=None, bridges=False, count=4000):
+def pairs(rng_scale, growth=None, bridges=False, count=4000, begin=0.0, at=(0.5, 1.5)):
     """A run of one draw with two cells at each of two times, without the run."""
     import xarray as xr
 
@@ -99,7 +99,7 @@ def pairs(rng_scale, growth=None, bridges=False, count=4000):
     posterior = xr.Dataset({"x": (("chain", "draw", "cell", "x_dim_0"), points[None, None])})
     path = PathSpace(
         [np.zeros((1, 1))] * 2,
-        [0.0, 2.0],
+        [begin, begin + 2.0],
         diffusivity=rng_scale,
         bandwidth=1.0,
         regularization=1.0,
@@ -107,7 +107,7 @@ def pairs(rng_scale, growth=None, bridges=False, count=4000):
     )
     idata = from_groups({"posterior": posterior}, {})
     return with_trajectories(
-        idata, path, at=[0.5, 1.5], draws=1, paths=count, bridges=bridges
+        idata, path, at=begin + np.array(at), draws=1, paths=count, bridges=bridges
     ), path
 
 
@@ -139,6 +139,25 @@ def test_paths_follow_the_coupling():
     assert 0.6 < stay < 0.95
     error = np.sqrt(stay * (1 - stay) / len(x))
     assert abs(np.mean(x[:, 0] == x[:, 3]) - stay) < 5 * error
+
+
+def test_times_that_single_precision_cannot_tell_apart():
+    """Paths and interpolation are at the times as given: seconds since 1970, say."""
+    begin, apart = 1.7e9, ("paths", "interpolation")
+    (soon, _), (late, _) = (pairs(0.2, count=50, begin=b) for b in (0.0, begin))
+    for group in apart:
+        np.testing.assert_allclose(dataset(late, group)["x"], dataset(soon, group)["x"], atol=1e-5)
+    np.testing.assert_array_equal(
+        dataset(late, "paths")["time"], begin + np.array([0, 0.5, 1.5, 2])
+    )
+
+
+def test_interpolation_at_the_times_of_snapshots():
+    """Which no power of two divides: a marginal itself, and no time twice."""
+    result, _ = pairs(0.2, count=50, begin=0.7, at=(0.0, 2.0))
+    np.testing.assert_array_equal(dataset(result, "paths")["time"], [0.7, 2.7])
+    between = dataset(result, "interpolation")["x"].values[0, 0, :, :, 0]
+    np.testing.assert_array_equal(np.sort(between), [[0.0, 1.0], [0.0, 1.0]])
 
 
 def test_what_a_result_refuses(mcmc):
