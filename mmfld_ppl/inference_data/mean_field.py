@@ -15,6 +15,7 @@ from ..diagnostics import free_energy
 from ..kernel import LangevinKernel
 from ..latent import LatentProblem
 from ..measures import Measure
+from .angles import centres_of
 from .chain_measure import QUANTILES, STEIN_DRAWS, chain_statistics
 from .datasets import file_name
 from .geometry import Draws, geometry_of, supports_of
@@ -41,6 +42,7 @@ class MeanFieldRun(NamedTuple):
     problem: LatentProblem
     maps: dict[str, Any]
     supports: dict[str, Any]
+    centres: dict[str, np.ndarray]
     temperature: float
     num_blocks: int
     step_size: float
@@ -83,7 +85,7 @@ def mean_field_statistics(
     coords["chain"] = np.arange(chains)
     length, size = next(iter(run.particles.values())).shape[1:3]
     if not run.globals_ and run.num_blocks == 1 and size >= LEAST:
-        model = FrozenModel(run.problem, run.maps, run.supports, run.temperature)
+        model = FrozenModel(run.problem, run.maps, run.supports, run.centres, run.temperature)
         rows = []
         for chain in tqdm(range(chains), "diagnostics of chains", disable=not mcmc.progress_bar):
             blocks = {name: x[chain] for name, x in run.particles.items()}
@@ -146,15 +148,17 @@ def _read(mcmc: MCMC, draws: Draws, one: Any, objective: np.ndarray | None) -> M
         # A transition without supports is that of a mirror map.
         adjusted = None if settings.keep_supports else settings.metropolize
     names = {s.name for s in layout.block(particles=True)}
+    particles = {name: x for name, x in coordinates.items() if name in names}
     return MeanFieldRun(
         geometry.problem,
         dict(geometry.maps),
         supports_of(mcmc, one),
+        centres_of(particles, layout.sites),
         temperature,
         stated.functional.num_blocks,
         step_size,
         adjusted,
-        {name: x for name, x in coordinates.items() if name in names},
+        particles,
         {name: x for name, x in coordinates.items() if name not in names},
         None if layout.stochastic else objective,
     )
@@ -170,7 +174,7 @@ def _along(run: MeanFieldRun) -> tuple[dict, dict]:
         evaluation, stated = run.problem.evaluate(draw, KEY)
         value = stated.functional(Measure.uniform(stated.points)) if known is None else known
         block = {name: draw[name] for name in run.particles}
-        z, log_det = free_coordinates(block, run.supports)
+        z, log_det = free_coordinates(block, run.supports, run.centres)
         return value, evaluation.log_base + log_det, z
 
     values = run.particles | run.globals_

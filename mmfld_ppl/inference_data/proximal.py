@@ -13,14 +13,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..diagnostics import unconstrained
 from ..dynamics import Field, Frozen, MeanFieldLangevin, Mirror
 from ..functionals.stein import Lifted, lift_point
 from ..latent import LatentProblem, product_of
+from ..latent.charts import wrapped
 from ..measures import Measure
 from ..mirrors import MirrorMap
+from .angles import on_circles
 
 #: Coordinates of N particles by site, the particle axis in front.
 Block = dict[str, Array]
@@ -71,17 +74,23 @@ class Walk(NamedTuple):
 class FrozenModel:
     """A mean-field model without global sites, as functions of its particles.
 
-    problem: of the run. maps, supports: of its sites' coordinates. temperature: tau."""
+    problem: of the run. maps, supports: of its sites' coordinates. centres: of those that are
+    angles, opposite to which their free coordinate is cut. temperature: tau."""
 
     def __init__(
         self,
         problem: LatentProblem,
         maps: Mapping[str, MirrorMap],
         supports: Mapping[str, Any],
+        centres: Mapping[str, np.ndarray],
         temperature: float,
     ) -> None:
-        self.problem, self.supports, self.temperature = problem, supports, temperature
+        self.problem, self.temperature = problem, temperature
+        self.supports, self.centres = supports, centres
         self.map = product_of(problem.layout, maps, particles=True)
+        sites = problem.layout.block(particles=True)
+        on_circle = {s.name: np.full(s.shape, s.name in centres) for s in sites}
+        self.angles = np.asarray(ravel_pytree(on_circle)[0])
         self.linearize = jax.jit(self._linearize)
         self.mixture = jax.jit(self._mixture)
         self.energies = jax.jit(jax.vmap(self._energies, (None, 0)))
@@ -124,7 +133,7 @@ class FrozenModel:
         variation, log_base = FrozenField(self.problem, tangent).potentials(
             Frozen(jnp.zeros(()), tangent, None), block, KEY
         )
-        z, log_det = free_coordinates(block, self.supports)
+        z, log_det = free_coordinates(block, self.supports, self.centres)
         return variation, variation / self.temperature - log_base - log_det, z
 
     def _values(self, block: Block, weights: Float[Array, "w n"]) -> Float[Array, " w"]:
@@ -133,14 +142,16 @@ class FrozenModel:
         return jax.lax.map(lambda w: stated.functional(Measure(stated.points, w)), weights)
 
     def _forces(self, tangent: PyTree, block: Block, chosen: Int[Array, " k"]) -> Lifted:
-        """Flattened particles, drift and mobility of mirror Langevin dynamics at each of those
-        chosen. The model has a place for every particle, so that the block holds all."""
+        """Flattened particles, angles as (cos, sin), with drift and mobility of mirror Langevin
+        dynamics at each of those chosen. The model has a place for every particle, so that the
+        block holds all."""
         field = FrozenField(self.problem, tangent)
         frozen = field.linearize(block, None, KEY)
         slopes = field.feel(frozen, block, self.temperature, KEY).slope
         scores = jax.tree.map(jnp.negative, slopes)
         there = jax.tree.map(lambda leaf: leaf[chosen], (block, scores))
-        return jax.vmap(functools.partial(lift_point, self.map))(*there)
+        lifted = jax.vmap(functools.partial(lift_point, self.map))(*there)
+        return jax.vmap(functools.partial(on_circles, angles=self.angles))(lifted)
 
     def _slack(self, block: Block) -> dict[str, Float[Array, " n"]]:
         return {name: jax.vmap(self.map.parts[name].slack)(x) for name, x in block.items()}
@@ -200,10 +211,14 @@ class FrozenModel:
 
 
 def free_coordinates(
-    block: Block, supports: Mapping[str, Any]
+    block: Block, supports: Mapping[str, Any], centres: Mapping[str, np.ndarray]
 ) -> tuple[Float[Array, "n k"], Float[Array, " n"]]:
     """Free coordinates of each particle, and the log determinant of the way back."""
-    parts = [jax.vmap(lambda x, s=supports[n]: unconstrained(s, x))(x) for n, x in block.items()]
+    about = {n: wrapped(block[n] - jnp.asarray(c, block[n].dtype)) for n, c in centres.items()}
+    parts = [
+        jax.vmap(functools.partial(unconstrained, supports[n]))(x)
+        for n, x in (block | about).items()
+    ]
     return (
         jnp.concatenate([z for z, _ in parts], axis=1),
         jnp.sum(jnp.stack([log_det for _, log_det in parts]), axis=0),

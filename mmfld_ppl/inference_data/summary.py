@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from .angles import unrolled
 from .datasets import SAMPLE_DIMS, masses_of, require_known
 from .groups import dataset, replicate_statistics
 
@@ -24,7 +25,7 @@ def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFra
     deviation under the measure of the particles, coordinate by coordinate: each particle has the
     mass that a site with `infer={"mass": True}` gives it, as that of `models.mixture`, or the same
     mass. There is no row for a particle: particles are exchangeable, and the measure is the
-    unknown.
+    unknown. Angles are those within half a turn of their mean direction.
 
     Columns are those of ArviZ: mean, sd, mcse_mean, mcse_sd, ess_bulk, ess_tail, r_hat (NaN for
     one chain). Chains are replicates of the whole system, so an ess counts systems.
@@ -32,7 +33,7 @@ def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFra
     idata: from `to_inference_data`, or read from a file. var_names: some variables only, by their
     names in the groups posterior and sample_stats.
     Raises ValueError on unknown names."""
-    posterior = dataset(idata, "posterior")
+    posterior = unrolled(dataset(idata, "posterior"))
     variables = {n: stat for n, stat in _statistics(idata).items() if n in SUMMARISED}
     variables |= {str(name): posterior[name] for name in posterior.data_vars}
     if var_names is not None:

@@ -13,6 +13,7 @@ from numpyro.distributions import constraints as nc
 from .. import mirrors
 from ..constraints.by_type import base_of
 from ..mirrors import Euclidean, Independent, MirrorMap, mirror_map
+from ..mirrors.euclidean import WrappedLine
 from .charts import Chart, coordinate_of, reference
 from .layout import Site
 
@@ -44,7 +45,7 @@ def geometry_of(
         moves = geometry.describe()
         if chart is not Chart.MIRROR:
             moves = f"{moves}, in its {chart.value}"
-        words = _short(support)
+        words = _in_words(support)
         if dynamic:
             words = f"{type(base_of(support)).__name__.strip('_')} (depends on other sites)"
         site = Site(
@@ -87,7 +88,8 @@ def geometry_of(
     chart = Chart.WRAPPED if base_of(support) is nc.circular else Chart.BIJECTION
     one = jax.ShapeDtypeStruct(shape, dtype)
     free = jax.eval_shape(lambda x: coordinate_of(chart, support, x), one)
-    geometry = Independent.of(Euclidean(), free.shape) if free.shape else Euclidean()
+    line = WrappedLine() if chart is Chart.WRAPPED else Euclidean()
+    geometry = Independent.of(line, free.shape) if free.shape else line
     return described(chart, free.shape, geometry, nc.real)
 
 
@@ -185,9 +187,9 @@ def _without(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
     return tuple(n for i, n in enumerate(shape) if i != len(shape) + axis)
 
 
-def _short(support: nc.Constraint) -> str:
+def _in_words(support: nc.Constraint) -> str:
     text = repr(base_of(support)).replace("\n", " ")
     # NumPyro's repr has the name of a class that it does not export.
     if event := support.event_dim - base_of(support).event_dim:
         text = f"independent({text}, {event})"
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text

@@ -54,7 +54,8 @@ class Layout:
         rows = [("site", "shape", "support", "moves in", "block")]
         for s in self.sites:
             block = "global" if s.particle_axis is None else f"particles '{self.particles}'"
-            rows.append((s.name, str(s.shape), s.support, s.geometry, block))
+            support = s.support if len(s.support) <= 60 else s.support[:57] + "..."
+            rows.append((s.name, str(s.shape), support, s.geometry, block))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         return "\n".join(
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()

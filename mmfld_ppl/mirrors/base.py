@@ -111,6 +111,8 @@ class MirrorMap(eqx.Module):
     self_concordance: ClassVar[float] = math.inf
     #: Whether `diffuse` is available. A class with parts may make it a property.
     has_exact_diffusion: ClassVar[bool] = False
+    #: The least weight that adaptation may choose. A class with parts may make it a property.
+    least_weight: ClassVar[float] = 0.0
 
     @property
     def has_symmetric_step(self) -> bool:
@@ -245,6 +247,10 @@ class Weighted(MirrorMap):
         return self.base.self_concordance / jnp.sqrt(self.weight)
 
     @property
+    def least_weight(self) -> float:
+        return self.base.least_weight
+
+    @property
     def has_exact_diffusion(self) -> bool:
         return self.base.has_exact_diffusion
 
@@ -318,6 +324,7 @@ class Weighted(MirrorMap):
         weight = interpolate_scale(self.weight, summed.ratio(), trust)
         barrier = (constant > 0) & jnp.isfinite(constant)
         weight = jnp.where(barrier, jnp.maximum(weight, summed.barrier_floor()), weight)
+        weight = jnp.maximum(weight, self.least_weight)
         return Weighted(self.base.adapted(moments, trust), weight)
 
     def describe(self) -> str:

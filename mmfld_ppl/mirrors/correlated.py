@@ -157,7 +157,12 @@ class Correlated(Product):
         # Rounding may leave no covariance where points travelled far.
         factor = jnp.where(jnp.all(jnp.isfinite(rounder)), rounder, wider)
         triangular = jnp.linalg.qr(factor.T, mode="r").T
-        return eqx.tree_at(lambda mirror: mirror.factor, adapted, triangular)
+        # Nor is a law wider in z than the least weight of its site lets it be.
+        least = {n: jnp.full_like(v, adapted.parts[n].least_weight) for n, v in after.items()}
+        most = jnp.abs(ravel_pytree(after)[0]) / jnp.sqrt(ravel_pytree(least)[0])
+        width = jnp.linalg.norm(triangular, axis=1)
+        capped = jnp.where(most < width, most / width, 1)[:, None] * triangular
+        return eqx.tree_at(lambda mirror: mirror.factor, adapted, capped)
 
 
 def correlated(product: Product, like: Event) -> Unfolded:

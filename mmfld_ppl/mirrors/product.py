@@ -165,6 +165,10 @@ class Independent(MirrorMap):
     def has_symmetric_step(self) -> bool:
         return self.base.has_symmetric_step
 
+    @property
+    def least_weight(self) -> float:
+        return self.base.least_weight
+
     def _each(self, method, *args):
         return over_axes(method, self.shape)(self.base, *args)
 

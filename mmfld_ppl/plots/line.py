@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
+from ..inference_data.angles import about_mean_direction, is_angle
+from ..inference_data.groups import dataset
 from .style import axes_or_new, bare, colour, particle_masses, particles_of, pooled, stated_bound
 
 if TYPE_CHECKING:
@@ -29,8 +31,9 @@ def line_density(
     """The density of a scalar site, a line a chain, from all draws, each particle with its mass;
     below it a rug, the particles of the last draw.
 
-    The estimate is reflected at the ends of the site's support: nothing leaks over them, and no
-    mass is lost. On the half-line the view ends where one particle in a thousand is left.
+    The estimate is reflected at the ends of the site's support, and goes round the circle for
+    angles: nothing leaks over the ends, and no mass is lost. On the half-line the view ends where
+    one particle in a thousand is left.
 
     site: default, the only particle site of numbers, or of vectors of length one. bandwidth:
     standard deviation of the Gaussian kernel, in the units of the site. Default: n^(-1/5) times the
@@ -39,7 +42,9 @@ def line_density(
     name = str(values.name)
     ends = [stated_bound(idata, name, f"{side}_bound") for side in ("lower", "upper")]
     masses = particle_masses(idata, name)
-    everything = pooled(values, MOST_POINTS)
+    periodic = is_angle(dataset(idata, "posterior"), name)
+    cut = about_mean_direction(values, values.dims) if periodic else values
+    everything = pooled(cut, MOST_POINTS)
     tails = np.quantile(everything, [TAIL, 1 - TAIL])
     low, high = (float(t) if e is None else e for t, e in zip(tails, ends, strict=True))
     width = spread_bandwidth(everything) if bandwidth is None else bandwidth
@@ -52,7 +57,7 @@ def line_density(
     for k in range(values.sizes["chain"]):
         chain = pooled(values.isel(chain=[k]), MOST_POINTS)
         weights = None if masses is None else pooled(masses.isel(chain=[k]), MOST_POINTS)
-        x, density = reflected_density(chain, low, high, width, weights)
+        x, density = density_between(chain, low, high, width, weights, periodic=periodic)
         ax.plot(x, density, color=colour(k), lw=1.2)
         ax.fill_between(x, density, color=colour(k), alpha=0.12, lw=0)
         last = values.isel(chain=k, draw=-1).values
@@ -82,24 +87,27 @@ def spread_bandwidth(points: Float[np.ndarray, " n"]) -> float:
     return float(min(spreads, default=1.0) * len(points) ** -0.2)
 
 
-def reflected_density(
+def density_between(
     points: Float[np.ndarray, " n"],
     low: float,
     high: float,
     bandwidth: float,
     weights: Float[np.ndarray, " n"] | None = None,
+    *,
+    periodic: bool = False,
 ) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
-    """Places in [low, high], and the Gaussian kernel estimate there, reflected at both ends.
+    """Places in [low, high], and the Gaussian kernel estimate there, reflected at both ends or
+    going on at the other one.
 
     The mass of the points inside is kept to the last digit: what the kernel carries over an end
-    comes back as its mirror image. Points outside are not in the estimate. weights: of the points;
-    default: equal."""
+    comes back as its mirror image, or at the other end. Points outside are not in the estimate.
+    weights: of the points; default: equal. periodic: whether the ends are one point."""
     edges = np.linspace(low, high, CELLS + 1)
     mass = np.ones(len(points)) if weights is None else np.asarray(weights, float)
     inside, _ = np.histogram(points, edges, weights=mass)
     step = edges[1] - edges[0]
     density = inside / (mass.sum() * step)
     # "reflect" repeats the first cell: the mirror stands at the end itself.
-    return (edges[1:] + edges[:-1]) / 2, gaussian_filter1d(
-        density, bandwidth / step, mode="reflect", truncate=6.0
-    )
+    mode = "wrap" if periodic else "reflect"
+    smooth = gaussian_filter1d(density, bandwidth / step, mode=mode, truncate=6.0)
+    return (edges[1:] + edges[:-1]) / 2, smooth

@@ -13,6 +13,8 @@ from numpyro.distributions import constraints as nc
 from mmfld_ppl import constraints as mc
 from mmfld_ppl.diagnostics import stein_kernel, stein_test
 from mmfld_ppl.diagnostics.stein import pair_mean
+from mmfld_ppl.functionals.stein import Lifted
+from mmfld_ppl.inference_data.angles import on_circles
 from mmfld_ppl.mirrors import mirror_map
 
 ALPHA = jnp.array([3.0, 1.5, 0.7])
@@ -39,6 +41,7 @@ LAWS = {
         lambda x: -jnp.log(x) - 2 * jnp.log1p(-x),
     ),
     "spectraplex": (mc.spectraplex, (2, 2), disk, lambda x: 0.0 * jnp.sum(x)),
+    "circle": (nc.real, (), lambda r, n: r.vonmises(np.pi, 1.5, n), lambda x: 1.5 * jnp.cos(x)),
     "plane": (
         nc.real_vector,
         (2,),
@@ -60,7 +63,8 @@ def forces(name: str):
         slope = jax.grad(lambda x: potential(x) + map.metric(x).log_det())(x)
         basis = jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
         columns = jax.vmap(lambda e: metric.solve(e).ravel())(basis)
-        return x.ravel(), metric.solve(-slope).ravel(), columns
+        lifted = Lifted(x.ravel(), metric.solve(-slope).ravel(), columns)
+        return on_circles(lifted, np.ones(1, bool)) if name == "circle" else lifted
 
     compiled = jax.jit(jax.vmap(one))
 

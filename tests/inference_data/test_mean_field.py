@@ -39,7 +39,7 @@ def matching(size: int, tau: float) -> None:
 
 def frozen(model, tau: float) -> FrozenModel:
     layout, maps, supports = read_model(model, (), {}, jax.random.key(0), {}, False)
-    return FrozenModel(Problem(model, (), {}, layout), maps, supports, tau)
+    return FrozenModel(Problem(model, (), {}, layout), maps, supports, {}, tau)
 
 
 def problem_of(model) -> Problem:

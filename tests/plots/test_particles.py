@@ -13,7 +13,7 @@ from PIL import Image
 from mmfld_ppl.inference_data.groups import from_groups
 from mmfld_ppl.plots.ellipses import ellipses, outline
 from mmfld_ppl.plots.evolution import animate, particles_over_time
-from mmfld_ppl.plots.line import line_density, reflected_density
+from mmfld_ppl.plots.line import density_between, line_density
 from mmfld_ppl.plots.plane import particle_cloud
 from mmfld_ppl.plots.simplex import simplex, to_plane
 from mmfld_ppl.plots.trajectories import trajectories
@@ -84,11 +84,11 @@ def test_every_function_draws_in_the_axes_that_it_is_given(exported) -> None:
 
 def test_a_reflected_density_has_all_of_its_mass_and_no_dip_at_an_end() -> None:
     rng = np.random.default_rng(1)
-    x, density = reflected_density(rng.random(400_000), 0.0, 1.0, 0.05)
+    x, density = density_between(rng.random(400_000), 0.0, 1.0, 0.05)
     assert density.mean() == pytest.approx(1, abs=1e-9)
     np.testing.assert_allclose(density, 1.0, atol=0.03)
     points = rng.exponential(1.0, 400_000)
-    x, density = reflected_density(points, 0.0, 20.0, 0.05)
+    x, density = density_between(points, 0.0, 20.0, 0.05)
     assert density.sum() * (x[1] - x[0]) == pytest.approx(1, abs=1e-6)
     # A plain kernel would have half of it at 0.
     assert density[0] == pytest.approx(1.0, abs=0.06)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from ..angles import unrolled
 from ..datasets import SAMPLE_DIMS
 from ..groups import dataset
 
@@ -45,7 +46,7 @@ class Run:
             dataset(idata, name) if name in idata else xr.Dataset()
             for name in ("sample_stats", "mean_field")
         )
-        posterior = dataset(idata, "posterior")
+        posterior = unrolled(dataset(idata, "posterior"))
         return cls(posterior, stats, mean_field, dict(posterior.attrs))
 
     @property
