@@ -104,20 +104,25 @@ def with_transport(
 def input_summary(idata: Any) -> Any:
     """A row an input, from the group `transport`: averages over chains and draws.
 
-    transport_cost, value: with mcse_transport_cost across chains (NaN for one chain).
+    transport_cost, value: with mcse_transport_cost across chains (NaN for one chain). A solve that
+    overflowed makes an average NaN.
     marginal_error, iterations: the largest seen. converged: whether all solves did."""
     transport = dataset(idata, "transport")
     everywhere = ("chain", "draw")
-    of_chain = transport["transport_cost"].mean("draw")
+    of_chain = transport["transport_cost"].mean("draw", skipna=False)
     chains = of_chain.sizes["chain"]
-    error = of_chain.std("chain", ddof=1) / chains**0.5 if chains > 1 else np.nan * of_chain[0]
+    error = (
+        of_chain.std("chain", ddof=1, skipna=False) / chains**0.5
+        if chains > 1
+        else np.nan * of_chain[0]
+    )
     table = xr.Dataset(
         {
             "weight": transport["weight"],
-            "transport_cost": of_chain.mean("chain"),
+            "transport_cost": of_chain.mean("chain", skipna=False),
             "mcse_transport_cost": error,
-            "value": transport["value"].mean(everywhere),
-            "marginal_error": transport["marginal_error"].max(everywhere),
+            "value": transport["value"].mean(everywhere, skipna=False),
+            "marginal_error": transport["marginal_error"].max(everywhere, skipna=False),
             "iterations": transport["iterations"].max(everywhere),
             "converged": transport["converged"].all(everywhere),
         }

@@ -119,6 +119,7 @@ def consensus_posterior(
     centred = [mm.Measure(t.points - t.points.mean(axis=0), t.weights) for t in targets]
     loss = SinkhornBarycenter(centred, jnp.asarray(shares), epsilon=epsilon, debiased=debiased)
     shapes = {name: parts[0].values[name].shape[1:] for name in chosen}
+    dims = _dims(parts[0], shapes)
 
     model = functools.partial(_consensus, chosen, shapes, white, loss, particles, temperature)
     mcmc = MCMC(
@@ -133,7 +134,7 @@ def consensus_posterior(
     key_init, key_run = jax.random.split(key)
     start = _start(key_init, parts, chosen, shares, particles, num_chains)
     mcmc.run(key_run, init_params=start if num_chains > 1 else {n: x[0] for n, x in start.items()})
-    run = mm.to_inference_data(mcmc, dims=_dims(parts[0], shapes), coords=parts[0].coords)
+    run = mm.to_inference_data(mcmc, dims=dims, coords=parts[0].coords)
     run = with_transport(
         run,
         targets,
@@ -232,6 +233,12 @@ def _size(part: Subposterior) -> int:
 
 
 def _dims(part: Subposterior, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, list[str]]:
+    for name in shapes:
+        if taken := sorted({"particle", "measure"} & set(part.dims.get(name) or ())):
+            raise ValueError(
+                f"the subposteriors' site '{name}' has a dimension {taken[0]!r}, which is that of "
+                "the consensus' own: give it another name"
+            )
     return {n: part.dims[n] for n, shape in shapes.items() if shape and part.dims.get(n)}
 
 

@@ -40,9 +40,10 @@ def maximum_likelihood(
 
     log_k: log k(z_i | theta_j), atoms along the first axis. counts: how often each datum occurs.
     tolerance: how far the loss may be above that of the dual, and so above the optimum; atoms that
-    the optimum does not have keep weights of that order. Raises RuntimeError where this is not
-    reached."""
-    every, all_shares = log_k, _shares(counts, log_k.shape[1])
+    the optimum does not have keep weights of that order.
+    Raises RuntimeError where this is not reached; ValueError for counts that are negative or not
+    one a datum, and for a datum that no atom allows."""
+    every, all_shares = log_k, _shares(counts, log_k)
     log_k, shares = _occurring(every, all_shares)
     top = log_k.max(axis=0)
     a = np.exp(log_k - top) * shares
@@ -109,8 +110,14 @@ def entropic(
 
     log_k: as in `maximum_likelihood`. log_base: log b_j, the mass of the base at each atom.
     tolerance: largest relative error of q_i p_i = 1, up to rounding.
-    Raises RuntimeError where no solution is found."""
-    every, all_shares = log_k, _shares(counts, log_k.shape[1])
+    Raises RuntimeError where no solution is found; ValueError as `maximum_likelihood`, and for a
+    temperature that is not positive."""
+    if not temperature > 0:
+        raise ValueError(
+            f"the temperature must be positive, got {temperature}; without an entropy it is "
+            "`maximum_likelihood`"
+        )
+    every, all_shares = log_k, _shares(counts, log_k)
     log_k, shares = _occurring(every, all_shares)
     log_b = log_base - logsumexp(log_base)
     k = np.exp(log_k - log_k.max(axis=0))
@@ -168,10 +175,12 @@ def _tempered(k, log_b, shares, tau, log_q, masses, tolerance) -> np.ndarray:
 
 def _solution(w: Vector, log_k: np.ndarray, shares: np.ndarray) -> GridMixture:
     top = log_k.max(axis=0)
-    k = np.exp(log_k - top)
-    p = w @ k
-    log_p, gradient = top + np.log(p), k @ (shares / p) - 1
-    return GridMixture(w, float(-shares @ log_p), log_p, gradient)
+    possible = np.isfinite(top)
+    k = np.exp(log_k[:, possible] - top[possible])
+    p, shares = w @ k, shares[possible]
+    log_p = np.full(len(top), -np.inf)
+    log_p[possible] = top[possible] + np.log(p)
+    return GridMixture(w, float(-shares @ log_p[possible]), log_p, k @ (shares / p) - 1)
 
 
 def _occurring(log_k: np.ndarray, shares: Vector) -> tuple[np.ndarray, Vector]:
@@ -179,6 +188,18 @@ def _occurring(log_k: np.ndarray, shares: Vector) -> tuple[np.ndarray, Vector]:
     return log_k[:, shares > 0], shares[shares > 0]
 
 
-def _shares(counts: np.ndarray | None, size: int) -> np.ndarray:
+def _shares(counts: np.ndarray | None, log_k: np.ndarray) -> np.ndarray:
+    size = log_k.shape[1]
     counts = np.ones(size) if counts is None else np.asarray(counts, float)
+    if counts.shape != (size,) or not (np.all(counts >= 0) and 0 < counts.sum() < np.inf):
+        raise ValueError(
+            f"{size} data need as many counts, none negative and some positive, got {counts} of "
+            f"shape {counts.shape}"
+        )
+    known = np.isfinite(log_k.max(axis=0)) & ~np.isnan(log_k).any(axis=0)
+    if unknown := np.flatnonzero((counts > 0) & ~known).tolist():
+        raise ValueError(
+            f"the kernel has no finite density at any atom for the data {unknown}: add atoms whose "
+            "support holds them, or leave these data out"
+        )
     return counts / counts.sum()

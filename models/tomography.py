@@ -81,7 +81,7 @@ def varying_states(
     temperature: tau, in nats a block; default 1/B, the weight of a prior sample of one block.
 
     Sites: `state`, the particles, (particles, n, n). Raises ValueError as `tomography` does."""
-    roots, counts = _checked(operators, counts)
+    roots, counts = _checked(operators, counts, ("blocks",))
     flat = counts.reshape(-1, *counts.shape[-2:])
     with mm.particles("atom", particles):
         state = numpyro.sample("state", UniformHermitianSpectraplex(roots.shape[-1]))
@@ -107,17 +107,21 @@ def probabilities(
     return jnp.sum(jnp.real(sides) ** 2 + jnp.imag(sides) ** 2, axis=(-2, -1))
 
 
-def _checked(operators: np.ndarray, counts: np.ndarray) -> tuple[Array, np.ndarray]:
-    """A root of each operator, counts as integers."""
+def _checked(
+    operators: np.ndarray, counts: np.ndarray, before: tuple[str, ...] = ()
+) -> tuple[Array, np.ndarray]:
+    """A root of each operator, counts as integers. before: what further axes of counts are."""
     operators = np.asarray(as_array("operators", operators), complex)
     counts = np.asarray(as_array("counts", counts))
     if operators.ndim != 4 or operators.shape[-1] != operators.shape[-2]:
         raise ValueError(
             f"operators must have shape (settings, outcomes, n, n), got {operators.shape}"
         )
-    if counts.shape[-2:] != operators.shape[:2]:
+    if counts.shape[-2:] != operators.shape[:2] or counts.ndim != 2 + len(before):
+        axes = ", ".join((*before, "settings", "outcomes"))
         raise ValueError(
-            f"counts must end in (settings, outcomes) = {operators.shape[:2]}, got {counts.shape}"
+            f"counts must have shape ({axes}), with {operators.shape[0]} settings and "
+            f"{operators.shape[1]} outcomes, got {counts.shape}"
         )
     if np.any(counts < 0) or np.any(counts != np.round(counts)):
         raise ValueError("counts must be whole numbers, not negative")

@@ -45,8 +45,8 @@ def particle_cloud(
 ) -> Axes:
     """The particles of one draw, a colour a chain; of a ball, with its boundary.
 
-    site: a particle site of vectors; default, the only one in the plane. coordinates: the two that
-    are shown of more. extent: (left, right, bottom, top)."""
+    site: a particle site of vectors; default, the only one, in the plane where no coordinates are
+    named. coordinates: the two that are shown of more. extent: (left, right, bottom, top)."""
     values = _in_plane(idata, site, coordinates)
     ax = axes_or_new(ax)
     one = values.isel(draw=draw).values
@@ -161,7 +161,9 @@ def around(points: Float[np.ndarray, "m 2"], margin: float = 0.05) -> Extent:
 
 def _in_plane(idata: Any, site: str | None, coordinates: tuple[int, int]) -> xr.DataArray:
     """Two coordinates of the particles."""
-    values = particles_of(idata, site, 2 if site is None else None)
+    # Two coordinates that are named may be those of a longer vector.
+    in_plane = site is None and coordinates == (0, 1)
+    values = particles_of(idata, site, 2 if in_plane else None)
     size = values.shape[-1]
     if len(coordinates) != 2 or not all(0 <= c < size for c in coordinates):
         raise ValueError(f"coordinates must be two of 0 to {size - 1}, got {coordinates}")

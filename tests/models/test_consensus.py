@@ -36,10 +36,10 @@ def draws(k, n=40):
 PARTS = [draws(k) for k in range(3)]
 
 
-def exported(values, chains=2):
+def exported(values, chains=2, part="part"):
     """As a user's InferenceData, with names for a dimension."""
     data = {n: v.reshape(chains, -1, *v.shape[1:]) for n, v in values.items()}
-    dims = {"slopes": ("predictor",), "shares": ("part",)}
+    dims = {"slopes": ("predictor",), "shares": (part,)}
     variables = {n: (("chain", "draw", *dims.get(n, ())), v) for n, v in data.items()}
     posterior = xr.Dataset(variables, coords={"predictor": ["age", "dose"]})
     from mmfld_ppl.inference_data.groups import from_groups
@@ -167,6 +167,13 @@ def changed(k, name, value):
 def test_misuse_is_explained(parts, options, message):
     with pytest.raises(ValueError, match=message):
         consensus_posterior(parts, SUPPORTS, **{**SHORT, **options})
+
+
+@pytest.mark.parametrize("taken", ["particle", "measure"])
+def test_a_dimension_of_its_own_is_refused_before_the_run(taken):
+    parts = [exported(p, part=taken) for p in PARTS]
+    with pytest.raises(ValueError, match=f"site 'shares' has a dimension '{taken}', which is that"):
+        consensus_posterior(parts, SUPPORTS, **SHORT)
 
 
 def test_a_support_that_is_not_convex():

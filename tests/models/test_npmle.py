@@ -94,12 +94,35 @@ def test_counts_are_ties():
         np.testing.assert_allclose(counted.loss, repeated.loss, rtol=1e-9)
 
 
-def test_a_datum_that_does_not_occur_changes_nothing():
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_datum_that_does_not_occur_changes_nothing(elsewhere):
     log_k = galaxy_densities(41)
+    log_k[:, [0, -1]] = -np.inf if elsewhere else log_k[:, [0, -1]]
     counts = np.r_[0.0, np.ones(80), 0.0]
     for solve in (maximum_likelihood, lambda k, c=None: entropic(k, np.zeros(41), 0.1, c)):
         best, fewer = solve(log_k, counts), solve(log_k[:, 1:-1])
         np.testing.assert_allclose(best.loss, fewer.loss, rtol=1e-12)
         np.testing.assert_allclose(best.weights, fewer.weights, atol=1e-12)
         np.testing.assert_allclose(best.log_p[1:-1], fewer.log_p, rtol=1e-9)
-        assert best.log_p.shape == (82,)
+        assert best.log_p.shape == (82,) and np.isinf(best.log_p[0]) == elsewhere
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ([1, -1, 1], "3 data need as many counts, none negative"),
+        ([1, 1], "3 data need as many counts"),
+        ([0, 0, 0], "some positive"),
+        ([1, 1, 1], r"no finite density at any atom for the data \[1\]"),
+    ],
+)
+def test_data_without_an_estimator(counts, words):
+    log_k = np.array([[-0.7, -np.inf, 0.0], [-2.3, -np.inf, -1.6]])
+    for solve in (maximum_likelihood, lambda k, c: entropic(k, np.zeros(2), 0.1, c)):
+        with pytest.raises(ValueError, match=words):
+            solve(log_k, counts)
+
+
+def test_the_entropic_estimator_needs_a_temperature():
+    with pytest.raises(ValueError, match="must be positive, got 0.0; without an entropy it is"):
+        entropic(np.zeros((2, 3)), np.zeros(2), 0.0)

@@ -125,7 +125,8 @@ def test_outcomes_of_two_qubits():
     ("operators", "counts", "words"),
     [
         (OPERATORS[0], COUNTS, "(settings, outcomes, n, n)"),
-        (OPERATORS, COUNTS[:2], "must end in (settings, outcomes)"),
+        (OPERATORS, COUNTS[:2], "must have shape (settings, outcomes), with 3 settings"),
+        (OPERATORS, np.stack([COUNTS] * 3), "must have shape (settings, outcomes), with 3"),
         (OPERATORS, -COUNTS, "not negative"),
         (OPERATORS, COUNTS.astype(str), "counts must be numbers, got '9' in row 0"),
         (OPERATORS * 0.9, COUNTS, "identity"),

@@ -27,6 +27,14 @@ def transport(run: Run) -> Check | None:
     )
     if np.all(converged):
         return Check("transport", OK, value)
+    if not np.isfinite(worst):
+        return Check(
+            "transport",
+            FAIL,
+            value,
+            "A potential overflowed, so that F and its slopes are not numbers. Pass a larger "
+            "epsilon to the functional, rescale the points, or run in double precision.",
+        )
     return Check(
         "transport",
         WARN if worst <= MARGINAL else FAIL,
