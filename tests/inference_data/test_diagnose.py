@@ -213,7 +213,8 @@ def unequal(groups):
         (certified(0.2), "mixture", "not checked", "proves nothing"),
         (solves(3e-4, converged=True), "transport", "ok", ""),
         (solves(0.02), "transport", "warn", "1 of 12 solves stopped"),
-        (solves(np.nan), "transport", "fail", "max_iterations"),
+        (solves(np.nan), "transport", "fail", "potential overflowed"),
+        (solves(0.3), "transport", "fail", "max_iterations"),
     ],
 )
 def test_a_planted_fault_is_found_where_it_is(plant, name, verdict, words) -> None:
