@@ -13,9 +13,11 @@ import numpyro.distributions as dist
 import pytest
 from numpyro import handlers
 from numpyro.contrib.control_flow import scan
+from numpyro.diagnostics import effective_sample_size
 from numpyro.infer.reparam import LocScaleReparam
 
 import mmfld_ppl as mm
+from mmfld_ppl.functionals import OfMean
 from tests import small_models as models
 from tests.helpers import (  # noqa: F401
     KEY,
@@ -176,6 +178,26 @@ def test_a_chart_of_fewer_axes_in_a_scan(plate):
     square = square.mean(-1) if plate else square
     for t in range(3):
         assert abs(z_score(square[..., t], 1 / 3)) < 4.5
+
+
+@pytest.mark.optimised
+@pytest.mark.parametrize("rows", [None, 6])
+def test_a_chart_of_fewer_axes_among_particles(rows):
+    """Also beside a plate as large as theirs, whose rows were taken for particles (E r^2 = .14)."""
+
+    def model():
+        plate = nullcontext() if rows is None else numpyro.plate("row", rows, dim=-2)
+        with plate, mm.particles("atom", 6, dim=-1):
+            L = numpyro.sample("L", dist.LKJCholesky(2, 6.0))
+        points = L if rows is None else jnp.moveaxis(L, 1, 0)
+        F = OfMean(potential=lambda x: 0.0 * jnp.sum(x))
+        mm.objective("F", F, points, temperature=1.0)
+
+    mcmc = run(mm.MMFLD(model), warmup=500, draws=1000, chains=4)
+    square = np.asarray(mcmc.get_samples(group_by_chain=True)["L"])[..., 1, 0] ** 2
+    means = square.reshape(4, 1000, -1).mean(-1)
+    error = means.std() / np.sqrt(effective_sample_size(means))
+    assert abs(means.mean() - 1 / 13) < 4.5 * error
 
 
 def shifted(seen=0.5):

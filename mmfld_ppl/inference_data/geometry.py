@@ -61,7 +61,8 @@ class Geometry:
 
         def dual(site: Site, t: Array) -> Array:
             y = self._each(site, self.maps[site.name].grad)(t)
-            return y if site.particle_axis is None else jnp.moveaxis(y, 0, site.particle_axis)
+            axis = site.coordinate_axis
+            return y if axis is None else jnp.moveaxis(y, 0, axis)
 
         return self._of_draws("dual", dual, draws)
 
@@ -97,7 +98,7 @@ class Geometry:
         # The coordinate of a site with a support of its own is its value. What another site's
         # chart needs may be among the sites that were not collected.
         return {
-            s.name: to_front(values[s.name], s.particle_axis)
+            s.name: to_front(values[s.name], s.coordinate_axis)
             for s in self.layout.sites
             if s.name in values and s.chart is Chart.MIRROR
         }

@@ -27,6 +27,14 @@ class Site:
     geometry: str
     has_symmetric_step: bool
 
+    @property
+    def coordinate_axis(self) -> int | None:
+        """The particles' axis in the coordinate where it has its plates in front as the value has
+        them, counted from the right; its event may have fewer axes than that of the value."""
+        if self.particle_axis is None:
+            return None
+        return self.particle_axis + len(self.value_shape) - (1 + len(self.shape))
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:

@@ -138,7 +138,7 @@ class Problem:
             substitute(seed(self.model, key), data=dict(values))(*self.args, **self.kwargs)
         return {
             s.name: to_front(
-                coordinate_of(s.chart, tr[s.name]["fn"].support, values[s.name]), s.particle_axis
+                coordinate_of(s.chart, tr[s.name]["fn"].support, values[s.name]), s.coordinate_axis
             )
             for s in self.layout.sites
         }
@@ -196,9 +196,9 @@ class ModelField(Field):
         return stated.functional.init_carry(Measure.uniform(stated.points))
 
 
-def to_front(x: Array, particle_axis: int | None) -> Array:
+def to_front(x: Array, axis: int | None) -> Array:
     """Moves the particle axis to the front, where there is one."""
-    return x if particle_axis is None else jnp.moveaxis(x, particle_axis, 0)
+    return x if axis is None else jnp.moveaxis(x, axis, 0)
 
 
 def _place(sites: dict[str, Site], coordinates: Coordinates, message: dict) -> Array | None:
@@ -209,8 +209,8 @@ def _place(sites: dict[str, Site], coordinates: Coordinates, message: dict) -> A
     if site is None or message["type"] != "sample":
         return None
     t = coordinates[site.name]
-    if site.particle_axis is not None:
-        t = jnp.moveaxis(t, 0, site.particle_axis)
+    if site.coordinate_axis is not None:
+        t = jnp.moveaxis(t, 0, site.coordinate_axis)
     index = message["infer"].get("_scan_current_index")
     # The value has an axis of steps; its coordinate may have fewer axes of an event.
     if index is not None and len(site.value_shape) > len(message["fn"].shape()):
