@@ -12,7 +12,7 @@ from numpyro import handlers
 
 import mmfld_ppl as mm
 from tests import small_models as models
-from tests.helpers import refused, start
+from tests.helpers import KEY, refused, run, start
 
 F = mm.functionals.OfMean(outer=lambda m: m**2)
 
@@ -160,6 +160,31 @@ def test_objective_that_is_no_functional():
         mm.objective("F", 3.0, normals())
 
     refused(mm.MMFLD(model), "Functional", "float", error=TypeError)
+
+
+@pytest.mark.parametrize("ends", [{"low": 0.0, "high": jnp.inf}, {"low": -jnp.inf, "high": 1.0}])
+def test_infinite_ends(ends):
+    def model():
+        numpyro.sample("x", dist.TruncatedNormal(0.0, 1.0, **ends))
+
+    with pytest.raises(ValueError, match="site 'x': its support Interval.* has an infinite end"):
+        start(mm.MMFLD(model))
+
+
+def test_a_state_of_other_shapes():
+    def model(y):
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        mean = numpyro.deterministic("mean", x * jnp.ones(len(y)))
+        numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+    kernel = mm.MMFLD(model)
+    mcmc = run(kernel, jnp.ones(3))
+    mcmc.post_warmup_state = mcmc.last_state
+    with pytest.raises(ValueError, match=r"shape \(5,\) after a move and \(3,\).*kernel.refresh"):
+        mcmc.run(KEY, jnp.ones(5))
+    mcmc.post_warmup_state = kernel.refresh(mcmc.last_state, (jnp.ones(5),), {})
+    mcmc.run(KEY, jnp.ones(5))
+    assert mcmc.get_samples()["mean"].shape == (16, 5)
 
 
 def test_complex_numbers():

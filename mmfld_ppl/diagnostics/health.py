@@ -42,9 +42,10 @@ def run_complaints(
     if np.any(refused):
         what = "density, the objective" if ratio is not None else "log density"
         effect = (
-            "an adjusted kernel is right all the same, and slowed where there are many of them. "
-            "Look for overflow in the model near the boundary of its supports, pass a higher "
-            "target_accept_prob, or run in double precision."
+            "an adjusted kernel has the law of the points where all is finite: slowed, and right "
+            "unless mass lies nearer to a boundary than the precision can tell, as that of a "
+            "Beta(.1, .1) at 1. Look for overflow in the model near the boundary of its supports, "
+            "pass a higher target_accept_prob, or run in double precision."
             if acceptance_rate is not None
             else "that biases an unadjusted kernel. Look for overflow in the model near the "
             "boundary of its supports, take a smaller step_size, or run in double precision."

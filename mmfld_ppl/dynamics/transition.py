@@ -179,9 +179,17 @@ def all_finite(tree: PyTree) -> Array:
 
 
 def select(condition: Array, yes: PyTree, no: PyTree) -> PyTree:
-    """`yes` where the condition holds, leaf by leaf; it broadcasts over trailing axes."""
+    """`yes` where the condition holds, leaf by leaf; it broadcasts over trailing axes.
+
+    Raises ValueError for leaves that differ in shape."""
 
     def pick(a, b):
+        if a.shape != b.shape:
+            raise ValueError(
+                f"a value of the model has shape {a.shape} after a move and {b.shape} in the state "
+                "that the run begins with, as after a warm-up with other data: let the state see "
+                "the new ones by kernel.refresh(state, args, kwargs), or warm up anew"
+            )
         return jnp.where(
             condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b
         )

@@ -101,12 +101,12 @@ def find_objective(
     if plate is None:
         raise ValueError(
             f"objective '{name}' has no particles: sample its points inside "
-            "`with mm.particles(name, size):`"
+            "`with mm.particles(name, size):`, outside of any `scan`"
         )
     if not any(plate in (f.name for f in s["cond_indep_stack"]) for s in latents.values()):
         raise ValueError(
             f"objective '{name}': no latent site is inside the particle plate '{plate}'; sample "
-            "the particles inside it"
+            "the particles inside it, and leave one of its sites unobserved"
         )
     frames = [frame.name for frame in tr[name]["cond_indep_stack"]]
     if frames:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, PyTree
 from numpyro.distributions import biject_to
@@ -32,13 +33,14 @@ def geometry_of(
     support: of one particle, where the value has the particle axis `axis`. dynamic: whether it
     depends on other latent sites. The numbers of both are arrays, since a state holds them, and
     the floats of the value's dtype.
-    Raises ValueError where the value is complex, and in strict mode where there is no mirror
-    map."""
+    Raises ValueError where the value is complex or an interval has an infinite end, and in strict
+    mode where there is no mirror map."""
     if jnp.iscomplexobj(value):
         raise ValueError(
             f"site '{name}': its values are complex numbers, which nothing here moves; sample real "
             "and imaginary parts as two real sites, and make the number of them in the model"
         )
+    _require_finite_ends(name, support)
     dtype, shape = jnp.result_type(value, float), _without(jnp.shape(value), axis)
 
     def described(chart, coordinate_shape, geometry, fixed):
@@ -91,6 +93,19 @@ def geometry_of(
     line = WrappedLine() if chart is Chart.WRAPPED else Euclidean()
     geometry = Independent.of(line, free.shape) if free.shape else line
     return described(chart, free.shape, geometry, nc.real)
+
+
+def _require_finite_ends(name: str, support: nc.Constraint) -> None:
+    base = base_of(support)
+    if not isinstance(base, nc.interval):
+        return
+    ends = (base.lower_bound, base.upper_bound)
+    if any(not isinstance(end, Tracer) and np.any(np.isinf(end)) for end in ends):
+        raise ValueError(
+            f"site '{name}': its support {support!r} has an infinite end, which neither a map nor "
+            "a chart of intervals can take: leave the end out, as in TruncatedNormal(low=0.0), or "
+            "sample the entries that have one apart from those that have two"
+        )
 
 
 def _as_arrays(tree: PyTree, dtype: DTypeLike) -> PyTree:

@@ -66,11 +66,10 @@ def along(centre: float, concentration: float) -> None:
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("centre", [0.0, np.pi])
 @pytest.mark.parametrize("concentration", [0.3, 3.0])
-def test_a_run_is_as_right_wherever_its_mass_is(centre: float, concentration: float) -> None:
+def test_a_run_with_its_mass_at_the_cut_is_right(concentration: float) -> None:
     """With the measure that it should have, no check of the measure has anything to say."""
-    mcmc = run(mm.MMFLD(along), centre, concentration, warmup=300, draws=300)
+    mcmc = run(mm.MMFLD(along), np.pi, concentration, warmup=300, draws=300)
     idata = to_inference_data(mcmc, diagnostics=True)
     checks = {check.name: check for check in diagnose(idata).checks}
     assert checks["fixed point"].verdict == "ok", checks["fixed point"]

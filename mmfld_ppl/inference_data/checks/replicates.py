@@ -231,6 +231,8 @@ def _widths(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:
 
 def _missing_levels(run: Run) -> str:
     if run.ordinary and "lp" not in run.stats:
+        if run.attrs.get("kernel") == "Gibbs":
+            return "takes the log density, which the blocks of a Gibbs run do not share"
         return "takes the log density: mcmc.run(..., extra_fields=('potential_energy',))"
     return f"takes {'the log density' if run.ordinary else 'F'} at {LEAST_DRAWS} draws or more"
 
