@@ -40,9 +40,19 @@ def dataset(idata: Any, group: str) -> xr.Dataset:
     Raises ValueError when there is no such group."""
     if group not in idata:
         present = list(idata.children if isinstance(idata, xr.DataTree) else idata.groups())
-        raise ValueError(f"the inference data have no group '{group}', only {sorted(present)}")
+        advice = "; `mm.to_inference_data(mcmc, diagnostics=True)` makes it" * (
+            group == "mean_field"
+        )
+        raise ValueError(
+            f"the inference data have no group '{group}', only {sorted(present)}{advice}"
+        )
     node = idata[group]
-    return node.to_dataset() if isinstance(node, xr.DataTree) else node
+    found = node.to_dataset() if isinstance(node, xr.DataTree) else node
+    # Of one chain or draw that was selected by a number.
+    lost = [dim for dim in ("chain", "draw") if dim in found.coords and dim not in found.dims]
+    if not lost:
+        return found
+    return found.expand_dims(lost).transpose("chain", "draw", ..., missing_dims="ignore")
 
 
 def replicate_statistics(quantities: xr.Dataset) -> dict[str, Any]:

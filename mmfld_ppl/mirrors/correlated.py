@@ -158,7 +158,7 @@ class Correlated(Product):
         factor = jnp.where(jnp.all(jnp.isfinite(rounder)), rounder, wider)
         triangular = jnp.linalg.qr(factor.T, mode="r").T
         # Nor is a law wider in z than the least weight of its site lets it be.
-        least = {n: jnp.full_like(v, adapted.parts[n].least_weight) for n, v in after.items()}
+        least = {n: _filled(v, adapted.parts[n].least_weight) for n, v in after.items()}
         most = jnp.abs(ravel_pytree(after)[0]) / jnp.sqrt(ravel_pytree(least)[0])
         width = jnp.linalg.norm(triangular, axis=1)
         capped = jnp.where(most < width, most / width, 1)[:, None] * triangular
@@ -173,6 +173,10 @@ def correlated(product: Product, like: Event) -> Unfolded:
 
 def _square(v: Float[Array, " d"]) -> Factor:
     return jnp.outer(v, v)
+
+
+def _filled(like: PyTree, value: float) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.full_like(leaf, value), like)
 
 
 def _covariance(mean: PyTree) -> Factor:

@@ -159,11 +159,14 @@ def _view(values: xr.DataArray, ax: Axes | None) -> tuple[Axes, np.ndarray]:
 def _bands(ax: Axes, values: xr.DataArray) -> Axes:
     plate = str(values.dims[2])
     draw = values["draw"]
+    # Bands of one draw have no width but that of their edges.
+    width = 3.0 if values.sizes["draw"] == 1 else 0.0
     for low, high, alpha in BANDS:
         bottom, top = (values.quantile(q, ("chain", plate)) for q in (low, high))
         share = f"{high - low:.0%} of the particles"
-        ax.fill_between(draw, bottom, top, color=colour(0), alpha=alpha, lw=0, label=share)
-    ax.plot(draw, values.median(("chain", plate)), color=colour(0), lw=1.2, label="median")
+        ax.fill_between(draw, bottom, top, color=colour(0), alpha=alpha, lw=width, label=share)
+    middle = values.median(("chain", plate))
+    ax.plot(draw, middle, color=colour(0), lw=1.2, marker="o" if width else None, label="median")
     ax.set(xlabel="draw", ylabel=str(values.name))
     ax.margins(x=0)
     legend_above(ax)

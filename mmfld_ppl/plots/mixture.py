@@ -34,6 +34,12 @@ def certificate(idata: Any, *, site: str = "theta", ax: Axes | None = None) -> A
     """D(theta), the slope of the log-likelihood per observation towards a point mass at theta:
     nowhere positive at the maximum likelihood estimator."""
     group = dataset(idata, "gradient")
+    others = sorted(str(n) for n in group.data_vars if str(n) not in ("gradient", f"{site}_points"))
+    if others:
+        raise ValueError(
+            f"a certificate is drawn along one coordinate, and that of the run has {others} as "
+            "well: look at the group 'gradient' itself"
+        )
     points = _one_dimensional(group[f"{site}_points"])
     ax = axes_or_new(ax)
     _band(ax, points, group["gradient"], COLOURS[0], None)

@@ -117,21 +117,26 @@ def covering(measures: Sequence[Atoms], others: Float[np.ndarray, "n 2"]) -> Ext
 
 
 def grid_steps(points: Float[np.ndarray, "m 2"]) -> np.ndarray | None:
-    """(dx, dy) of the regular grid that the points lie on; None where there is none."""
-    steps = []
+    """(dx, dy) of the regular grid that the points lie on and fill a fiftieth of; None where there
+    is none."""
+    steps, cells, count = [], 1.0, len(np.unique(points, axis=0))
     for values in points.T:
         distinct = np.unique(values)
         gaps = np.diff(distinct)
         # Any two points lie on some grid; those of one share rows and columns.
-        if not gaps.size or len(distinct) == len(np.unique(points, axis=0)):
+        if not gaps.size or len(distinct) == count:
             return None
         # Rounding must not make two columns of one.
-        step = gaps[gaps > 1e-4 * (distinct[-1] - distinct[0])].min()
+        wide = gaps[gaps > 1e-4 * (distinct[-1] - distinct[0])]
+        if not wide.size:
+            return None
+        step = wide.min()
         multiples = (values - distinct[0]) / step
         if np.max(np.abs(multiples - np.rint(multiples))) > 1e-2 or multiples.max() > 512:
             return None
         steps.append(step)
-    return np.array(steps)
+        cells *= multiples.max() + 1
+    return np.array(steps) if count >= cells / 50 else None
 
 
 def as_atoms(measures: Sequence[Any]) -> list[Atoms]:

@@ -60,10 +60,12 @@ def chain_lines(ax: Axes, values: xr.DataArray, *, labelled: bool = True) -> Non
     """A statistic over its draws, a line a chain; with an entry each in the legend, where they are
     few and `labelled`."""
     labelled &= values.sizes["chain"] <= MOST_LABELS
+    # A line of one point is nothing to be seen.
+    marker = "o" if values.sizes["draw"] == 1 else None
     for k, chain in enumerate(values["chain"].values):
         label = f"chain {chain}" if labelled else None
         y = values.isel(chain=k)
-        ax.plot(values["draw"], y, color=colour(k), lw=0.8, alpha=0.85, label=label)
+        ax.plot(values["draw"], y, color=colour(k), lw=0.8, alpha=0.85, label=label, marker=marker)
     ax.margins(x=0.01)
     bare(ax)
 

@@ -25,6 +25,7 @@ def made_up(metropolize: bool = True) -> dict[str, xr.Dataset]:
         "temperature": TAU,
         "kernel_settings": json.dumps({"metropolize": metropolize}),
         "phase": "sample",
+        "thinning": 1,
     }
     coords = {"chain": range(CHAINS), "draw": range(DRAWS)}
     x = rng.gamma(2.0, 1.0, (*pair, ATOMS))
@@ -137,6 +138,10 @@ def negligible(groups):
     groups["sample_stats"]["objective"].values[2] += 0.03 * TAU
 
 
+def overshooting(groups):
+    groups["posterior"]["x"].values[1] += 0.3 * (-1) ** np.arange(DRAWS)[:, None]
+
+
 def sinking(groups):
     groups["sample_stats"]["objective"].values[:] += TAU * np.linspace(2, 0, DRAWS)
 
@@ -202,6 +207,7 @@ def unequal(groups):
         (shifted, "chains agree", "warn", "not reached the same measure"),
         (negligible, "chains agree", "ok", ""),
         (of_another_width, "chains agree", "warn", "not reached the same measure"),
+        (overshooting, "overshoot", "fail", "may run away later on"),
         (sinking, "stationarity", "fail", "longer warm-up"),
         (narrowing, "stationarity", "fail", "longer warm-up"),
         (still, "stuck particles", "fail", "In chain 3 particles are stuck"),

@@ -43,6 +43,12 @@ def test_numbers_are_those_of_arviz(exported) -> None:
     assert table.loc["sd(g)", "sd"] == pytest.approx(float(spread["s"].std(ddof=1)), rel=1e-4)
 
 
+def test_one_chain_or_draw_may_be_selected_by_its_number(exported) -> None:
+    for number, several in (({"chain": 1}, {"chain": [1]}), ({"draw": 2}, {"draw": [2]})):
+        one, same = (summary(exported.isel(**at)) for at in (number, several))
+        xr.testing.assert_equal(one.to_xarray(), same.to_xarray())
+
+
 def test_particles_count_by_their_masses() -> None:
     rng, dims = np.random.default_rng(0), ("chain", "draw", "atom")
     x, mass = rng.normal(size=(2, 20, 8)), rng.exponential(size=(2, 20, 8))

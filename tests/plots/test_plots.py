@@ -156,11 +156,18 @@ def test_a_density_has_the_mass_of_its_points_and_no_edge() -> None:
         (np.array([[0.0, 0.0], [0.0, 1.0]]), None),
         (np.array([[0.0, 0.2], [1.0, 0.7]]), None),
         (np.arange(6.0).reshape(3, 2), None),
+        (np.random.default_rng(0).random((50_000, 2)).astype(np.float32), None),
+        (np.random.default_rng(0).random((60, 2)).round(2), None),
     ],
 )
 def test_grids_are_found(points, steps) -> None:
     found = grid_steps(points)
     assert found is None if steps is None else np.allclose(found, steps)
+
+
+def test_one_draw_is_a_point(exported) -> None:
+    ax = plots.trace_objective(exported.isel(draw=[0]))
+    assert {line.get_marker() for line in ax.lines} == {"o"}
 
 
 def test_the_simplex_takes_ternary_axes_only(exported) -> None:

@@ -30,7 +30,7 @@ def test_marginals_are_those_of_the_path_space_problem():
         mm.MMFLD(trajectory),
         snapshots,
         chains=24,
-        warmup=150,
+        warmup=600,
         draws=60,
         init_params=starting_cells(
             jax.random.key(0), snapshots, times, cells=100, base=base, bandwidth=sigma, chains=24

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from .base import FAIL, OK, SKIPPED, WARN, Check, Run
 from .measure import boundary, first_variation, fixed_point, particle_number, stein
-from .moves import collapsed_step, moves, precision, stuck, unadjusted_step
+from .moves import collapsed_step, moves, overshoot, precision, stuck, unadjusted_step
 from .problem import mixture, transport
 from .replicates import accuracy, agreement, decay, finite, stationarity
 
 #: In the order of a report.
 CHECKS: tuple[Callable[[Run], Check | None], ...] = (
     moves,
+    overshoot,
     unadjusted_step,
     precision,
     collapsed_step,

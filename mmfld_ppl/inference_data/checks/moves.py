@@ -6,7 +6,7 @@ import numpy as np
 
 from ...diagnostics import run_complaints, stuck_particles
 from ..datasets import SAMPLE_DIMS
-from .base import FAIL, OK, SKIPPED, WARN, Check, Run, judged, listed
+from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, judged, listed
 
 #: Acceptance that steps which were not adjusted would have had.
 WOULD_ACCEPT = (0.9, 0.6)
@@ -18,6 +18,11 @@ IDLE = 0.5
 STANDSTILL = 0.01
 #: Refused moves that are more than an accident.
 REFUSED = 0.01
+#: Correlation of successive means of the particles below which they overshoot, and that below
+#: which they fluctuate five times as much as they should.
+OVERSHOT = (-0.3, -0.6)
+#: Draws that it takes to tell, and the share of a correction that a step should make.
+OVERSHOOT_DRAWS, CORRECTION = 50, 0.7
 #: Nats of rounding in a log density that draws can tell.
 HIDDEN = 0.5
 #: Steps below which a move is far shorter than the law is wide, in units of the adapted metric: at
@@ -53,6 +58,43 @@ def moves(run: Run) -> Check:
         ]
     verdict = OK if not found else FAIL if wrong else WARN
     return Check(name, verdict, ", ".join(parts), " ".join(found))
+
+
+def overshoot(run: Run) -> Check | None:
+    """Where a collective mode, as the mean of the particles, is corrected at each step by more than
+    it is off: a share c > 1, so that successive means have the correlation 1 - c < 0 and 2/(2 - c)
+    times the variance that N particles have, without bound from c = 2 on."""
+    draws = run.posterior.sizes["draw"]
+    if run.plate is None or run.attrs.get("thinning") != 1 or draws < OVERSHOOT_DRAWS:
+        return None
+    found = []
+    for name, values in run.posterior.data_vars.items():
+        if run.plate in values.dims and np.issubdtype(values.dtype, np.floating):
+            mean = values.astype(float).mean(run.plate).transpose(*SAMPLE_DIMS, ...).values
+            off = (mean - mean.mean(axis=1, keepdims=True)).reshape(*mean.shape[:2], -1)
+            square = np.sum(off**2, axis=1)
+            product = np.sum(off[:, 1:] * off[:, :-1], axis=1)
+            moving = square > 0
+            correlation = np.divide(product, square, out=np.zeros_like(square), where=moving)
+            chain = int(np.argmin(correlation.min(axis=1)))
+            found.append((float(correlation.min()), chain, name))
+    least, chain, name = min(found, default=(0.0, 0, ""))
+    if least + SIGNIFICANT / np.sqrt(draws) > OVERSHOT[0]:
+        return None
+    advice = (
+        "The particles overshoot together, each of them within what acceptance sees: their "
+        f"averages fluctuate about {2 / max(1 + least, 0.01):.0f} times as much as those of so "
+        "many particles should, and may run away later on. Take a shorter step"
+    )
+    if "step_size" in run.stats:
+        step = run.stats["step_size"].values[chain, -1] * CORRECTION / (1 - least)
+        advice += f", as by step_size={step:.2g}, adapt_step_size=False"
+    return Check(
+        "overshoot",
+        FAIL if least < OVERSHOT[1] else WARN,
+        f"successive means of site '{name}' have a correlation of {least:.2f} in chain {chain}",
+        f"{advice}.",
+    )
 
 
 def unadjusted_step(run: Run) -> Check | None:
