@@ -24,8 +24,6 @@ from jaxtyping import Float
 from scipy.special import gammaln, logsumexp
 
 import mmfld_ppl as mm
-from mmfld_ppl.inference_data import dataset
-from mmfld_ppl.inference_data.groups import from_groups
 from mmfld_ppl.plots.style import colour
 from models.npmle import entropic, maximum_likelihood
 
@@ -90,18 +88,6 @@ def kernel(concentration: float) -> Callable[[Any], dist.Distribution]:
     return lambda theta: dist.Dirichlet(concentration * theta)
 
 
-def by_mass(idata: Any) -> Any:
-    """Theta of every draw resampled in proportion to the masses, to be drawn as equal points."""
-    posterior = dataset(idata, "posterior")
-    rng, theta, mass = np.random.default_rng(0), posterior["theta"].values, posterior["mass"].values
-    drawn = np.empty_like(theta)
-    for at in np.ndindex(mass.shape[:2]):
-        drawn[at] = theta[at][rng.choice(mass.shape[2], mass.shape[2], p=mass[at] / mass[at].sum())]
-    return from_groups(
-        {"posterior": posterior[["theta"]].copy(data={"theta": drawn})}, posterior.attrs
-    )
-
-
 def draw(idata: Any, z: np.ndarray, scores: dict[tuple[float, float], np.ndarray]) -> Any:
     figure, axes = plt.subplot_mosaic(
         [["triangle", "tuning"]],
@@ -110,7 +96,7 @@ def draw(idata: Any, z: np.ndarray, scores: dict[tuple[float, float], np.ndarray
         per_subplot_kw={"triangle": {"projection": "ternary"}},
     )
     triangle, tuning = axes["triangle"], axes["tuning"]
-    mm.plots.simplex(by_mass(idata), site="theta", ax=triangle, labels=CANDIDATES)
+    mm.plots.simplex(idata, site="theta", ax=triangle, labels=CANDIDATES)
     districts = z[:, [2, 0, 1]].T  # top, left, right
     triangle.plot(*districts, "x", ms=5, color="black", label="districts", zorder=5)
     triangle.legend(frameon=False, loc="upper left")

@@ -27,9 +27,14 @@ def centres(extent: Extent, cells: int) -> tuple[np.ndarray, np.ndarray]:
     return left + (right - left) * steps, bottom + (top - bottom) * steps
 
 
-def scott_bandwidth(points: Float[np.ndarray, "n 2"]) -> float:
-    """n^(-1/6) times the spread of the points."""
-    return float(np.sqrt(np.mean(np.var(points, axis=0))) * len(points) ** (-1 / 6))
+def scott_bandwidth(
+    points: Float[np.ndarray, "n 2"], weights: Float[np.ndarray, " n"] | None = None
+) -> float:
+    """n^(-1/6) times the spread of the points, with n = (sum w)^2 / sum w^2 for unequal weights."""
+    w = np.ones(len(points)) if weights is None else np.asarray(weights, float)
+    count = w.sum() ** 2 / np.sum(w**2)
+    off = points - np.average(points, axis=0, weights=w)
+    return float(np.sqrt(np.average(np.mean(off**2, axis=1), weights=w)) * count ** (-1 / 6))
 
 
 def grid_density(
@@ -38,20 +43,22 @@ def grid_density(
     bandwidth: float,
     cells: int = 160,
     inside: Bool[np.ndarray, "h w"] | None = None,
+    weights: Float[np.ndarray, " n"] | None = None,
 ) -> GridDensity:
     """Gaussian kernel density estimate from a histogram: its cost does not grow with points times
     cells.
 
     inside: cells of the support. The mass that the kernel puts outside of it is given back, each
-    cell being divided by the share of its kernel that is inside; other cells are NaN."""
+    cell being divided by the share of its kernel that is inside; other cells are NaN. weights: of
+    the points; default: equal."""
     left, right, bottom, top = extent
     x, y = centres(extent, cells)
-    counts, _, _ = np.histogram2d(
-        points[:, 1], points[:, 0], bins=cells, range=((bottom, top), (left, right))
-    )
+    mass = np.ones(len(points)) if weights is None else np.asarray(weights, float)
+    box = ((bottom, top), (left, right))
+    counts, _, _ = np.histogram2d(points[:, 1], points[:, 0], cells, box, weights=mass)
     sigma = (bandwidth * cells / (top - bottom), bandwidth * cells / (right - left))
     area = (right - left) * (top - bottom) / cells**2
-    values = gaussian_filter(counts / (len(points) * area), sigma, mode="constant")
+    values = gaussian_filter(counts / (mass.sum() * area), sigma, mode="constant")
     if inside is not None:
         share = gaussian_filter(inside.astype(float), sigma, mode="constant")
         values = np.where(inside, values / np.where(inside, share, 1.0), np.nan)

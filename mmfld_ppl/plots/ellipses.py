@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from .style import axes_or_new, bare, colour, legend_above, particles_of
+from .style import axes_or_new, bare, colour, legend_above, particle_masses, particles_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,9 @@ def ellipses(
     for k, chain in enumerate(one):
         for matrix in chain[:most]:
             ax.plot(*outline(matrix), color=colour(k), lw=0.7, alpha=0.35)
-    mean = one.reshape(-1, 2, 2).mean(axis=0)
+    masses = particle_masses(idata, str(values.name))
+    weights = None if masses is None else masses.isel(draw=draw).values.reshape(-1)
+    mean = np.average(one.reshape(-1, 2, 2), axis=0, weights=weights)
     ax.plot(*outline(mean), color="black", lw=1.8, label="mean")
     names = [f"along {values[values.dims[-1]].values[c]}" for c in coordinates]
     ax.set(aspect="equal", xlabel=f"{values.name}, {names[0]}", ylabel=names[1])

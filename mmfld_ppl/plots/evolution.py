@@ -15,9 +15,10 @@ from .style import (
     axes_or_new,
     bare,
     colour,
-    dot_size,
+    dot_areas,
     entry_names,
     legend_above,
+    particle_masses,
     particles_of,
 )
 
@@ -35,7 +36,8 @@ def particles_over_time(
     idata: Any, *, site: str | None = None, draws: int = 5, ax: Axes | None = None
 ) -> Axes:
     """Particles of all chains at several draws, the first and the last among them, coloured by
-    time; of a scalar site the median and bands of a half and nine tenths of them at every draw.
+    time, with areas in proportion to their masses; of a scalar site the median and bands of a half
+    and nine tenths of the mass at every draw.
 
     For the way from the start, convert a warm-up: mcmc.warmup(key, collect_warmup=True).
 
@@ -46,18 +48,18 @@ def particles_over_time(
 
     values = _drawable(idata, site)
     if values.ndim == 3:
-        return _bands(axes_or_new(ax), values)
+        return _bands(axes_or_new(ax), values, particle_masses(idata, str(values.name)))
     ax, points = _view(values, ax)
     at = evenly(values.sizes["draw"], draws)
     # The lightest tenth would not show.
     shades = colormaps[TIME](np.linspace(0, 0.9, len(at)))
-    size = dot_size(points[:, 0, :, 0].size)
+    size = dot_areas(idata, values, points[:, 0, :, 0].size)[:, at].reshape(-1)
     chains, _, particles, _ = points.shape
     # Draws are not laid one upon the other.
     order = np.random.default_rng(0).permutation(chains * len(at) * particles)
     colours = np.tile(np.repeat(shades, particles, axis=0), (chains, 1))[order]
     x, y = points[:, at].reshape(-1, 2)[order].T
-    ax.scatter(x, y, s=size, c=colours, alpha=0.6, lw=0, transform=ax.transData, zorder=3)
+    ax.scatter(x, y, s=size[order], c=colours, alpha=0.6, lw=0, transform=ax.transData, zorder=3)
     labels = values["draw"].values[at]
     dots = [Line2D([], [], ls="", marker="o", ms=5, color=shade) for shade in shades]
     ax.legend(
@@ -91,24 +93,25 @@ def animate(
     from matplotlib.animation import FuncAnimation
 
     values, own = _drawable(idata, site), ax is None
+    dots = dot_areas(idata, values, values.shape[0] * values.shape[2])
     at = evenly(values.sizes["draw"], frames)
-    chains, size = values.sizes["chain"], values.shape[2]
+    chains = values.sizes["chain"]
     artists: list[Any]
     if values.ndim == 3:
         ax = axes_or_new(ax)
         lower, upper = float(values.min()), float(values.max())
-        share = (np.arange(size) + 0.5) / size
-        positions = np.sort(values.values, axis=2)
-        points = np.stack([positions, np.broadcast_to(share, positions.shape)], axis=-1)
+        order = np.argsort(values.values, axis=2)
+        positions, mass = (np.take_along_axis(v, order, 2) for v in (values.values, dots))
+        share = (np.cumsum(mass, axis=2) - mass / 2) / mass.sum(axis=2, keepdims=True)
+        points = np.stack([positions, share], axis=-1)
         artists = [ax.plot([], [], color=colour(k), lw=1.5)[0] for k in range(chains)]
-        ax.set(xlabel=str(values.name), ylabel="share of particles", xlim=(lower, upper))
+        ax.set(xlabel=str(values.name), ylabel="share of the mass", xlim=(lower, upper))
         ax.set_ylim(0, 1)
         bare(ax)
     else:
         ax, points = _view(values, ax)
-        dots = dot_size(chains * size)
         artists = [
-            ax.scatter([], [], s=dots, color=colour(k), alpha=0.7, lw=0, transform=ax.transData)
+            ax.scatter([], [], color=colour(k), alpha=0.7, lw=0, transform=ax.transData)
             for k in range(chains)
         ]
     title = ax.set_title("draw 0", fontsize="medium")
@@ -124,6 +127,7 @@ def animate(
                 artist.set_data(*points[k, t].T)
             else:
                 artist.set_offsets(points[k, t])
+                artist.set_sizes(dots[k, t])
         title.set_text(f"draw {values['draw'].values[t]}")
         return [*artists, title]
 
@@ -156,16 +160,20 @@ def _view(values: xr.DataArray, ax: Axes | None) -> tuple[Axes, np.ndarray]:
     return frame(ax, around(values.values.reshape(-1, 2))), values.values
 
 
-def _bands(ax: Axes, values: xr.DataArray) -> Axes:
+def _bands(ax: Axes, values: xr.DataArray, masses: xr.DataArray | None) -> Axes:
     plate = str(values.dims[2])
     draw = values["draw"]
     # Bands of one draw have no width but that of their edges.
     width = 3.0 if values.sizes["draw"] == 1 else 0.0
+    mass = xr.ones_like(values, float) if masses is None else masses
+    weighted = values.weighted(mass)
     for low, high, alpha in BANDS:
-        bottom, top = (values.quantile(q, ("chain", plate)) for q in (low, high))
-        share = f"{high - low:.0%} of the particles"
+        bottom, top = weighted.quantile([low, high], dim=("chain", plate)).transpose(
+            "quantile", ...
+        )
+        share = f"{high - low:.0%} of the mass"
         ax.fill_between(draw, bottom, top, color=colour(0), alpha=alpha, lw=width, label=share)
-    middle = values.median(("chain", plate))
+    middle = weighted.quantile(0.5, dim=("chain", plate))
     ax.plot(draw, middle, color=colour(0), lw=1.2, marker="o" if width else None, label="median")
     ax.set(xlabel="draw", ylabel=str(values.name))
     ax.margins(x=0)

@@ -15,10 +15,11 @@ from .style import (
     INK,
     axes_or_new,
     colour,
-    dot_size,
+    dot_areas,
     entry_names,
     particles_of,
     pooled,
+    pooled_masses,
     stated_bound,
 )
 
@@ -43,19 +44,20 @@ def particle_cloud(
     extent: Extent | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """The particles of one draw, a colour a chain; of a ball, with its boundary.
+    """The particles of one draw, a colour a chain, with areas in proportion to their masses; of a
+    ball, with its boundary.
 
     site: a particle site of vectors; default, the only one, in the plane where no coordinates are
     named. coordinates: the two that are shown of more. extent: (left, right, bottom, top)."""
     values = _in_plane(idata, site, coordinates)
     ax = axes_or_new(ax)
     one = values.isel(draw=draw).values
-    size = dot_size(one[..., 0].size)
+    size = dot_areas(idata, values, one[..., 0].size)[:, draw].reshape(-1)
     # Chains are not drawn one upon the other.
     order = np.random.default_rng(0).permutation(one[..., 0].size)
     colours = np.repeat([colour(k) for k in range(len(one))], one.shape[1])
     x, y = one.reshape(-1, 2)[order].T
-    ax.scatter(x, y, s=size, c=colours[order], alpha=0.7, lw=0)
+    ax.scatter(x, y, s=size[order], c=colours[order], alpha=0.7, lw=0)
     return _framed(ax, idata, values, extent or _around(idata, values, one.reshape(-1, 2)))
 
 
@@ -75,10 +77,12 @@ def particle_density(
     Gaussian kernel, in the units of the points. Default: Scott's rule."""
     values = _in_plane(idata, site, coordinates)
     ax, points = axes_or_new(ax), pooled(values, MOST_POINTS)
+    masses = pooled_masses(idata, values, MOST_POINTS)
     if bandwidth is None:
-        bandwidth = scott_bandwidth(points)
+        bandwidth = scott_bandwidth(points, masses)
     extent = extent or _around(idata, values, points)
-    density = grid_density(points, extent, bandwidth, CELLS, _ball(idata, values, extent))
+    inside = _ball(idata, values, extent)
+    density = grid_density(points, extent, bandwidth, CELLS, inside, masses)
     ax.imshow(density.values, origin="lower", extent=extent, cmap=INK, interpolation="bilinear")
     return _framed(ax, idata, values, extent)
 

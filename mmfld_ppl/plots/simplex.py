@@ -14,11 +14,12 @@ from .style import (
     INK,
     REFERENCE,
     colour,
-    dot_size,
+    dot_areas,
     entry_names,
     legend_above,
     particles_of,
     pooled,
+    pooled_masses,
 )
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def simplex(
     bandwidth: float | None = None,
     ax: Axes | None = None,
 ) -> TernaryAxes:
-    """The particles of one draw over the density of all draws, in the triangle of (x_0, x_1, x_2):
-    left, right and top.
+    """The particles of one draw over the density of all draws, each with its mass, in the triangle
+    of (x_0, x_1, x_2): left, right and top.
 
     site: a particle site of three coordinates that sum to one; default, the only one of three.
     labels: of the corners; default, the coordinates' own. marks: points to compare with, by label;
@@ -61,12 +62,13 @@ def simplex(
 
     values = particles_of(idata, site, 3)
     points = to_plane(pooled(values, MOST_POINTS))
-    width = scott_bandwidth(points) if bandwidth is None else SIDE * bandwidth
+    masses = pooled_masses(idata, values, MOST_POINTS)
+    width = scott_bandwidth(points, masses) if bandwidth is None else SIDE * bandwidth
     triangle = ternary_axes(ax, labels or entry_names(values))
     grid = np.stack(np.meshgrid(*centres(EXTENT, CELLS)), axis=-1)
     # A cell more on each side, which the triangle's own edge cuts off.
     inside = np.all(to_simplex(grid) >= -2 / CELLS, axis=-1)
-    density = grid_density(points, EXTENT, width, CELLS, inside)
+    density = grid_density(points, EXTENT, width, CELLS, inside, masses)
     highest = np.max(density.values[np.all(to_simplex(grid) >= 0, axis=-1)])
     # Ink as the root of the density, so that a peak leaves something to be seen beside it; and the
     # darkest third of the shades is left out, so that the particles stay visible.
@@ -74,9 +76,9 @@ def simplex(
     options = {"cmap": INK, "norm": PowerNorm(0.5, 0, 2.2 * highest), "zorder": 0.5}
     triangle.contourf(*density, levels, **options).set_clip_path(triangle.patch)
     one = values.isel(draw=draw).values
-    size = dot_size(one[..., 0].size)
+    size = dot_areas(idata, values, one[..., 0].size)[:, draw]
     for k, chain in enumerate(one):
-        triangle.scatter(*in_order(chain), s=size, color=colour(k), alpha=0.7, lw=0, zorder=3)
+        triangle.scatter(*in_order(chain), s=size[k], color=colour(k), alpha=0.7, lw=0, zorder=3)
     for shape, (label, point) in zip(itertools.cycle(MARKS), (marks or {}).items(), strict=False):
         at = in_order(np.asarray(point)[None])
         look = {"ms": 15 if shape == "*" else 10, "mfc": REFERENCE, "mec": "white", "ls": ""}

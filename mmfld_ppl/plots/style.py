@@ -131,6 +131,21 @@ def particle_masses(idata: Any, site: str) -> xr.DataArray | None:
     return masses.transpose("chain", "draw", posterior.attrs["particle_plate"])
 
 
+def pooled_masses(idata: Any, values: xr.DataArray, most: int) -> np.ndarray | None:
+    """Masses of the events that `pooled` takes; None where they are equal."""
+    masses = particle_masses(idata, str(values.name))
+    return None if masses is None else pooled(masses, most)
+
+
+def dot_areas(idata: Any, values: xr.DataArray, count: int) -> np.ndarray:
+    """Areas of dots, (chain, draw, particle), in proportion to the masses of a draw.
+
+    count: of the dots that are drawn."""
+    masses = particle_masses(idata, str(values.name))
+    share = np.ones(values.shape[:3]) if masses is None else masses.values.astype(float)
+    return dot_size(count) * share / share.mean(axis=-1, keepdims=True)
+
+
 def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
     pairs = zip(found, shape, strict=False)
     return len(found) == len(shape) and all(n in (None, m) for m, n in pairs)

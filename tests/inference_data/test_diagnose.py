@@ -142,6 +142,11 @@ def overshooting(groups):
     groups["posterior"]["x"].values[1] += 0.3 * (-1) ** np.arange(DRAWS)[:, None]
 
 
+def few(groups):
+    measure = groups["mean_field"].drop_vars(["objective_by_size", "objective_by_size_error"])
+    groups["mean_field"] = measure.assign_attrs(num_particles=5)
+
+
 def sinking(groups):
     groups["sample_stats"]["objective"].values[:] += TAU * np.linspace(2, 0, DRAWS)
 
@@ -212,6 +217,7 @@ def unequal(groups):
         (narrowing, "stationarity", "fail", "longer warm-up"),
         (still, "stuck particles", "fail", "In chain 3 particles are stuck"),
         (unequal, "particle number", "warn", "Take about"),
+        (few, "particle number", "warn", "Take 8 particles or more"),
         (set_chain("objective_by_size", np.nan), "particle number", "fail", "not finite"),
         (set_chain("objective_by_size", [1, 1, np.inf, 1]), "particle number", "fail", "infinite"),
         (set_chain("objective_by_size_error", np.nan), "particle number", "fail", "not finite"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..mean_field import LEAST
 from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, judged, listed
 
 #: KL(mu | mu_hat) in nats, beyond which a measure is doubtful, and wrong.
@@ -135,7 +136,18 @@ def first_variation(run: Run) -> Check | None:
 def particle_number(run: Run) -> Check | None:
     values = run.measure("objective_by_size")
     if values is None:
-        return None
+        size = run.mean_field.attrs.get("num_particles", LEAST)
+        return (
+            None
+            if size >= LEAST
+            else Check(
+                "particle number",
+                WARN,
+                f"{size} particles are too few to say what their number costs",
+                f"Finite N shifts the law by a multiple of 1/N. Take {LEAST} particles or more, or "
+                "hold this run against one of twice as many.",
+            )
+        )
     tau, errors = run.mean_field.attrs["temperature"], run.mean_field["objective_by_size_error"]
     size, pooled = run.mean_field["size"].values[0, 2:]
     # F of the pooled measure has an excess of its own, smaller by the number of draws.

@@ -1,0 +1,76 @@
+"""Pictures of particles that have masses: as of equal ones, so many in each place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib import pyplot as plt
+
+from mmfld_ppl import plots
+from mmfld_ppl.inference_data.groups import from_groups
+from mmfld_ppl.plots.density import grid_density, scott_bandwidth
+from mmfld_ppl.plots.ellipses import outline
+
+DIMS = ("chain", "draw", "atom")
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """Half of the particles near 0, and half near 3 with next to no mass."""
+    rng, shape = np.random.default_rng(0), (2, 6, 80)
+    real = rng.random(shape) < 0.5
+    near = rng.normal(0, 0.3, (*shape, 2))
+    sites = {
+        "number": np.where(real, near[..., 0], near[..., 0] + 3),
+        "plane": np.where(real[..., None], near, near + 3),
+        "matrix": np.where(real[..., None, None], np.eye(2), 25 * np.eye(2)),
+        "mass": np.where(real, 1.0, 1e-6),
+    }
+    variables = {
+        n: ((*DIMS, *(f"{n}_dim_{k}" for k in range(v.ndim - 3))), v) for n, v in sites.items()
+    }
+    coords = {"chain": range(2), "draw": range(6)}
+    coords |= {f"{n}_dim_{k}": [0, 1] for n, v in sites.items() for k in range(v.ndim - 3)}
+    attrs = {"particle_plate": "atom", "mass_site": "mass", "supports": "{}"}
+    return from_groups({"posterior": xr.Dataset(variables, coords, attrs)}, {})
+
+
+def test_a_density_of_masses_is_that_of_repeated_points() -> None:
+    rng = np.random.default_rng(1)
+    points, counts = rng.normal(size=(30, 2)), rng.integers(1, 5, 30)
+    repeated, extent = np.repeat(points, counts, axis=0), (-4.0, 4.0, -4.0, 4.0)
+    weighted = grid_density(points, extent, 0.5, 40, weights=counts).values
+    np.testing.assert_allclose(weighted, grid_density(repeated, extent, 0.5, 40).values)
+    assert scott_bandwidth(points, np.full(30, 7.0)) == pytest.approx(scott_bandwidth(points))
+
+
+def test_what_has_no_mass_leaves_no_ink(exported) -> None:
+    ax = plots.particle_density(exported, site="plane")
+    image = ax.images[0].get_array()
+    left, right, bottom, top = ax.images[0].get_extent()
+    x, y = (np.linspace(*e, n) for e, n in (((left, right), 160), ((bottom, top), 160)))
+    assert image[y > 1.7][:, x > 1.7].max() < 1e-3 * image.max()
+
+
+@pytest.mark.parametrize("draw", [plots.particle_cloud, plots.particles_over_time])
+def test_dots_have_areas_in_proportion_to_masses(exported, draw) -> None:
+    dots = draw(exported, site="plane").collections[0]
+    far = np.asarray(dots.get_offsets())[:, 0] > 1.5
+    assert dots.get_sizes()[far].max() < 1e-5 * dots.get_sizes()[~far].min()
+
+
+def test_bands_and_distribution_functions_are_those_of_the_mass(exported) -> None:
+    ax = plots.particles_over_time(exported, site="number")
+    assert np.all(np.abs(ax.lines[0].get_ydata()) < 0.2)
+    assert all(c.get_paths()[0].vertices[:, 1].max() < 1 for c in ax.collections)
+    moving = plots.animate(exported, site="number", frames=2)
+    line = moving._func(1)[0]
+    x, share = line.get_data()
+    assert share[x < 1.5].max() > 0.98 and np.all(np.diff(share) >= 0)
+    plt.close("all")
+
+
+def test_the_mean_of_matrices_is_that_of_the_mass(exported) -> None:
+    mean = plots.ellipses(exported, site="matrix").lines[-1].get_xydata().T
+    np.testing.assert_allclose(mean, outline(np.eye(2)), rtol=1e-3, atol=1e-3)
