@@ -285,13 +285,17 @@ class Chain:
 
     def complaints(self, state: KernelState, maps: dict[str, MirrorMap]) -> list[str]:
         """Why the point of a concrete state is not valid, in words."""
-        found = []
+        found, steep = [], []
         for block in state.adaptation:
-            units, _ = self._units_and_slopes(state, block)
+            units, slopes = self._units_and_slopes(state, block)
             for name, x in units.items():
+                finite = jnp.all(jnp.isfinite(slopes[name]).reshape(len(x), -1), axis=1)
+                if not bool(jnp.all(finite)):
+                    at = x[jnp.argmin(finite)]
+                    steep.append(f"the gradient at site '{name}' = {at} is not finite")
                 inside = _inside(maps[name], x)
                 if not bool(jnp.all(inside)):
-                    support = self.problem.layout.site(name).support
+                    support = self.problem.layout.site(name).support_in_short
                     found.append(
                         f"site '{name}' is on or outside of the boundary of its support "
                         f"{support}, or nearer to it than {x.dtype} can tell: "
@@ -302,7 +306,7 @@ class Chain:
             found = self.problem.complaints(positions, state.rng_key)
         if state.particles and not bool(jnp.isfinite(state.objective)):
             found.append(f"objective '{self.problem.layout.objective}' is {state.objective}")
-        return found
+        return found or steep
 
 
 def _positions(block: LangevinState | MeanFieldState | tuple) -> dict[str, Array]:

@@ -162,6 +162,16 @@ def test_parameters_that_are_never_valid() -> None:
         start(mm.MMFLD(regression), jnp.array([1.0, jnp.nan, 2.0, 3.0]))
 
 
+def test_a_gradient_that_is_not_finite_is_located() -> None:
+    def model():
+        numpyro.sample("scale", dist.HalfNormal(1.0))
+        x = numpyro.sample("x", dist.Normal(jnp.zeros(2), 1.0))
+        numpyro.factor("kink", jnp.sqrt(jnp.sum((x - x) ** 2)))
+
+    with pytest.raises(ValueError, match=r"finite: the gradient at site 'x' = \[.*\] is not fin"):
+        start(mm.MMFLD(model))
+
+
 def test_a_strategy_that_goes_wrong() -> None:
     kernel = mm.MMFLD(heteroscedastic, init_strategy=init_to_value(values={"a": -3.0, "b": 0.0}))
     with pytest.raises(ValueError, match="no valid starting point.*the log density of 'y'"):

@@ -28,6 +28,11 @@ class Site:
     has_symmetric_step: bool
 
     @property
+    def support_in_short(self) -> str:
+        """The support, in sixty letters at the most."""
+        return self.support if len(self.support) <= 60 else self.support[:57] + "..."
+
+    @property
     def coordinate_axis(self) -> int | None:
         """The particles' axis in the coordinate where it has its plates in front as the value has
         them, counted from the right; its event may have fewer axes than that of the value."""
@@ -62,8 +67,7 @@ class Layout:
         rows = [("site", "shape", "support", "moves in", "block")]
         for s in self.sites:
             block = "global" if s.particle_axis is None else f"particles '{self.particles}'"
-            support = s.support if len(s.support) <= 60 else s.support[:57] + "..."
-            rows.append((s.name, str(s.shape), support, s.geometry, block))
+            rows.append((s.name, str(s.shape), s.support_in_short, s.geometry, block))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         return "\n".join(
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
