@@ -185,6 +185,13 @@ def unequal(groups):
     groups["mean_field"]["objective_by_size"].values[:, 2] = 0.3 + 0.2 * TAU
 
 
+def test_draws_of_nuts_may_alternate() -> None:
+    groups = made_up()
+    overshooting(groups)
+    groups["sample_stats"] = groups["sample_stats"].drop_vars("collective_ratio")
+    assert "overshoot" not in {c.name for c in diagnose(from_groups(groups, {})).checks}
+
+
 @pytest.mark.parametrize(
     ("plant", "name", "verdict", "words"),
     [

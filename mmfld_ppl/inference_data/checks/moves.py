@@ -65,7 +65,9 @@ def overshoot(run: Run) -> Check | None:
     it is off: a share c > 1, so that successive means have the correlation 1 - c < 0 and 2/(2 - c)
     times the variance that N particles have, without bound from c = 2 on."""
     draws = run.posterior.sizes["draw"]
-    if run.plate is None or run.attrs.get("thinning") != 1 or draws < OVERSHOOT_DRAWS:
+    thinned = run.attrs.get("thinning") != 1 or draws < OVERSHOOT_DRAWS
+    # Draws of NUTS may alternate, and of other moves that are no answer to a common field.
+    if thinned or "collective_ratio" not in run.stats:
         return None
     found = []
     for name, values in run.posterior.data_vars.items():
