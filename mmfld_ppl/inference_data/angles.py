@@ -18,7 +18,9 @@ from .datasets import SAMPLE_DIMS
 
 def is_angle(posterior: xr.Dataset, name: str) -> bool:
     """Whether the export states a circle as the support of this site."""
-    return "Circular(" in json.loads(posterior.attrs.get("supports", "{}")).get(name, "")
+    support = json.loads(posterior.attrs.get("supports", "{}")).get(name, "")
+    # Of a concatenation some coordinates may be angles and others not.
+    return support.removeprefix("independent(").startswith("Circular(")
 
 
 def mean_direction(angles: Array | np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:

@@ -39,6 +39,14 @@ def test_averages_are_about_the_mean_direction() -> None:
     np.testing.assert_allclose(there.loc["sd(x)"], here.loc["sd(x)"])
 
 
+def test_numbers_beside_an_angle_in_one_vector_stay_numbers() -> None:
+    x = np.random.default_rng(0).normal(0, 30, (2, 50, 2))
+    attrs = {"supports": json.dumps({"x": f"independent(Cat(({CIRCLE}, Real())), 1)"})}
+    posterior = xr.Dataset({"x": (("chain", "draw", "part"), x)}, {"part": [0, 1]}, attrs)
+    table = summary(from_groups({"posterior": posterior}, {}))
+    assert table.loc["x[1]", "sd"] == pytest.approx(x[..., 1].std(ddof=1), rel=0.05)
+
+
 def test_a_density_goes_round_the_circle() -> None:
     """It meets itself at the cut, where a reflected one is flat and too high."""
     ax = line_density(exported(2.8))

@@ -66,12 +66,12 @@ def overshoot(run: Run) -> Check | None:
     times the variance that N particles have, without bound from c = 2 on."""
     draws = run.posterior.sizes["draw"]
     thinned = run.attrs.get("thinning") != 1 or draws < OVERSHOOT_DRAWS
-    # Draws of NUTS may alternate, and of other moves that are no answer to a common field.
+    # Draws of NUTS, and of other moves that do not answer a common field, may alternate.
     if thinned or "collective_ratio" not in run.stats:
         return None
     found = []
     for name, values in run.posterior.data_vars.items():
-        if run.plate in values.dims and np.issubdtype(values.dtype, np.floating):
+        if run.plate in values.dims and np.issubdtype(values.dtype, np.floating) and values.size:
             mean = values.astype(float).mean(run.plate).transpose(*SAMPLE_DIMS, ...).values
             off = (mean - mean.mean(axis=1, keepdims=True)).reshape(*mean.shape[:2], -1)
             square = np.sum(off**2, axis=1)
