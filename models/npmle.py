@@ -196,7 +196,7 @@ def _shares(counts: np.ndarray | None, log_k: np.ndarray) -> np.ndarray:
             f"{size} data need as many counts, none negative and some positive, got {counts} of "
             f"shape {counts.shape}"
         )
-    known = np.isfinite(log_k.max(axis=0)) & ~np.isnan(log_k).any(axis=0)
+    known = np.isfinite(log_k.max(axis=0))
     if unknown := np.flatnonzero((counts > 0) & ~known).tolist():
         raise ValueError(
             f"the kernel has no finite density at any atom for the data {unknown}: add atoms whose "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import jax.numpy as jnp
@@ -11,16 +10,15 @@ import xarray as xr
 from jaxtyping import Array, Bool
 
 from ..functionals.stein import Lifted
-from ..latent.charts import Chart
+from ..latent.charts import Chart, wrapped
 from ..latent.layout import Site
-from .datasets import SAMPLE_DIMS
+from .datasets import SAMPLE_DIMS, support_of
 
 
 def is_angle(posterior: xr.Dataset, name: str) -> bool:
     """Whether the export states a circle as the support of this site."""
-    support = json.loads(posterior.attrs.get("supports", "{}")).get(name, "")
     # Of a concatenation some coordinates may be angles and others not.
-    return support.removeprefix("independent(").startswith("Circular(")
+    return support_of(posterior, name).removeprefix("independent(").startswith("Circular(")
 
 
 def mean_direction(angles: Array | np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
@@ -36,8 +34,8 @@ def about_mean_direction(angles: xr.DataArray, dims: Sequence[Hashable]) -> xr.D
     wherever on the circle it is. Values may pass pi."""
     axis = tuple(angles.get_axis_num(dim) for dim in dims)
     centre = np.expand_dims(mean_direction(angles.values, axis), axis)
-    off = np.remainder(angles.values - centre + np.pi, 2 * np.pi) - np.pi
-    return angles.copy(data=(centre + off).astype(angles.dtype))
+    about = centre + wrapped(angles.values - centre)
+    return angles.copy(data=about.astype(angles.dtype))
 
 
 def unrolled(posterior: xr.Dataset) -> xr.Dataset:

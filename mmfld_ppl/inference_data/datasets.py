@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,20 @@ def dataset_of(arrays: Mapping[str, Named], coords: Coords) -> xr.Dataset:
 def masses_of(posterior: xr.Dataset) -> xr.DataArray | None:
     """The masses of the particles at each draw; None where they are equal, or left out."""
     return posterior.get(posterior.attrs.get("mass_site"))
+
+
+def weighed(posterior: xr.Dataset, values: xr.DataArray) -> Any:
+    """A site of the particles, to be averaged under their measure: with masses where they have
+    them, and as it is where it holds these masses itself."""
+    masses = masses_of(posterior)
+    if masses is None or values.name == masses.name:
+        return values
+    return values.weighted(masses)
+
+
+def support_of(posterior: xr.Dataset, name: str) -> str:
+    """The support of a site in words, as the export states it; empty where it does not."""
+    return json.loads(posterior.attrs.get("supports", "{}")).get(name, "")
 
 
 def _coordinate(dim: str, size: int, coords: Coords) -> np.ndarray:

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from .angles import unrolled
-from .datasets import SAMPLE_DIMS, masses_of, require_known
+from .datasets import SAMPLE_DIMS, require_known, weighed
 from .groups import dataset, replicate_statistics
 
 #: Statistics of a draw that are summarised beside its values.
@@ -39,14 +39,11 @@ def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFra
     if var_names is not None:
         require_known("var_names", var_names, variables)
         variables = {name: variables[name] for name in var_names}
-    plate, mass = posterior.attrs.get("particle_plate"), masses_of(posterior)
+    plate = posterior.attrs.get("particle_plate")
     quantities: dict[str, xr.DataArray] = {}
     for name, values in variables.items():
         if plate in values.dims:
-            if mass is None or values.name == mass.name:
-                measure = values
-            else:
-                measure = values.weighted(mass)
+            measure = weighed(posterior, values)
             quantities[f"mean({name})"] = measure.mean(plate)
             quantities[f"sd({name})"] = measure.std(plate)
         else:

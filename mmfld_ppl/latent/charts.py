@@ -9,10 +9,11 @@ runs in NumPyro's unconstrained chart.
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions import biject_to
@@ -20,6 +21,8 @@ from numpyro.distributions import constraints as nc
 
 from .. import constraints as mc
 from ..constraints.by_type import base_of
+
+Angle = TypeVar("Angle", Array, np.ndarray)
 
 
 class Chart(enum.Enum):
@@ -82,9 +85,9 @@ def value_of(chart: Chart, distribution: dist.Distribution, t: Array) -> tuple[A
     return x, jnp.sum(log_det, axis=tuple(range(-surplus, 0)))
 
 
-def wrapped(t: Array) -> Array:
-    """The angle in [-pi, pi) that differs from t by whole turns."""
-    return jnp.remainder(t + jnp.pi, 2 * jnp.pi) - jnp.pi
+def wrapped(t: Angle) -> Angle:
+    """The angle in [-pi, pi) that differs from t by whole turns; of JAX or NumPy, as t is."""
+    return (t + jnp.pi) % (2 * jnp.pi) - jnp.pi
 
 
 def coordinate_of(chart: Chart, support: nc.Constraint, x: Array) -> Array:

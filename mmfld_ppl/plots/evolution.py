@@ -166,14 +166,13 @@ def _bands(ax: Axes, values: xr.DataArray, masses: xr.DataArray | None) -> Axes:
     # Bands of one draw have no width but that of their edges.
     width = 3.0 if values.sizes["draw"] == 1 else 0.0
     mass = xr.ones_like(values, float) if masses is None else masses
-    weighted = values.weighted(mass)
+    levels = [0.5, *(level for low, high, _ in BANDS for level in (low, high))]
+    found = values.weighted(mass).quantile(levels, dim=("chain", plate))
     for low, high, alpha in BANDS:
-        bottom, top = weighted.quantile([low, high], dim=("chain", plate)).transpose(
-            "quantile", ...
-        )
+        bottom, top = (found.sel(quantile=level) for level in (low, high))
         share = f"{high - low:.0%} of the mass"
         ax.fill_between(draw, bottom, top, color=colour(0), alpha=alpha, lw=width, label=share)
-    middle = weighted.quantile(0.5, dim=("chain", plate))
+    middle = found.sel(quantile=0.5)
     ax.plot(draw, middle, color=colour(0), lw=1.2, marker="o" if width else None, label="median")
     ax.set(xlabel="draw", ylabel=str(values.name))
     ax.margins(x=0)

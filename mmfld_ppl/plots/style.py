@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ..inference_data import dataset
-from ..inference_data.datasets import masses_of
+from ..inference_data.datasets import masses_of, support_of
 from ..inference_data.thinning import evenly
 
 if TYPE_CHECKING:
@@ -154,8 +153,8 @@ def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
 def stated_bound(idata: Any, site: str, name: str) -> float | None:
     """A number that the site's support states, such as lower_bound or radius; None if it has no
     such bound, or another one for each coordinate."""
-    supports = json.loads(dataset(idata, "posterior").attrs.get("supports", "{}"))
-    found = re.search(rf"\b{name}=([-+.e\d]+)", supports.get(site, ""))
+    support = support_of(dataset(idata, "posterior"), site)
+    found = re.search(rf"\b{name}=([-+.e\d]+)", support)
     return float(found.group(1)) if found else None
 
 

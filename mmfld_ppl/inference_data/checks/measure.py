@@ -137,16 +137,14 @@ def particle_number(run: Run) -> Check | None:
     values = run.measure("objective_by_size")
     if values is None:
         size = run.mean_field.attrs.get("num_particles", LEAST)
-        return (
-            None
-            if size >= LEAST
-            else Check(
-                "particle number",
-                WARN,
-                f"{size} particles are too few to say what their number costs",
-                f"Finite N shifts the law by a multiple of 1/N. Take {LEAST} particles or more, or "
-                "hold this run against one of twice as many.",
-            )
+        if size >= LEAST:
+            return None
+        return Check(
+            "particle number",
+            WARN,
+            f"{size} particles are too few to say what their number costs",
+            f"Finite N shifts the law by a multiple of 1/N. Take {LEAST} particles or more, or "
+            "hold this run against one of twice as many.",
         )
     tau, errors = run.mean_field.attrs["temperature"], run.mean_field["objective_by_size_error"]
     size, pooled = run.mean_field["size"].values[0, 2:]

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from ...diagnostics import fit_decay
-from ..datasets import SAMPLE_DIMS, masses_of
+from ..datasets import SAMPLE_DIMS, weighed
 from ..groups import replicate_statistics
 from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, gravest, judged
 
@@ -242,7 +242,6 @@ def _quantities(run: Run) -> Iterator[tuple[str, xr.DataArray, Any, str, tuple[f
     what matters, unit, limits in it."""
     for label, (values, scale, unit) in (_levels(run) | _widths(run)).items():
         yield label, values, scale, unit, SHIFT
-    masses = masses_of(run.posterior)
     for name, values in run.posterior.data_vars.items():
         usable = np.issubdtype(values.dtype, np.floating) and values.size
         if not usable or not np.all(np.isfinite(values)):
@@ -250,10 +249,7 @@ def _quantities(run: Run) -> Iterator[tuple[str, xr.DataArray, Any, str, tuple[f
         if run.plate in values.dims:
             # Coordinates that every particle shares, such as the diagonal of a correlation matrix.
             scale = values.std((*SAMPLE_DIMS, run.plate)).values
-            measure: Any = values
-            if masses is not None and values.name != masses.name:
-                measure = values.weighted(masses)
-            mean, unit = measure.mean(run.plate), "sd of a particle"
+            mean, unit = weighed(run.posterior, values).mean(run.plate), "sd of a particle"
             label = f"mean({name})"
         else:
             scale, mean = values.std(SAMPLE_DIMS).values, values
