@@ -245,12 +245,13 @@ class Chain:
     def _mean_field(
         self, state: KernelState, globals_: dict[str, Array], temperature: Array
     ) -> MeanFieldLangevin:
+        scheduled = self.settings.temperature is not None
         return MeanFieldLangevin(
             ModelField(self.problem, globals_),
             self._transition(state, "particles"),
             self._step_size(state, "particles"),
             temperature * self._scale(state.i),
-            temperature * self._scale(state.i + 1),
+            temperature * self._scale(state.i + 1) if scheduled else None,
             metropolize=self.settings.metropolize,
         )
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 from .culprit import Culprit, locate
 from .field import Felt, Field, Frozen
 from .langevin import acceptances, require_density, trapezoidal_rise
-from .transition import Transition, all_finite, select, standard_normal
+from .transition import Transition, add, all_finite, select, standard_normal
 
 
 class MeanFieldState(NamedTuple):
@@ -51,9 +51,10 @@ class MeanFieldLangevin(eqx.Module):
     field: the forces. transition: how one particle moves. step_size: h = temperature * eta in the
     paper's symbols. next_temperature: the temperature of the step after this one, where a
     schedule changes it.
-    Cost: one linearisation and two gradients of the first variation at N particles a step, adjusted
-    or not: at the proposals, for the ratio and to refuse what is not finite, and at the particles
-    under the new linearisation."""
+    Cost: one linearisation, and the first variation at N particles three times, twice with its
+    gradient: at the proposals, for the ratio and to refuse what is not finite; under the new
+    linearisation, at the particles and, without the gradient, where they were. A gradient more
+    where the temperature changes."""
 
     field: Field
     transition: Transition
@@ -97,9 +98,17 @@ class MeanFieldLangevin(eqx.Module):
         x_new = select(accept, move.position, x)
         following = self.temperature if self.next_temperature is None else self.next_temperature
         new = self._settle(x_new, frozen.carry, following, key_field)
-        shift = jnp.mean(jnp.where(accept, proposed.variation - felt.variation, 0))
-        values = frozen.value, new.frozen.value
-        ratio = collective_ratio(values, shift, n / self.temperature)
+        answered = new.felt
+        if self.next_temperature is not None:
+            answered = self.field.feel(new.frozen, x_new, self.temperature, key_field)
+        answer = add(answered.slope, select(accept, proposed.slope, felt.slope), -1)
+        # Both metrics are at hand, of the proposal and of its acceptance; that of x_new is not.
+        norm_sq = jax.vmap(self.transition.slope_norm_sq)
+        norms = jnp.where(accept, norm_sq(move.position, answer), norm_sq(x, answer))
+        behind, _ = self.field.potentials(new.frozen, x, key_field)
+        corners = (answered.variation, proposed.variation), (behind, felt.variation)
+        corners = jnp.where(accept, jnp.asarray(corners), 0) / self.temperature
+        ratio = collective_ratio(h * norms, corners)
         # A measure at which F or the field is not finite is refused as a whole.
         usable = all_finite((new.frozen.value, new.felt))
         info = MeanFieldInfo(
@@ -126,23 +135,30 @@ class MeanFieldLangevin(eqx.Module):
 
 
 def collective_ratio(
-    values: tuple[Float[Array, ""], Float[Array, ""]],
-    predicted: Float[Array, ""],
-    scale: Float[Array, ""] | float,
+    answers: Float[Array, " n"], corners: Float[Array, "2 2 n"]
 ) -> Float[Array, ""]:
-    r"""How far a step left the range of the linearisation that it was accepted under.
+    r"""The share of a collective displacement that the drift of the next step takes back.
 
-        r = s D / (1 + s |p| / 2 + s u (|F(mu)| + |F(mu')|)),
-        D = F(mu') - F(mu) - p,   p = <dF/dmu(mu), mu' - mu>,
+        r = h sum_i |grad u(x_i')|^2 / sum_i (u(x_i') - u(x_i)),   u = V_mu' - V_mu,
 
-    s = N / temperature, u the unit of rounding: D is not known better than to u |F|. Every particle
-    answers the same field at once, and each acceptance is blind to that: the collective modes (the
-    mean, say) can overshoot although every particle is accepted. r < 1 says that the curvature of F
-    along the step stayed below what the step gained, below the noise, or below what can be seen of
-    it; beyond it the collective modes oscillate.
+    for particles that went from x_i to x_i', with the norm of G(x_i')^-1; 0 where nothing answers.
+    Every particle answers the same field at once, and each acceptance is blind to that: the
+    collective modes (the mean, say) can overshoot although every particle is accepted.
 
-    values: F(mu), F(mu'). predicted: p. scale: s."""
-    before, after = values
-    rounding = jnp.finfo(before.dtype).eps * (jnp.abs(before) + jnp.abs(after))
-    gain = jnp.abs(predicted) / 2 + rounding
-    return scale * (after - before - predicted) / (1 + scale * gain)
+    Where F is quadratic, grad u = K d for the step d of all and K = N / temperature times the mixed
+    derivatives of its second variation, and r = h |K d|^2_{G^-1} / <K d, d>, the quotient of
+    Barzilai and Borwein 1988: a mean of the eigenvalues c of h G^-1 K, by what the step moved their
+    modes. Each step corrects a mode by the share c of what it is off, and by what the base adds to
+    that: from 1 on it oscillates, with 2 / (2 - c) times the variance of short steps, and from 2 on
+    it runs away. The denominator is N / temperature times the symmetrised Bregman divergence of F
+    between both measures: positive where F is convex, negative where it is concave along the step.
+
+    answers: h |grad u(x_i')|^2. corners: V of mu' and mu (second axis) at x' and x (first), up to
+    what all share, and 0 for particles that stayed: the divergence is known up to their
+    rounding."""
+    (there_new, there), (here_new, here) = corners
+    divergence = jnp.sum((there_new - there) - (here_new - here))
+    rounding = jnp.finfo(corners.dtype).eps * jnp.sqrt(jnp.sum(corners**2))
+    answer = jnp.sum(answers)
+    known = divergence + jnp.copysign(rounding, divergence)
+    return jnp.where(answer > 0, answer / known, answer)

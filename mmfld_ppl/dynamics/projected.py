@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..mirrors import MirrorMap
+from ..mirrors.linalg import inner
 from .transition import Move, Transition, add
 
 
@@ -50,3 +51,6 @@ class Projected(Transition):
 
     def inside(self, x: PyTree) -> Float[Array, ""]:
         return self.map.slack(x)
+
+    def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
+        return inner(slope, slope)

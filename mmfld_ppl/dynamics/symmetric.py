@@ -67,6 +67,9 @@ class Symmetric(Transition):
     def inside(self, x: PyTree) -> Float[Array, ""]:
         return self.map.slack(x)
 
+    def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
+        return self.map.metric(x).inverse_norm_sq(slope)
+
     def _kicked(self, x: PyTree, p: PyTree, slope: PyTree, time: Float[Array, ""]) -> PyTree:
         force = add(slope, self.map.log_det_grad(x), 0.5)
         return add(p, force, -time)

@@ -36,10 +36,11 @@ class Transition(eqx.Module):
     """A way to move one unit: one event, or a pytree of the events that are accepted together.
 
     A step takes x, the slope of V there, noise and h; `Langevin` and `MeanFieldLangevin` draw the
-    noise, and accept or refuse. A subclass owes `noise_like`, `advance` and `inside`. One that has
-    a density, and so can be adjusted, says so by `has_density` and implements `log_backward`; one
-    that makes moves of several steps says so by `can_go_on` and implements `advance_again`. Each
-    states the law that its unadjusted steps have, and their bias."""
+    noise, and accept or refuse. A subclass owes `noise_like`, `advance`, `inside` and
+    `slope_norm_sq`. One that has a density, and so can be adjusted, says so by `has_density` and
+    implements `log_backward`; one that makes moves of several steps says so by `can_go_on` and
+    implements `advance_again`. Each states the law that its unadjusted steps have, and their
+    bias."""
 
     @property
     def has_density(self) -> bool:
@@ -62,6 +63,11 @@ class Transition(eqx.Module):
     @abc.abstractmethod
     def inside(self, x: PyTree) -> Float[Array, ""]:
         """Positive where x is a valid point."""
+
+    @abc.abstractmethod
+    def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
+        """|slope|^2 in G(x)^-1, where G is the metric of the noise: <slope, u> for the drift -h u
+        that the slope makes, to first order in h."""
 
     def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
         """Log density of proposing the old point from `move.position`, whose slope is given, in
@@ -137,6 +143,9 @@ class Mirror(Transition):
 
     def inside(self, x: PyTree) -> Float[Array, ""]:
         return self.map.slack(x)
+
+    def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
+        return self.map.metric(x).inverse_norm_sq(slope)
 
     def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
         # In dual coordinates the target has density e^-V / det G and the proposal is Gaussian

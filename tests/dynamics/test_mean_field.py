@@ -1,30 +1,76 @@
-"""The collective ratio: what it sees, and what it must not."""
+"""The collective ratio: what it sees, what it must not, and the step that follows from it."""
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
 
 import mmfld_ppl as mm
 from mmfld_ppl.dynamics.mean_field import collective_ratio
-from mmfld_ppl.functionals import OfMean
+from mmfld_ppl.functionals import MMD, OfMean, kernels
 from tests.helpers import run
 
 
+def _dynamics(functional, h: float, temperature: float, **options) -> mm.dynamics.MeanFieldLangevin:
+    field = mm.dynamics.FunctionalField(functional, lambda x: -jnp.sum(x**2) / 2)
+    transition = mm.dynamics.Mirror(mm.mirrors.Euclidean())
+    return mm.dynamics.MeanFieldLangevin(field, transition, h, temperature, **options)
+
+
+def _ratios(dynamics: mm.dynamics.MeanFieldLangevin, start: jax.Array, steps: int) -> np.ndarray:
+    def step(state, key):
+        state, info = dynamics.step(key, state)
+        return state, info.collective_ratio
+
+    keys = jax.random.split(jax.random.key(1), steps)
+    return np.asarray(jax.lax.scan(step, dynamics.init(start, keys[0]), keys)[1])
+
+
 def test_rounding_alone_is_no_overshoot() -> None:
-    """F rises by one unit of rounding where nothing was predicted."""
+    """V of both measures differs by one unit of rounding, and its slopes too, at a million points
+    with slopes that a step of any use has."""
+    n, unit = 1_000_000, np.finfo(np.float32).eps
     for level in (1.0, 1e3, 1e9):
-        before = jnp.asarray(level, jnp.float32)
-        after = jnp.nextafter(before, jnp.inf)
-        assert 0 <= collective_ratio((before, after), jnp.zeros(()), 1e20) < 1
+        corners = np.full((2, 2, n), level, np.float32)
+        corners[0, 0, 0] = np.nextafter(np.float32(level), np.float32(np.inf))
+        answers = np.full(n, 10 * unit**2, np.float32)
+        assert 0 <= collective_ratio(jnp.asarray(answers), jnp.asarray(corners)) < 1e-3
 
 
-def test_curvature_is_seen(x64) -> None:
-    """A step that rises by twice what it was to fall by, at a scale where noise says nothing."""
-    ratio = collective_ratio((jnp.asarray(1.0), jnp.asarray(1.2)), jnp.asarray(-0.1), 1e6)
-    np.testing.assert_allclose(ratio, 6, rtol=1e-4)
+def test_nothing_that_answers_is_a_ratio_of_zero() -> None:
+    linear = _dynamics(OfMean(lambda m: jnp.sum(m)), 0.1, 1.0)
+    start = jax.random.normal(jax.random.key(0), (50, 2))
+    np.testing.assert_array_equal(_ratios(linear, start, 20), 0)
+
+
+@pytest.mark.parametrize("metropolize", [True, False])
+@pytest.mark.parametrize("next_temperature", [None, 0.3])
+def test_it_is_the_share_that_the_drift_takes_back(x64, metropolize, next_temperature) -> None:
+    """F = sum_j a_j m_j^2 of the mean m: mode j is corrected by c_j = 2 h a_j / temperature.
+    That the temperature changes afterwards is no answer of the field."""
+    h, temperature = 0.05, 0.5
+    start = jax.random.normal(jax.random.key(0), (200, 2))
+    options = {"metropolize": metropolize, "next_temperature": next_temperature}
+    for curvature in ((1.0, 1.0), (0.5, 2.0), (-1.0, -1.0)):
+        a = jnp.array(curvature)
+        dynamics = _dynamics(OfMean(lambda m, a=a: jnp.sum(a * m**2)), h, temperature, **options)
+        _, info = dynamics.step(jax.random.key(2), dynamics.init(start, jax.random.key(3)))
+        low, high = np.sort(2 * h * np.asarray(a) / temperature)
+        assert low - 1e-9 <= info.collective_ratio <= high + 1e-9
+
+
+@pytest.mark.parametrize("size", [100, 3000])
+def test_a_convex_objective_has_positive_ratios(size) -> None:
+    """A kernel far narrower than the particles: no step of theirs is short on its scale, and the
+    quotient is of the same order for many particles as for few."""
+    data = mm.Measure.uniform(jax.random.normal(jax.random.key(5), (50, 1)))
+    dynamics = _dynamics(MMD(data, kernels.Gaussian(0.5)), 0.05, 0.02)
+    found = _ratios(dynamics, 2 * jax.random.normal(jax.random.key(6), (size, 1)), 100)
+    assert np.all(found > 0) and np.quantile(found, 0.9) < 3 * np.median(found)
 
 
 def test_a_constant_in_the_objective_changes_no_step() -> None:
@@ -42,3 +88,22 @@ def test_a_constant_in_the_objective_changes_no_step() -> None:
         mcmc = run(mm.MMFLD(model), constant, warmup=300, draws=50)
         found.append(np.mean(mcmc.get_extra_fields()["step_size"]))
     assert found[1] > found[0] / 1.5
+
+
+@pytest.mark.parametrize(("size", "goal", "temperature"), [(200, 4.0, 2.0), (200, 2.0, 0.5)])
+def test_the_mean_is_stable_where_the_base_balances_the_slope(size, goal, temperature) -> None:
+    """F = (m - q)^2 under a standard normal base: the density exp(-N F / temperature) prod base of
+    all particles gives the mean a variance of 1 / (N (1 + 2 / temperature)), and the dynamics one
+    of at most twice that."""
+
+    def model() -> None:
+        with mm.particles("atom", size):
+            x = numpyro.sample("x", dist.Normal(0, 1))
+        mm.objective("F", OfMean(lambda m: (m - goal) ** 2), x, temperature=temperature)
+
+    mcmc = run(mm.MMFLD(model), warmup=500, draws=1000, chains=4)
+    mean = np.asarray(mcmc.get_samples(group_by_chain=True)["x"], float).mean(axis=2)
+    off = mean - mean.mean(axis=1, keepdims=True)
+    exact = 1 / (size * (1 + 2 / temperature))
+    assert 0.7 * exact < np.mean(off**2) < 2.3 * exact
+    assert np.mean(off[:, 1:] * off[:, :-1]) > -0.3 * np.mean(off**2)
