@@ -196,8 +196,13 @@ def _shares(counts: np.ndarray | None, log_k: np.ndarray) -> np.ndarray:
             f"{size} data need as many counts, none negative and some positive, got {counts} of "
             f"shape {counts.shape}"
         )
-    known = np.isfinite(log_k.max(axis=0))
-    if unknown := np.flatnonzero((counts > 0) & ~known).tolist():
+    best = log_k.max(axis=0)
+    if wrong := np.flatnonzero((counts > 0) & ~(best < np.inf)).tolist():
+        raise ValueError(
+            f"the kernel has a log density of NaN or +inf at an atom for the data {wrong}: leave "
+            "out the atoms, or the data, that it is not defined for"
+        )
+    if unknown := np.flatnonzero((counts > 0) & (best == -np.inf)).tolist():
         raise ValueError(
             f"the kernel has no finite density at any atom for the data {unknown}: add atoms whose "
             "support holds them, or leave these data out"

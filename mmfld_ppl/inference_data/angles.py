@@ -22,9 +22,11 @@ def is_angle(posterior: xr.Dataset, name: str) -> bool:
 
 
 def mean_direction(angles: Array | np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
-    """The direction of the mean of (cos, sin)."""
+    """The direction of the mean of (cos, sin), over the angles that are numbers."""
     angles = np.asarray(angles, float)
-    return np.arctan2(np.sin(angles).mean(axis), np.cos(angles).mean(axis))
+    known = np.isfinite(angles)
+    angles = np.where(known, angles, 0.0)
+    return np.arctan2(*(np.sum(f(angles), axis, where=known) for f in (np.sin, np.cos)))
 
 
 def about_mean_direction(angles: xr.DataArray, dims: Sequence[Hashable]) -> xr.DataArray:

@@ -52,7 +52,10 @@ def weighed(posterior: xr.Dataset, values: xr.DataArray) -> Any:
     masses = masses_of(posterior)
     if masses is None or values.name == masses.name:
         return values
-    return values.weighted(masses)
+    known = np.isfinite(masses)
+    # A draw with a mass that is not a number has no average.
+    whole = known.all(posterior.attrs["particle_plate"])
+    return values.where(whole).weighted(masses.where(known, 0.0))
 
 
 def support_of(posterior: xr.Dataset, name: str) -> str:

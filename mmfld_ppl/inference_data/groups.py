@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+#: Groups all of whose variables are by chain and draw.
+OF_DRAWS = ("posterior", "sample_stats", "log_likelihood", "unconstrained_posterior")
+
 
 def from_groups(groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any]) -> Any:
     """`arviz.InferenceData` (arviz < 1) or `xarray.DataTree` (arviz >= 1)."""
@@ -30,14 +33,15 @@ def from_groups(groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any]) -> A
 def with_groups(idata: Any, groups: Mapping[str, xr.Dataset]) -> Any:
     """An exported run with more groups, in place of those of the same names."""
     names = idata.children if isinstance(idata, xr.DataTree) else idata.groups()
-    present = {str(name): dataset(idata, str(name)) for name in names}
+    present = {str(name): _group(idata, str(name)) for name in names}
     return from_groups(present | dict(groups), {str(k): v for k, v in idata.attrs.items()})
 
 
 def dataset(idata: Any, group: str) -> xr.Dataset:
     """One group of an exported run, of either ArviZ generation.
 
-    Raises ValueError when there is no such group."""
+    Raises ValueError when there is no such group, and where one chain or draw was selected by a
+    number from a group that does not have all of its variables for each draw."""
     if group not in idata:
         present = list(idata.children if isinstance(idata, xr.DataTree) else idata.groups())
         advice = "; `mm.to_inference_data(mcmc, diagnostics=True)` makes it" * (
@@ -46,13 +50,23 @@ def dataset(idata: Any, group: str) -> xr.Dataset:
         raise ValueError(
             f"the inference data have no group '{group}', only {sorted(present)}{advice}"
         )
-    node = idata[group]
-    found = node.to_dataset() if isinstance(node, xr.DataTree) else node
+    found = _group(idata, group)
     # Of one chain or draw that was selected by a number.
     lost = [dim for dim in ("chain", "draw") if dim in found.coords and dim not in found.dims]
     if not lost:
         return found
+    if group.removeprefix("warmup_") not in OF_DRAWS:
+        raise ValueError(
+            f"the group '{group}' has lost its dimension '{lost[0]}', as by "
+            f"isel({lost[0]}=0), and with it what it has for each {lost[0]} and what for all "
+            f"of them: select by a list, as isel({lost[0]}=[0])"
+        )
     return found.expand_dims(lost).transpose("chain", "draw", ..., missing_dims="ignore")
+
+
+def _group(idata: Any, name: str) -> xr.Dataset:
+    node = idata[name]
+    return node.to_dataset() if isinstance(node, xr.DataTree) else node
 
 
 def replicate_statistics(quantities: xr.Dataset) -> dict[str, Any]:

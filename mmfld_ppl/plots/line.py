@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from ..inference_data.angles import about_mean_direction, is_angle
 from ..inference_data.groups import dataset
-from .style import axes_or_new, bare, colour, particle_masses, particles_of, pooled, stated_bound
+from .style import axes_or_new, bare, colour, particles_of, pooled, pooled_masses, stated_bound
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,13 +41,13 @@ def line_density(
     values = particles_of(idata, site)
     name = str(values.name)
     ends = [stated_bound(idata, name, f"{side}_bound") for side in ("lower", "upper")]
-    masses = particle_masses(idata, name)
     periodic = is_angle(dataset(idata, "posterior"), name)
     cut = about_mean_direction(values, values.dims) if periodic else values
     everything = pooled(cut, MOST_POINTS)
-    tails = np.quantile(everything, [TAIL, 1 - TAIL])
+    shares = pooled_masses(idata, values, MOST_POINTS)
+    tails = _quantiles(everything, [TAIL, 1 - TAIL], shares)
     low, high = (float(t) if e is None else e for t, e in zip(tails, ends, strict=True))
-    width = spread_bandwidth(everything) if bandwidth is None else bandwidth
+    width = spread_bandwidth(everything, shares) if bandwidth is None else bandwidth
     # Beyond an open end, room for the kernel.
     low, high = (
         v if e is not None else v + sign * 3 * width
@@ -55,8 +55,8 @@ def line_density(
     )
     ax = axes_or_new(ax)
     for k in range(values.sizes["chain"]):
-        chain = pooled(values.isel(chain=[k]), MOST_POINTS)
-        weights = None if masses is None else pooled(masses.isel(chain=[k]), MOST_POINTS)
+        one = values.isel(chain=[k])
+        chain, weights = pooled(one, MOST_POINTS), pooled_masses(idata, one, MOST_POINTS)
         x, density = density_between(chain, low, high, width, weights, periodic=periodic)
         ax.plot(x, density, color=colour(k), lw=1.2)
         ax.fill_between(x, density, color=colour(k), alpha=0.12, lw=0)
@@ -80,11 +80,23 @@ def line_density(
     return bare(ax)
 
 
-def spread_bandwidth(points: Float[np.ndarray, " n"]) -> float:
-    """n^(-1/5) times the spread of the points: the less of what variance and quartiles say."""
-    low, high = np.quantile(points, [0.25, 0.75])
-    spreads = [s for s in (np.std(points), (high - low) / 1.349) if s > 0]
-    return float(min(spreads, default=1.0) * len(points) ** -0.2)
+def spread_bandwidth(
+    points: Float[np.ndarray, " n"], masses: Float[np.ndarray, " n"] | None = None
+) -> float:
+    """n^(-1/5) times the spread of the points: the less of what variance and quartiles say. Of
+    unequal masses n is their sum squared over the sum of their squares."""
+    low, high = _quantiles(points, [0.25, 0.75], masses)
+    mean = np.average(points, weights=masses)
+    sd = np.sqrt(np.average((points - mean) ** 2, weights=masses))
+    spreads = [s for s in (sd, (high - low) / 1.349) if s > 0]
+    size = len(points) if masses is None else np.sum(masses) ** 2 / np.sum(masses**2)
+    return float(min(spreads, default=1.0) * size**-0.2)
+
+
+def _quantiles(
+    points: np.ndarray, levels: list[float], masses: np.ndarray | None
+) -> Float[np.ndarray, " levels"]:
+    return np.quantile(points, levels, weights=masses, method="inverted_cdf")
 
 
 def density_between(

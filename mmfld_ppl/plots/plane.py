@@ -40,7 +40,7 @@ def particle_cloud(
     *,
     site: str | None = None,
     draw: int = -1,
-    coordinates: tuple[int, int] = (0, 1),
+    coordinates: tuple[int, int] | None = None,
     extent: Extent | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -48,7 +48,8 @@ def particle_cloud(
     ball, with its boundary.
 
     site: a particle site of vectors; default, the only one, in the plane where no coordinates are
-    named. coordinates: the two that are shown of more. extent: (left, right, bottom, top)."""
+    named. coordinates: the two that are shown of more; default, the first two. extent: (left,
+    right, bottom, top)."""
     values = _in_plane(idata, site, coordinates)
     ax = axes_or_new(ax)
     one = values.isel(draw=draw).values
@@ -65,7 +66,7 @@ def particle_density(
     idata: Any,
     *,
     site: str | None = None,
-    coordinates: tuple[int, int] = (0, 1),
+    coordinates: tuple[int, int] | None = None,
     bandwidth: float | None = None,
     extent: Extent | None = None,
     ax: Axes | None = None,
@@ -168,11 +169,11 @@ def around(points: Float[np.ndarray, "m 2"], margin: float = 0.05) -> Extent:
     return float(left), float(right), float(bottom), float(top)
 
 
-def _in_plane(idata: Any, site: str | None, coordinates: tuple[int, int]) -> xr.DataArray:
+def _in_plane(idata: Any, site: str | None, chosen: tuple[int, int] | None) -> xr.DataArray:
     """Two coordinates of the particles."""
     # Two coordinates that are named may be those of a longer vector.
-    in_plane = site is None and coordinates == (0, 1)
-    values = particles_of(idata, site, 2 if in_plane else None)
+    values = particles_of(idata, site, 2 if site is None and chosen is None else None)
+    coordinates = (0, 1) if chosen is None else chosen
     size = values.shape[-1]
     if len(coordinates) != 2 or not all(0 <= c < size for c in coordinates):
         raise ValueError(f"coordinates must be two of 0 to {size - 1}, got {coordinates}")

@@ -122,18 +122,21 @@ def particles_of(idata: Any, site: str | None, *shape: int | None) -> xr.DataArr
 
 
 def particle_masses(idata: Any, site: str) -> xr.DataArray | None:
-    """Of the particles of a site, with dims chain, draw, plate; None where they are equal."""
+    """Shares that the particles of a site have in the mass of their draw, with dims chain, draw,
+    plate; None where they are equal."""
     posterior = dataset(idata, "posterior")
     masses = masses_of(posterior)
     if masses is None or masses.name == site:
         return None
-    return masses.transpose("chain", "draw", posterior.attrs["particle_plate"])
+    plate = posterior.attrs["particle_plate"]
+    masses = masses.astype(float).transpose("chain", "draw", plate)
+    return masses / masses.sum(plate)
 
 
 def pooled_masses(idata: Any, values: xr.DataArray, most: int) -> np.ndarray | None:
     """Masses of the events that `pooled` takes; None where they are equal."""
     masses = particle_masses(idata, str(values.name))
-    return None if masses is None else pooled(masses, most)
+    return None if masses is None else pooled(masses.sel(chain=values["chain"]), most)
 
 
 def dot_areas(idata: Any, values: xr.DataArray, count: int) -> np.ndarray:
@@ -141,8 +144,8 @@ def dot_areas(idata: Any, values: xr.DataArray, count: int) -> np.ndarray:
 
     count: of the dots that are drawn."""
     masses = particle_masses(idata, str(values.name))
-    share = np.ones(values.shape[:3]) if masses is None else masses.values.astype(float)
-    return dot_size(count) * share / share.mean(axis=-1, keepdims=True)
+    relative = np.ones(values.shape[:3]) if masses is None else masses.values * values.shape[2]
+    return dot_size(count) * relative
 
 
 def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:

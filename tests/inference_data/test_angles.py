@@ -15,6 +15,7 @@ from numpyro.diagnostics import effective_sample_size
 
 import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset, diagnose, summary, to_inference_data
+from mmfld_ppl.inference_data.angles import mean_direction
 from mmfld_ppl.inference_data.groups import from_groups
 from mmfld_ppl.plots import line_density
 from tests.helpers import run
@@ -100,3 +101,8 @@ def test_an_angle_that_is_free_does_not_shorten_other_steps(dense_mass: bool) ->
         return effective_sample_size(mcmc.get_samples(group_by_chain=True)["y"]).min()
 
     assert effective_draws(3) > 0.4 * effective_draws(0)
+
+
+def test_an_angle_that_is_not_a_number_leaves_the_others() -> None:
+    angles = np.array([3.0, -3.0, np.nan, np.inf])
+    assert abs(mean_direction(angles, 0)) == pytest.approx(np.pi)

@@ -310,3 +310,23 @@ def test_a_file_is_diagnosed_like_the_run(cloud_run, tmp_path) -> None:
     read = az.from_netcdf(path, engine="h5netcdf")
     assert repr(diagnose(read)) == repr(diagnose(idata))
     xr.testing.assert_identical(dataset(read, "mean_field").load(), dataset(idata, "mean_field"))
+
+
+@pytest.mark.parametrize("one", [{"chain": 1}, {"draw": -1}])
+def test_measures_of_a_selected_chain_are_selected_by_a_list(one) -> None:
+    (dim,) = one
+    with pytest.raises(ValueError, match=rf"'mean_field' has lost its dimension '{dim}'"):
+        diagnose(from_groups(made_up(), {}).isel(**one))
+    kept = from_groups(made_up(), {}).isel(**{dim: [one[dim]]})
+    assert {c.name for c in diagnose(kept).checks} >= {"moves", "fixed point"}
+
+
+def test_a_mass_that_is_not_a_number_is_found() -> None:
+    groups = made_up()
+    mass = np.ones((CHAINS, DRAWS, ATOMS))
+    mass[1, 2, 3] = np.nan
+    groups["posterior"]["mass"] = ("chain", "draw", "atom"), mass
+    groups["posterior"].attrs["mass_site"] = "mass"
+    checks = {c.name: c for c in diagnose(from_groups(groups, {})).checks}
+    assert checks["finite values"].value.startswith("mass is not finite at 1 of")
+    assert checks["chains agree"].verdict == "ok"

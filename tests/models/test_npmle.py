@@ -123,6 +123,14 @@ def test_data_without_an_estimator(counts, words):
             solve(log_k, counts)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_densities_that_are_not_defined(value):
+    log_k = np.array([[-0.7, value, 0.0], [-2.3, -1.0, -1.6]])
+    for solve in (maximum_likelihood, lambda k: entropic(k, np.zeros(2), 0.1)):
+        with pytest.raises(ValueError, match=r"NaN or \+inf at an atom for the data \[1\]"):
+            solve(log_k)
+
+
 def test_the_entropic_estimator_needs_a_temperature():
     with pytest.raises(ValueError, match="must be positive, got 0.0; without an entropy it is"):
         entropic(np.zeros((2, 3)), np.zeros(2), 0.0)

@@ -8,9 +8,10 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from mmfld_ppl import plots
-from mmfld_ppl.inference_data.groups import from_groups
+from mmfld_ppl.inference_data.groups import dataset, from_groups
 from mmfld_ppl.plots.density import grid_density, scott_bandwidth
 from mmfld_ppl.plots.ellipses import outline
+from mmfld_ppl.plots.line import spread_bandwidth
 
 DIMS = ("chain", "draw", "atom")
 
@@ -74,3 +75,30 @@ def test_bands_and_distribution_functions_are_those_of_the_mass(exported) -> Non
 def test_the_mean_of_matrices_is_that_of_the_mass(exported) -> None:
     mean = plots.ellipses(exported, site="matrix").lines[-1].get_xydata().T
     np.testing.assert_allclose(mean, outline(np.eye(2)), rtol=1e-3, atol=1e-3)
+
+
+def test_draws_count_the_same_whatever_their_mass_in_all(exported) -> None:
+    posterior = dataset(exported, "posterior")
+    unit = xr.DataArray([[1.0] * 6, [1e3, 1e-3] * 3], dims=DIMS[:2])
+    scaled = posterior.assign(mass=posterior["mass"] * unit)
+    pictures = [_numbers_drawn(run) for run in (exported, from_groups({"posterior": scaled}, {}))]
+    for one, other in zip(*pictures, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-8)
+
+
+def _numbers_drawn(run) -> list[np.ndarray]:
+    density = plots.line_density(run, site="number")
+    plane = plots.particle_density(run, site="plane")
+    bands = plots.particles_over_time(run, site="number")
+    dots = plots.particle_cloud(run, site="plane").collections[0]
+    matrices = plots.ellipses(run, site="matrix")
+    found = [line.get_ydata() for line in (density.lines[0], bands.lines[0], matrices.lines[-1])]
+    plt.close("all")
+    return [*found, plane.images[0].get_array(), dots.get_sizes()]
+
+
+def test_the_view_and_bandwidth_are_those_of_the_mass(exported) -> None:
+    assert plots.line_density(exported, site="number").get_xlim()[1] < 2.0
+    rng = np.random.default_rng(2)
+    points, masses = np.r_[rng.normal(size=500), np.full(500, 40.0)], np.repeat([1.0, 0.0], 500)
+    assert spread_bandwidth(points, masses) == pytest.approx(spread_bandwidth(points[:500]))

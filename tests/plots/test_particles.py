@@ -170,6 +170,17 @@ def test_an_animation_of_every_draw(exported, site, tmp_path) -> None:
         assert image.n_frames == 2
 
 
+def test_the_first_coordinates_of_a_longer_vector_may_be_spelled_out() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 10, 5))
+    posterior = xr.Dataset(
+        {"x": (("chain", "draw", "atom", "axis"), x)},
+        {"chain": range(2), "draw": range(3), "axis": range(5)},
+        {"particle_plate": "atom"},
+    )
+    ax = particle_cloud(from_groups({"posterior": posterior}, {}), coordinates=(0, 1))
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("x[0]", "x[1]")
+
+
 def test_paths_over_snapshots_in_their_units(exported) -> None:
     ax = trajectories(exported, units=[1.0, 10.0], most=5)
     paths = exported["paths"]["x"].values

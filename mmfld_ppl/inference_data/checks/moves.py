@@ -94,7 +94,8 @@ def overshoot(run: Run) -> Check | None:
     return Check(
         "overshoot",
         FAIL if least < OVERSHOT[1] else WARN,
-        f"successive means of site '{name}' have a correlation of {least:.2f} in chain {chain}",
+        f"successive means of site '{name}' have a correlation of {least:.2f} in chain "
+        f"{run.posterior['chain'].values[chain]}",
         f"{advice}.",
     )
 
