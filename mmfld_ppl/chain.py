@@ -108,7 +108,7 @@ class Chain:
             step_size=jnp.asarray(step_size, dtype),
             diverging=jnp.zeros((), bool),
             objective=(),
-            collective_ratio=jnp.zeros((), dtype) if particles else (),
+            collective_ratio=jnp.zeros((), dtype) if self._has_ratio() else (),
             num_refused=jnp.zeros((), jnp.int32),
             refusals=Refusals.none(),
             layout=Static(problem.layout),
@@ -168,7 +168,7 @@ class Chain:
             if both:
                 block = dynamics.init(block.particles, keys_again[1], block.frozen.carry)
             block, infos["particles"] = dynamics.step(key_particles, block)
-            ratio = infos["particles"].collective_ratio
+            ratio = infos["particles"].collective_ratio if self._has_ratio() else ()
             state = state._replace(particles=block, collective_ratio=ratio)
         refused = [info.nonfinite.astype(jnp.int32) for info in infos.values()]
         culprits = {block: info.culprit for block, info in infos.items()}
@@ -202,11 +202,16 @@ class Chain:
         """One update of every block's step size and metric, for the warm-up."""
         adaptation = {}
         for block, adapted in state.adaptation.items():
-            ratio = state.collective_ratio if block == "particles" else 0.0
+            shared = block == "particles" and self._has_ratio()
+            ratio = state.collective_ratio if shared else 0.0
             adaptation[block] = self.settings.adaptation.update(
                 adapted, *self._units_and_slopes(state, block), state.accepted[block], ratio
             )
         return state._replace(adaptation=adaptation)
+
+    def _has_ratio(self) -> bool:
+        layout = self.problem.layout
+        return layout.particles is not None and layout.stochastic is None
 
     def _scale(self, i: Array) -> Array | float:
         if self.settings.temperature is None:

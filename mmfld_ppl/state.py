@@ -66,9 +66,9 @@ class KernelState(NamedTuple):
     accept_prob: mean acceptance probability; accepted: what the step of each block is judged by.
     step_size: of the particles, or of an ordinary model.
     diverging: whether a move was refused because something in it is not finite. objective: F(mu).
-    collective_ratio: r, see `dynamics.collective_ratio`. objective and collective_ratio are () in
-    an ordinary model. num_refused: moves refused for the reason above. refusals: of all steps so
-    far. layout: the sites."""
+    collective_ratio: r, see `dynamics.collective_ratio`; () where the objective draws minibatches.
+    Both are () in an ordinary model. num_refused: moves refused for the reason above. refusals: of
+    all steps so far. layout: the sites."""
 
     i: Int[Array, ""]
     z: PyTree

@@ -55,6 +55,11 @@ class Field(eqx.Module):
     def init_carry(self, particles: PyTree) -> PyTree:
         """The carry before any linearisation."""
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether linearisations at one measure differ from key to key, as with minibatches."""
+        return False
+
     def feel(
         self, frozen: Frozen, particles: PyTree, temperature: ArrayLike, key: PRNGKeyArray
     ) -> Felt:
@@ -91,3 +96,7 @@ class FunctionalField(Field):
 
     def init_carry(self, particles: PyTree) -> PyTree:
         return self.functional.init_carry(Measure.uniform(particles))
+
+    @property
+    def stochastic(self) -> bool:
+        return self.functional.stochastic

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from .culprit import Culprit, locate
 from .field import Felt, Field, Frozen
 from .langevin import acceptances, require_density, trapezoidal_rise
-from .transition import Transition, add, all_finite, select, standard_normal
+from .transition import Move, Transition, add, all_finite, select, standard_normal
 
 
 class MeanFieldState(NamedTuple):
@@ -27,7 +27,8 @@ class MeanFieldState(NamedTuple):
 class MeanFieldInfo(NamedTuple):
     """accept_prob: mean over the particles of the acceptance probability; 1 when unadjusted.
     judged: the same, as in `LangevinInfo`.
-    collective_ratio: the ratio r of `collective_ratio`; below 1 when the step is stable.
+    collective_ratio: the ratio r of `collective_ratio`; below 1 when the step is stable. NaN where
+    the field draws minibatches, whose noise would stand for an answer.
     nonfinite: number of particles whose move was refused since it ended where something is not
     finite. culprit: where that was; of no unit where F alone was not finite."""
 
@@ -98,23 +99,17 @@ class MeanFieldLangevin(eqx.Module):
         x_new = select(accept, move.position, x)
         following = self.temperature if self.next_temperature is None else self.next_temperature
         new = self._settle(x_new, frozen.carry, following, key_field)
-        answered = new.felt
-        if self.next_temperature is not None:
-            answered = self.field.feel(new.frozen, x_new, self.temperature, key_field)
-        answer = add(answered.slope, select(accept, proposed.slope, felt.slope), -1)
-        # Both metrics are at hand, of the proposal and of its acceptance; that of x_new is not.
-        norm_sq = jax.vmap(self.transition.slope_norm_sq)
-        norms = jnp.where(accept, norm_sq(move.position, answer), norm_sq(x, answer))
-        behind, _ = self.field.potentials(new.frozen, x, key_field)
-        corners = (answered.variation, proposed.variation), (behind, felt.variation)
-        corners = jnp.where(accept, jnp.asarray(corners), 0) / self.temperature
-        ratio = collective_ratio(h * norms, corners)
         # A measure at which F or the field is not finite is refused as a whole.
         usable = all_finite((new.frozen.value, new.felt))
+        if self.field.stochastic:
+            ratio = jnp.full((), jnp.nan, dtype)
+        else:
+            ratio = self._collective_ratio(state, move, proposed, accept, new, key_field)
+            ratio = jnp.where(usable & ~jnp.isnan(ratio), ratio, jnp.inf)
         info = MeanFieldInfo(
             jnp.mean(accept_prob),
             jnp.mean(judged),
-            jnp.where(usable & ~jnp.isnan(ratio), ratio, jnp.inf),
+            ratio,
             jnp.where(usable, jnp.sum(~finite), n),
             locate(
                 jnp.where(usable, ~finite, ~jax.vmap(all_finite)(new.felt)),
@@ -129,6 +124,27 @@ class MeanFieldLangevin(eqx.Module):
     ) -> MeanFieldState:
         frozen = self.field.linearize(x, carry, key)
         return MeanFieldState(x, frozen, self.field.feel(frozen, x, temperature, key))
+
+    def _collective_ratio(
+        self,
+        old: MeanFieldState,
+        move: Move,
+        proposed: Felt,
+        accept: Bool[Array, " n"],
+        new: MeanFieldState,
+        key: PRNGKeyArray,
+    ) -> Float[Array, ""]:
+        felt = new.felt
+        if self.next_temperature is not None:
+            felt = self.field.feel(new.frozen, new.particles, self.temperature, key)
+        answer = add(felt.slope, select(accept, proposed.slope, old.felt.slope), -1)
+        # Both metrics are at hand, of the proposal and of its acceptance; that of the end is not.
+        norm_sq = jax.vmap(self.transition.slope_norm_sq)
+        norms = jnp.where(accept, norm_sq(move.position, answer), norm_sq(old.particles, answer))
+        behind, _ = self.field.potentials(new.frozen, old.particles, key)
+        corners = (felt.variation, proposed.variation), (behind, old.felt.variation)
+        corners = jnp.where(accept, jnp.asarray(corners), 0) / self.temperature
+        return collective_ratio(jnp.asarray(self.step_size, norms.dtype) * norms, corners)
 
     def _energy(self, felt: Felt) -> Float[Array, " n"]:
         return felt.variation / self.temperature - felt.log_base
@@ -148,9 +164,9 @@ def collective_ratio(
     Where F is quadratic, grad u = K d for the step d of all and K = N / temperature times the mixed
     derivatives of its second variation, and r = h |K d|^2_{G^-1} / <K d, d>, the quotient of
     Barzilai and Borwein 1988: a mean of the eigenvalues c of h G^-1 K, by what the step moved their
-    modes. Each step corrects a mode by the share c of what it is off, and by what the base adds to
-    that: beyond 1 it oscillates, with up to 2 / (2 - c) times the variance of short steps, and from
-    2 on it runs away. The denominator is N / temperature times the symmetrised Bregman divergence of F
+    modes. Each step corrects a mode by the share c of what it is off, and by what the base adds:
+    beyond 1 it oscillates, with up to 2 / (2 - c) times the variance of short steps, and from 2 on
+    it runs away. The denominator is N / temperature times the symmetrised Bregman divergence of F
     between both measures: positive where F is convex, negative where it is concave along the step.
 
     answers: h |grad u(x_i')|^2. corners: V of mu' and mu (second axis) at x' and x (first), up to

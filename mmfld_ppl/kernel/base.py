@@ -160,7 +160,9 @@ class LangevinKernel(MCMCKernel):
         """For the progress bar: acceptance, step size, objective and collective ratio."""
         text = f"acc. prob={state.accept_prob:.2f}, step size={state.step_size:.2e}"
         if state.particles:
-            text += f", F={state.objective:.4g}, r={state.collective_ratio:.2f}"
+            text += f", F={state.objective:.4g}"
+        if not isinstance(state.collective_ratio, tuple):
+            text += f", r={state.collective_ratio:.2f}"
         return text
 
     def describe(self, *args, **kwargs) -> str:

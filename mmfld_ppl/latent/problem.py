@@ -195,6 +195,10 @@ class ModelField(Field):
         _, stated = self.problem.evaluate(particles | self.globals_, jax.random.key(0))
         return stated.functional.init_carry(Measure.uniform(stated.points))
 
+    @property
+    def stochastic(self) -> bool:
+        return self.problem.layout.stochastic is not None
+
 
 def to_front(x: Array, axis: int | None) -> Array:
     """Moves the particle axis to the front, where there is one."""

@@ -11,7 +11,7 @@ import pytest
 
 import mmfld_ppl as mm
 from mmfld_ppl.dynamics.mean_field import collective_ratio
-from mmfld_ppl.functionals import MMD, OfMean, kernels
+from mmfld_ppl.functionals import MMD, EmpiricalRisk, OfMean, kernels
 from tests.helpers import run
 
 
@@ -61,6 +61,29 @@ def test_it_is_the_share_that_the_drift_takes_back(x64, metropolize, next_temper
         _, info = dynamics.step(jax.random.key(2), dynamics.init(start, jax.random.key(3)))
         low, high = np.sort(2 * h * np.asarray(a) / temperature)
         assert low - 1e-9 <= info.collective_ratio <= high + 1e-9
+
+
+def test_minibatches_have_no_ratio() -> None:
+    """Their noise would stand for an answer of the field."""
+    data = jnp.linspace(-1, 1, 64)
+
+    def model(batch_size) -> None:
+        with mm.particles("atom", 20):
+            x = numpyro.sample("x", dist.Normal(0, 1))
+        F = EmpiricalRisk(
+            lambda x, z: x * z, lambda f, z: (f - z) ** 2, data, batch_size=batch_size
+        )
+        mm.objective("F", F, x, temperature=0.1)
+
+    kernel = mm.MMFLD(model, metropolize=False, step_size=0.01)
+    states = {b: run(kernel, b, warmup=10, draws=60, chains=2) for b in (None, 8)}
+    assert states[None].last_state.collective_ratio.shape == (2,)
+    assert states[8].last_state.collective_ratio == ()
+    idata = mm.to_inference_data(states[8])
+    assert "r=" not in kernel.get_diagnostics_str(
+        jax.tree.map(lambda x: x[0], states[8].last_state)
+    )
+    assert "collective" not in repr(mm.diagnose(idata))
 
 
 @pytest.mark.parametrize("size", [100, 3000])

@@ -67,7 +67,7 @@ def overshoot(run: Run) -> Check | None:
     draws = run.posterior.sizes["draw"]
     thinned = run.attrs.get("thinning") != 1 or draws < OVERSHOOT_DRAWS
     # Draws of NUTS, and of other moves that do not answer a common field, may alternate.
-    if thinned or "collective_ratio" not in run.stats:
+    if thinned or run.ordinary or run.adjusted is None:
         return None
     found = []
     for name, values in run.posterior.data_vars.items():
