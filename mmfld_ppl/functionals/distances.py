@@ -47,9 +47,14 @@ def transposed(cost: Cost) -> Cost:
 
 
 def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "m n"]:
-    # |x|^2 + |y|^2 - 2 x.y: the sum over differences is several times slower, its gradient twenty.
-    # About the centre the cancellation costs no more than rounding the largest distance does.
+    """About the mean of the y, so that no x depends on the others."""
     centre = jax.lax.stop_gradient(jnp.mean(y, axis=0))
-    x, y = x - centre, y - centre
+    return centred_distances(x - centre, y - centre)
+
+
+def centred_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "m n"]:
+    """Squared, of points about a centre of the y: cancellation costs no more there than rounding
+    the largest distance does."""
+    # |x|^2 + |y|^2 - 2 x.y: the sum over differences is several times slower, its gradient twenty.
     products = jnp.matmul(y, x.T, precision="highest")
     return jnp.sum(y**2, axis=1)[:, None] + jnp.sum(x**2, axis=1) - 2 * products

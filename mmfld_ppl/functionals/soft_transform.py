@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, PyTree
 from .blocks import by_blocks, on_cpu
 from .distances import (
     Cost,
+    centred_distances,
     flatten,
     half_squared_distance,
     pairwise,
@@ -116,9 +117,10 @@ def _extend_with_slope(
     g: Float[Array, " m"],
     eps: Float[Array, ""],
 ) -> tuple[Float[Array, " n"], Float[Array, "n d"]]:
+    # Not about the x: one that is far away would take all digits from the others.
     centre = jnp.mean(y, axis=0)
     x, y = x - centre, y - centre
-    exponents = g / eps + jnp.log(b) - squared_distances(y, x) / (2 * eps)
+    exponents = g / eps + jnp.log(b) - centred_distances(y, x) / (2 * eps)
     top = jax.lax.stop_gradient(jnp.max(exponents, axis=1))
     masses = jnp.exp(exponents - top[:, None])
     # One product for the sums of masses and of masses times atoms.

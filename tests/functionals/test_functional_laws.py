@@ -258,6 +258,25 @@ def test_each_entry_depends_on_its_point_alone(name):
     np.testing.assert_allclose(found["at points"][:1], found["at one point"], rtol=1e-12)
 
 
+def test_a_point_far_away_takes_no_digits_from_the_others(name):
+    """In single precision: a proposal may end anywhere, and must not decide about the others."""
+    row = TABLE[name]
+    functional, measure = row.build(), Measure.uniform(row.pack(jnp.asarray(X, jnp.float32)))
+    tangent = functional.linearize(measure, functional.init_carry(measure)).tangent
+
+    @jax.jit
+    def total(x):
+        variation = functional.first_variation(tangent, row.pack(x))
+        return jnp.sum(variation), variation
+
+    near = jnp.asarray(POINTS, jnp.float32)
+    here, there = (
+        jax.grad(total, has_aux=True)(x)[::-1] for x in (near, near.at[0].set(jnp.float32(1e6)))
+    )
+    for one, other in zip(here, there, strict=True):
+        np.testing.assert_allclose(other[1:], one[1:], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.convex])
 def test_convex_along_mixtures(name):
     direct, found = TABLE[name].direct, probe(name)
