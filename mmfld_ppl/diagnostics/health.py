@@ -10,7 +10,7 @@ ACCEPTANCE_RANGE = (0.1, 0.99)
 #: The mean collective ratio beyond which the particles overshoot together.
 LARGEST_RATIO = 1.0
 #: A mean collective ratio from which on it, and not the acceptance, is what limits the step.
-LIMITING_RATIO = 0.25
+LIMITING_RATIO = 0.12
 
 
 def run_complaints(
@@ -34,7 +34,7 @@ def run_complaints(
         chains = np.flatnonzero(~(ratio <= LARGEST_RATIO))
         found.append(
             f"the particles overshoot together in {_chains(chains)}: the mean collective ratio is "
-            f"{_numbers(ratio[chains])}, and beyond 1 their mean oscillates or runs away although "
+            f"{_numbers(ratio[chains])}, and beyond 1 their mean can oscillate or run away though "
             "every single particle is accepted, so that averages over draws mislead. Take a "
             "smaller step_size, a longer warm-up where the step is adapted, or a higher "
             "temperature."

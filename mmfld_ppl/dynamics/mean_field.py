@@ -164,10 +164,11 @@ def collective_ratio(
     Where F is quadratic, grad u = K d for the step d of all and K = N / temperature times the mixed
     derivatives of its second variation, and r = h |K d|^2_{G^-1} / <K d, d>, the quotient of
     Barzilai and Borwein 1988: a mean of the eigenvalues c of h G^-1 K, by what the step moved their
-    modes. Each step corrects a mode by the share c of what it is off, and by what the base adds:
-    beyond 1 it oscillates, with up to 2 / (2 - c) times the variance of short steps, and from 2 on
-    it runs away. The denominator is N / temperature times the symmetrised Bregman divergence of F
-    between both measures: positive where F is convex, negative where it is concave along the step.
+    modes. A step corrects a mode by the share c of what it is off, times the share of the particles
+    that are accepted, and by what the base adds: beyond 1 it oscillates, with up to 2 / (2 - c)
+    times the variance of short steps, and from 2 on it runs away. The denominator is
+    N / temperature times the symmetrised Bregman divergence of F between both measures: positive
+    where F is convex, negative where it is concave along the step.
 
     answers: h |grad u(x_i')|^2. corners: V of mu' and mu (second axis) at x' and x (first), up to
     what all share, and 0 for particles that stayed: the divergence is known up to their

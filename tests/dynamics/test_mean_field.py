@@ -117,7 +117,7 @@ def test_a_constant_in_the_objective_changes_no_step() -> None:
 def test_the_mean_is_stable_where_the_base_balances_the_slope(size, goal, temperature) -> None:
     """F = (m - q)^2 under a standard normal base: the density exp(-N F / temperature) prod base of
     all particles gives the mean a variance of 1 / (N (1 + 2 / temperature)), and the dynamics one
-    of at most twice that."""
+    that is about a third larger, without oscillations."""
 
     def model() -> None:
         with mm.particles("atom", size):
@@ -128,5 +128,5 @@ def test_the_mean_is_stable_where_the_base_balances_the_slope(size, goal, temper
     mean = np.asarray(mcmc.get_samples(group_by_chain=True)["x"], float).mean(axis=2)
     off = mean - mean.mean(axis=1, keepdims=True)
     exact = 1 / (size * (1 + 2 / temperature))
-    assert 0.7 * exact < np.mean(off**2) < 2.3 * exact
-    assert np.mean(off[:, 1:] * off[:, :-1]) > -0.3 * np.mean(off**2)
+    assert exact / 1.5 < np.mean(off**2) < 1.7 * exact
+    assert np.mean(off[:, 1:] * off[:, :-1]) > 0.2 * np.mean(off**2)

@@ -96,7 +96,8 @@ def test_adapted_dynamics_reach_the_minimiser_at_all_temperatures(cells, warmup,
 
 
 @pytest.mark.slow
-def test_any_step_of_small_collective_ratio_reaches_the_minimiser() -> None:
+def test_any_step_that_takes_back_less_than_all_reaches_the_minimiser() -> None:
+    """A share of the collective ratio is taken back, that of the particles which are accepted."""
     steps = {
         CELLS[0]: (0.02, 0.05, 0.3, 0.8),
         CELLS[1]: (0.05, 0.2, 0.8),
@@ -110,7 +111,7 @@ def test_any_step_of_small_collective_ratio_reaches_the_minimiser() -> None:
         acceptance, r = b["accept_prob"].mean(), b["collective_ratio"].mean()
         label = "tau {} beta {} h {}".format(*setting)
         print(f"{label}: acceptance {acceptance:.2f} r {r:.2f}")
-        assert 0.25 < acceptance < 0.9 and r < 1
+        assert 0.25 < acceptance < 0.9 and r * acceptance < 1
         expected = exact_moments(exact(*setting[:2]))
         less, more = (compare_moments(label, run["moments"], expected) for run in (a, b))
         assert_law(extrapolate("N to infinity", less, more, 3), least_ess=100)
