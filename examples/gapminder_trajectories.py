@@ -173,7 +173,7 @@ def draw(idata: Any, panel: Panel, rows: list[dict[str, Any]]) -> Figure:
         1, 2, figsize=(10, 4.2), layout="constrained", width_ratios=(1.3, 1)
     )
     mm.plots.trajectories(idata, units=panel.scale.tolist(), ax=plane)
-    plane.set_title("Snapshots without names, and paths", fontsize="medium")
+    plane.set_title("Snapshots without names, and paths", fontsize="medium", loc="left")
     if not rows:
         curve.set_axis_off()
         return figure
@@ -188,7 +188,7 @@ def draw(idata: Any, panel: Panel, rows: list[dict[str, Any]]) -> Figure:
     curve.set_ylim(0, 1.2 * curve.get_ylim()[1])
     curve.set_xticks(at)
     curve.legend(frameon=False, loc="upper left", ncols=3, fontsize="small", columnspacing=1)
-    curve.set_title("Distance to what was left out", fontsize="medium")
+    curve.set_title("Distance to what was left out", fontsize="medium", loc="left")
     return figure
 
 
