@@ -40,7 +40,6 @@ def run_complaints(
             "temperature."
         )
     if np.any(refused):
-        what = "density, the objective" if ratio is not None else "log density"
         effect = (
             "an adjusted kernel has the law of the points where all is finite: slowed, and right "
             "unless mass lies nearer to a boundary than the precision can tell, as that of a "
@@ -52,7 +51,7 @@ def run_complaints(
         )
         found.append(
             f"{int(refused.sum())} of {refused.size} draws had moves that were refused because the "
-            f"point, the {what} or a slope was not finite there"
+            "point, a log density, an objective or a slope was not finite there"
             f"{where and f' ({where})'}; {effect}"
         )
     if acceptance_rate is None:

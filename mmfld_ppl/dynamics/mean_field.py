@@ -27,8 +27,8 @@ class MeanFieldState(NamedTuple):
 class MeanFieldInfo(NamedTuple):
     """accept_prob: mean over the particles of the acceptance probability; 1 when unadjusted.
     judged: the same, as in `LangevinInfo`.
-    collective_ratio: the ratio r of `collective_ratio`; below 1 when the step is stable. NaN where
-    the field draws minibatches, whose noise would stand for an answer.
+    collective_ratio: the ratio r of `collective_ratio`; beyond 1 the particles overshoot together.
+    NaN where the field draws minibatches, whose noise would stand for an answer.
     nonfinite: number of particles whose move was refused since it ended where something is not
     finite. culprit: where that was; of no unit where F alone was not finite."""
 
@@ -144,7 +144,9 @@ class MeanFieldLangevin(eqx.Module):
         behind, _ = self.field.potentials(new.frozen, old.particles, key)
         corners = (felt.variation, proposed.variation), (behind, old.felt.variation)
         corners = jnp.where(accept, jnp.asarray(corners), 0) / self.temperature
-        return collective_ratio(jnp.asarray(self.step_size, norms.dtype) * norms, corners)
+        # Where nothing moved, solvers that go on from where they were have changed the field.
+        answers = jnp.where(jnp.any(accept), jnp.asarray(self.step_size, norms.dtype) * norms, 0)
+        return collective_ratio(answers, corners)
 
     def _energy(self, felt: Felt) -> Float[Array, " n"]:
         return felt.variation / self.temperature - felt.log_base
@@ -157,9 +159,10 @@ def collective_ratio(
 
         r = h sum_i |grad u(x_i')|^2 / sum_i (u(x_i') - u(x_i)),   u = V_mu' - V_mu,
 
-    for particles that went from x_i to x_i', with the norm of G(x_i')^-1; 0 where nothing answers.
-    Every particle answers the same field at once, and each acceptance is blind to that: the
-    collective modes (the mean, say) can overshoot although every particle is accepted.
+    for particles that went from x_i to x_i', with the norm of G(x_i')^-1; 0 where nothing answers,
+    NaN where u is not finite. Every particle answers the same field at once, and each acceptance is
+    blind to that: the collective modes (the mean, say) can overshoot although every particle is
+    accepted.
 
     Where F is quadratic, grad u = K d for the step d of all and K = N / temperature times the mixed
     derivatives of its second variation, and r = h |K d|^2_{G^-1} / <K d, d>, the quotient of
@@ -175,7 +178,8 @@ def collective_ratio(
     rounding."""
     (there_new, there), (here_new, here) = corners
     divergence = jnp.sum((there_new - there) - (here_new - here))
-    rounding = jnp.finfo(corners.dtype).eps * jnp.sqrt(jnp.sum(corners**2))
+    largest = jnp.maximum(jnp.max(jnp.abs(corners)), 1)
+    rounding = largest * jnp.linalg.norm(corners / largest) * jnp.finfo(corners.dtype).eps
     answer = jnp.sum(answers)
-    known = divergence + jnp.copysign(rounding, divergence)
-    return jnp.where(answer > 0, answer / known, answer)
+    ratio = answer / (divergence + jnp.copysign(rounding, divergence))
+    return jnp.where(jnp.isfinite(divergence), jnp.where(answer > 0, ratio, answer), jnp.nan)

@@ -45,7 +45,7 @@ class MMFLD(LangevinKernel):
     step_size: h, a time of dY = -grad V dt + sqrt(2 G) dB: the first to try, or a schedule of the
       step's index (then not adapted).
     adapt_step_size: by dual averaging in the warm-up. Default: when adjusted and not scheduled.
-    target_accept_prob: what it is driven to, while keeping the collective ratio r below 1.
+    target_accept_prob: what it is driven to, while keeping the collective ratio r at .25 or less.
       Default: .8 where a move is several steps, .6 where it is one.
     adapt_metric: whether the warm-up adapts a weight for each site, coordinate by coordinate
       where its map is separable. Default: when adjusted.

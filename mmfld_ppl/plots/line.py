@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from ..inference_data.angles import about_mean_direction, is_angle
 from ..inference_data.groups import dataset
-from .style import axes_or_new, bare, colour, particles_of, pooled, pooled_masses, stated_bound
+from .style import axes_or_new, bare, colour, particle_masses, particles_of, pooled, stated_bound
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,8 @@ def line_density(
     periodic = is_angle(dataset(idata, "posterior"), name)
     cut = about_mean_direction(values, values.dims) if periodic else values
     everything = pooled(cut, MOST_POINTS)
-    shares = pooled_masses(idata, values, MOST_POINTS)
+    masses = particle_masses(idata, name)
+    shares = None if masses is None else pooled(masses, MOST_POINTS)
     tails = _quantiles(everything, [TAIL, 1 - TAIL], shares)
     low, high = (float(t) if e is None else e for t, e in zip(tails, ends, strict=True))
     width = spread_bandwidth(everything, shares) if bandwidth is None else bandwidth
@@ -55,8 +56,8 @@ def line_density(
     )
     ax = axes_or_new(ax)
     for k in range(values.sizes["chain"]):
-        one = values.isel(chain=[k])
-        chain, weights = pooled(one, MOST_POINTS), pooled_masses(idata, one, MOST_POINTS)
+        chain = pooled(values.isel(chain=[k]), MOST_POINTS)
+        weights = None if masses is None else pooled(masses.isel(chain=[k]), MOST_POINTS)
         x, density = density_between(chain, low, high, width, weights, periodic=periodic)
         ax.plot(x, density, color=colour(k), lw=1.2)
         ax.fill_between(x, density, color=colour(k), alpha=0.12, lw=0)

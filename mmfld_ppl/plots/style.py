@@ -123,20 +123,22 @@ def particles_of(idata: Any, site: str | None, *shape: int | None) -> xr.DataArr
 
 def particle_masses(idata: Any, site: str) -> xr.DataArray | None:
     """Shares that the particles of a site have in the mass of their draw, with dims chain, draw,
-    plate; None where they are equal."""
+    plate; None where they are equal. A draw without a mass that is a number has no shares."""
     posterior = dataset(idata, "posterior")
     masses = masses_of(posterior)
     if masses is None or masses.name == site:
         return None
     plate = posterior.attrs["particle_plate"]
     masses = masses.astype(float).transpose("chain", "draw", plate)
-    return masses / masses.sum(plate)
+    total = masses.sum(plate, skipna=False)
+    usable = np.isfinite(total) & (total > 0)
+    return (masses / total.where(usable, 1.0)).where(usable, 0.0)
 
 
 def pooled_masses(idata: Any, values: xr.DataArray, most: int) -> np.ndarray | None:
     """Masses of the events that `pooled` takes; None where they are equal."""
     masses = particle_masses(idata, str(values.name))
-    return None if masses is None else pooled(masses.sel(chain=values["chain"]), most)
+    return None if masses is None else pooled(masses, most)
 
 
 def dot_areas(idata: Any, values: xr.DataArray, count: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 
 import mmfld_ppl as mm
 from mmfld_ppl.dynamics.mean_field import collective_ratio
-from mmfld_ppl.functionals import MMD, EmpiricalRisk, OfMean, kernels
+from mmfld_ppl.functionals import MMD, EmpiricalRisk, OfMean, SinkhornBarycenter, kernels
 from tests.helpers import run
 
 
@@ -39,6 +39,30 @@ def test_rounding_alone_is_no_overshoot() -> None:
         corners[0, 0, 0] = np.nextafter(np.float32(level), np.float32(np.inf))
         answers = np.full(n, 10 * unit**2, np.float32)
         assert 0 <= collective_ratio(jnp.asarray(answers), jnp.asarray(corners)) < 1e-3
+
+
+def test_a_solver_that_goes_on_where_nothing_moved_is_no_answer() -> None:
+    data = mm.Measure.uniform(jax.random.normal(jax.random.key(3), (40, 2)))
+    dynamics = _dynamics(SinkhornBarycenter([data], epsilon=0.05), 0.3, 0.02)
+    state = dynamics.init(jax.random.normal(jax.random.key(4), (2, 2)), jax.random.key(5))
+
+    def step(state, key):
+        new, info = dynamics.step(key, state)
+        moved = jnp.any(new.particles != state.particles)
+        return new, (moved, info.collective_ratio)
+
+    keys = jax.random.split(jax.random.key(6), 500)
+    moved, ratios = map(np.asarray, jax.lax.scan(step, state, keys)[1])
+    assert 0 < np.sum(~moved)
+    np.testing.assert_array_equal(ratios[~moved], 0)
+    assert np.all(np.isfinite(ratios))
+
+
+def test_values_that_are_not_finite_have_no_ratio() -> None:
+    answers, corners = jnp.ones(3), jnp.ones((2, 2, 3))
+    assert np.isnan(collective_ratio(answers, corners.at[1, 0, 0].set(jnp.inf)))
+    large = collective_ratio(answers, 1e30 * corners.at[0, 0, 0].set(2.0))
+    assert 0 < large < 1e-20
 
 
 def test_nothing_that_answers_is_a_ratio_of_zero() -> None:
@@ -117,7 +141,7 @@ def test_a_constant_in_the_objective_changes_no_step() -> None:
 def test_the_mean_is_stable_where_the_base_balances_the_slope(size, goal, temperature) -> None:
     """F = (m - q)^2 under a standard normal base: the density exp(-N F / temperature) prod base of
     all particles gives the mean a variance of 1 / (N (1 + 2 / temperature)), and the dynamics one
-    that is about a third larger, without oscillations."""
+    that is a fifth larger, without oscillations."""
 
     def model() -> None:
         with mm.particles("atom", size):
@@ -128,5 +152,5 @@ def test_the_mean_is_stable_where_the_base_balances_the_slope(size, goal, temper
     mean = np.asarray(mcmc.get_samples(group_by_chain=True)["x"], float).mean(axis=2)
     off = mean - mean.mean(axis=1, keepdims=True)
     exact = 1 / (size * (1 + 2 / temperature))
-    assert exact / 1.5 < np.mean(off**2) < 1.7 * exact
+    assert exact / 1.4 < np.mean(off**2) < 1.5 * exact
     assert np.mean(off[:, 1:] * off[:, :-1]) > 0.2 * np.mean(off**2)

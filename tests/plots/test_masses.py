@@ -102,3 +102,10 @@ def test_the_view_and_bandwidth_are_those_of_the_mass(exported) -> None:
     rng = np.random.default_rng(2)
     points, masses = np.r_[rng.normal(size=500), np.full(500, 40.0)], np.repeat([1.0, 0.0], 500)
     assert spread_bandwidth(points, masses) == pytest.approx(spread_bandwidth(points[:500]))
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan])
+def test_a_draw_without_masses_leaves_the_others(exported, bad) -> None:
+    posterior = dataset(exported, "posterior").copy(deep=True)
+    posterior["mass"].values[0, 3] = bad
+    _numbers_drawn(from_groups({"posterior": posterior}, {}))

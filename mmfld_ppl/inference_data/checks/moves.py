@@ -62,8 +62,8 @@ def moves(run: Run) -> Check:
 
 def overshoot(run: Run) -> Check | None:
     """Where a collective mode, as the mean of the particles, is corrected at each step by more than
-    it is off: a share c > 1, so that successive means have the correlation 1 - c < 0 and 2/(2 - c)
-    times the variance that N particles have, without bound from c = 2 on."""
+    it is off: a share c > 1, so that successive means have the correlation 1 - c < 0 and up to
+    2/(2 - c) times the variance that N particles have, without bound from c = 2 on."""
     draws = run.posterior.sizes["draw"]
     thinned = run.attrs.get("thinning") != 1 or draws < OVERSHOOT_DRAWS
     # Draws of NUTS, and of other moves that do not answer a common field, may alternate.
@@ -85,7 +85,7 @@ def overshoot(run: Run) -> Check | None:
         return None
     advice = (
         "The particles overshoot together, each of them within what acceptance sees: their "
-        f"averages fluctuate about {2 / max(1 + least, 0.01):.0f} times as much as those of so "
+        f"averages fluctuate up to {2 / max(1 + least, 0.01):.0f} times as much as those of so "
         "many particles should, and may run away later on. Take a shorter step"
     )
     if "step_size" in run.stats:
