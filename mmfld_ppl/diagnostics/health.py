@@ -51,7 +51,7 @@ def run_complaints(
         )
         found.append(
             f"{int(refused.sum())} of {refused.size} draws had moves that were refused because the "
-            "point, a log density, an objective or a slope was not finite there"
+            "point, the potential or a slope was not finite there"
             f"{where and f' ({where})'}; {effect}"
         )
     if acceptance_rate is None:
