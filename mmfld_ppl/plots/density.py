@@ -30,11 +30,17 @@ def centres(extent: Extent, cells: int) -> tuple[np.ndarray, np.ndarray]:
 def scott_bandwidth(
     points: Float[np.ndarray, "n 2"], weights: Float[np.ndarray, " n"] | None = None
 ) -> float:
-    """n^(-1/6) times the spread of the points, with n = (sum w)^2 / sum w^2 for unequal weights."""
-    w = np.ones(len(points)) if weights is None else np.asarray(weights, float)
-    count = w.sum() ** 2 / np.sum(w**2)
-    off = points - np.average(points, axis=0, weights=w)
-    return float(np.sqrt(np.average(np.mean(off**2, axis=1), weights=w)) * count ** (-1 / 6))
+    """n^(-1/6) times the spread of the points, with n as by `effective_count`."""
+    off = points - np.average(points, axis=0, weights=weights)
+    spread = np.sqrt(np.average(np.mean(off**2, axis=1), weights=weights))
+    return float(spread * effective_count(points, weights) ** (-1 / 6))
+
+
+def effective_count(
+    points: Float[np.ndarray, "n ..."], weights: Float[np.ndarray, " n"] | None
+) -> float:
+    """(sum w)^2 / sum w^2, the number of the points where their weights are equal."""
+    return len(points) if weights is None else float(np.sum(weights) ** 2 / np.sum(weights**2))
 
 
 def grid_density(

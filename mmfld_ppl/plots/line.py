@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from ..inference_data.angles import about_mean_direction, is_angle
 from ..inference_data.groups import dataset
+from .density import effective_count
 from .style import axes_or_new, bare, colour, particle_masses, particles_of, pooled, stated_bound
 
 if TYPE_CHECKING:
@@ -84,14 +85,13 @@ def line_density(
 def spread_bandwidth(
     points: Float[np.ndarray, " n"], masses: Float[np.ndarray, " n"] | None = None
 ) -> float:
-    """n^(-1/5) times the spread of the points: the less of what variance and quartiles say. Of
-    unequal masses n is their sum squared over the sum of their squares."""
+    """n^(-1/5) times the spread of the points, the less of what variance and quartiles say, with n
+    as by `effective_count`."""
     low, high = _quantiles(points, [0.25, 0.75], masses)
     mean = np.average(points, weights=masses)
     sd = np.sqrt(np.average((points - mean) ** 2, weights=masses))
     spreads = [s for s in (sd, (high - low) / 1.349) if s > 0]
-    size = len(points) if masses is None else np.sum(masses) ** 2 / np.sum(masses**2)
-    return float(min(spreads, default=1.0) * size**-0.2)
+    return float(min(spreads, default=1.0) * effective_count(points, masses) ** -0.2)
 
 
 def _quantiles(
