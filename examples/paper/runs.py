@@ -171,7 +171,7 @@ def projected(base: dist.Distribution, barrier: float = 0.0) -> dynamics.Project
     """The paper's baselines: a Euclidean step, then a projection. barrier: weight of the
     default map's potential in the drift."""
     project = projection(base.support, base.event_shape)
-    return dynamics.Projected(project, default_map(base), jnp.asarray(barrier), inset=1e-4)
+    return dynamics.Projected(default_map(base), project, jnp.asarray(barrier), inset=1e-4)
 
 
 def with_burn_in(

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..mirrors import MirrorMap
 from ..mirrors.linalg import inner
 from .transition import Move, Transition, add
 
@@ -23,11 +22,10 @@ class Projected(Transition):
     reversible and without a Metropolis correction: it targets exp(-V) only as h -> 0, and at
     any h > 0 keeps a positive fraction of its mass on the boundary of the shrunken set.
 
-    project: Euclidean projection of one event on the set. map: the barrier phi. barrier: its
-    weight, 0 for the plain projected dynamics."""
+    map: the barrier phi. project: Euclidean projection of one event on the set. barrier: the weight
+    of phi, 0 for the plain projected dynamics."""
 
     project: Callable[[PyTree], PyTree]
-    map: MirrorMap
     barrier: Float[Array, ""]
     inset: float
 
@@ -48,9 +46,6 @@ class Projected(Transition):
         slope = add(slope, self.map.grad(x), self.barrier)
         free = add(add(x, slope, -h), noise, jnp.sqrt(2 * h))
         return Move(self.clip(free))
-
-    def inside(self, x: PyTree) -> Float[Array, ""]:
-        return self.map.slack(x)
 
     def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
         return inner(slope, slope)

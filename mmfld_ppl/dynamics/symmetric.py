@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..mirrors import MirrorMap
 from .transition import Move, Transition, add
 
 
@@ -30,8 +29,6 @@ class Symmetric(Transition):
     Without adjustment its law has a bias of first order in h.
 
     map: as `MirrorMap.stepping` gives it."""
-
-    map: MirrorMap
 
     @property
     def has_density(self) -> bool:
@@ -63,12 +60,6 @@ class Symmetric(Transition):
         e = jnp.sqrt(2 * h)
         metric, p = self.map.metric(x), self._kicked(x, move.momentum, slope, 0.5 * e)
         return -0.5 * (metric.inverse_norm_sq(p) + metric.log_det())
-
-    def inside(self, x: PyTree) -> Float[Array, ""]:
-        return self.map.slack(x)
-
-    def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
-        return self.map.metric(x).inverse_norm_sq(slope)
 
     def _kicked(self, x: PyTree, p: PyTree, slope: PyTree, time: Float[Array, ""]) -> PyTree:
         force = add(slope, self.map.log_det_grad(x), 0.5)

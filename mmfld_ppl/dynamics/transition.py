@@ -36,11 +36,15 @@ class Transition(eqx.Module):
     """A way to move one unit: one event, or a pytree of the events that are accepted together.
 
     A step takes x, the slope of V there, noise and h; `Langevin` and `MeanFieldLangevin` draw the
-    noise, and accept or refuse. A subclass owes `noise_like`, `advance`, `inside` and
-    `slope_norm_sq`. One that has a density, and so can be adjusted, says so by `has_density` and
-    implements `log_backward`; one that makes moves of several steps says so by `can_go_on` and
-    implements `advance_again`. Each states the law that its unadjusted steps have, and their
-    bias."""
+    noise, and accept or refuse. A subclass owes `noise_like` and `advance`. One whose noise has
+    another metric than its map overrides `slope_norm_sq`. One that has a density, and so can be
+    adjusted, says so by `has_density` and implements `log_backward`; one that makes moves of
+    several steps says so by `can_go_on` and implements `advance_again`. Each states the law that
+    its unadjusted steps have, and their bias.
+
+    map: of the set on which the points are."""
+
+    map: MirrorMap
 
     @property
     def has_density(self) -> bool:
@@ -60,14 +64,14 @@ class Transition(eqx.Module):
     def advance(self, x: PyTree, slope: PyTree, noise: PyTree, h: Float[Array, ""]) -> Move:
         """The move from x under the slope of V at x, with step h."""
 
-    @abc.abstractmethod
     def inside(self, x: PyTree) -> Float[Array, ""]:
         """Positive where x is a valid point."""
+        return self.map.slack(x)
 
-    @abc.abstractmethod
     def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
         """|slope|^2 in G(x)^-1, where G is the metric of the noise: <slope, u> for the drift -h u
         that the slope makes, to first order in h."""
+        return self.map.metric(x).inverse_norm_sq(slope)
 
     def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
         """Log density of proposing the old point from `move.position`, whose slope is given, in
@@ -93,7 +97,6 @@ class Mirror(Transition):
     map, as under an entropy where the density vanishes at the boundary (on an orthant and like x:
     y' = log x + h/x), no step is short enough for it, and an exact diffusion does not help."""
 
-    map: MirrorMap
     diffusion: str | int = eqx.field(default="one-step", static=True)
 
     def __check_init__(self):
@@ -140,12 +143,6 @@ class Mirror(Transition):
         start = drifted, self.map.conjugate_grad(drifted, x)
         (_, x_new), _ = jax.lax.scan(substep, start, noise)
         return Move(x_new)
-
-    def inside(self, x: PyTree) -> Float[Array, ""]:
-        return self.map.slack(x)
-
-    def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
-        return self.map.metric(x).inverse_norm_sq(slope)
 
     def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
         # In dual coordinates the target has density e^-V / det G and the proposal is Gaussian

@@ -88,4 +88,4 @@ def _projected(
     def project(x: PyTree) -> PyTree:
         return {name: projections[name](x[name]) for name in x}
 
-    return Projected(project, map, jnp.asarray(barrier), inset)
+    return Projected(map, project, jnp.asarray(barrier), inset)

@@ -110,7 +110,7 @@ def test_unknown_diffusions_are_named(diffusion):
 def test_projected_moves_stay_on_the_shrunken_set():
     map = Product({"x": Simplex.of_size(3, jnp.float32)})
     project = projection(nc.simplex, (3,))
-    transition = Projected(lambda x: {"x": project(x["x"])}, map, jnp.asarray(0.0), 0.01)
+    transition = Projected(map, lambda x: {"x": project(x["x"])}, jnp.asarray(0.0), 0.01)
     noise = jax.random.normal(jax.random.key(0), (200, 3))
     x, slope = {"x": jnp.array([0.6, 0.3, 0.1])}, {"x": jnp.array([3.0, 0.0, -3.0])}
     moved = jax.vmap(lambda z: transition.advance(x, slope, {"x": z}, jnp.asarray(0.5)).position)(
