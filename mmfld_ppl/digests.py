@@ -31,6 +31,8 @@ def digest(tree: PyTree) -> str:
             content = repr(array.tolist()).encode() if array.dtype.hasobject else array.tobytes()
             found.update(f"{array.dtype}{array.shape}".encode())
             found.update(content)
+        if isinstance(leaf, (set, frozenset)):
+            leaf = sorted(map(repr, leaf))
         if not isinstance(leaf, (jax.Array, np.ndarray)):
             found.update(ADDRESS.sub("", repr(leaf)).encode())
     return found.hexdigest()
@@ -38,7 +40,9 @@ def digest(tree: PyTree) -> str:
 
 def digest_of_program(program: ClosedJaxpr) -> str:
     """Of its operations by how they print, and of the arrays that it holds by value."""
-    return digest((str(program), program.consts, list(inner_arrays(program.jaxpr))))
+    # To a terminal JAX prints in colours.
+    printed = program.jaxpr.pretty_print(use_color=False)
+    return digest((printed, program.consts, list(inner_arrays(program.jaxpr))))
 
 
 def inner_arrays(program: Jaxpr) -> Iterator[Any]:

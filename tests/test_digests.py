@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 
@@ -29,6 +30,13 @@ def test_of_values():
     assert digest(words[0]) == digest(words[1])
 
 
+def test_of_sets():
+    """Which print in another order in every process."""
+    assert digest({"a", "b"}) != digest({"a", "c"})
+    names = [f"name {i}" for i in range(50)]
+    assert digest(set(names)) == digest(set(reversed(names)))
+
+
 def program(outer, inner, loop, scale=2.0):
     """One that holds arrays itself, in a function that is compiled by itself, and in a loop."""
     within = jax.jit(lambda x: jnp.sum(x * inner))
@@ -53,6 +61,17 @@ def test_of_programs():
         found.add(digest_of_program(program(*arrays[:i], changed, *arrays[i + 1 :])))
     assert len(found) == 5
     assert digest_of_program(program(*(array.copy() for array in arrays))) in found
+
+
+def test_of_programs_on_a_terminal():
+    """Where JAX prints in colours."""
+    screen, terminal = pty.openpty()
+    command = "from tests.test_digests import of_arrays; print(of_arrays())"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", command], env=environment, stdout=terminal, check=True)
+    os.close(terminal)
+    assert os.read(screen, 1000).decode().strip() == of_arrays()
+    os.close(screen)
 
 
 def of_distributions() -> str:

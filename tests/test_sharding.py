@@ -36,16 +36,19 @@ def model(size: int = SIZE) -> None:
     mm.objective("F", matching, x, temperature=0.1)
 
 
-def run(mesh, chains: int = 1) -> MCMC:
-    kernel = mm.MMFLD(model, mesh=mesh)
-    mcmc = MCMC(
-        kernel,
+def mcmc_of(mesh, chains: int, draws: int = 4) -> MCMC:
+    return MCMC(
+        mm.MMFLD(model, mesh=mesh),
         num_warmup=2,
-        num_samples=4,
+        num_samples=draws,
         num_chains=chains,
         chain_method="vectorized",
         progress_bar=False,
     )
+
+
+def run(mesh, chains: int = 1) -> MCMC:
+    mcmc = mcmc_of(mesh, chains)
     # In double precision, so that another order of summation is not amplified to be seen.
     with jax.enable_x64(True):
         mcmc.run(jax.random.key(0))
@@ -69,6 +72,22 @@ def test_results_are_those_of_one_device(whole: MCMC, axis: str) -> None:
             jax.sharding.NamedSharding(spread.sampler.mesh, spec), leaf.ndim
         )
         assert {shard.data.size for shard in leaf.addressable_shards} == {leaf.size // 2}
+
+
+@pytest.mark.parametrize("axis", ["particles", "chains"])
+def test_runs_to_disk_are_those_of_memory(whole: MCMC, axis: str, tmp_path) -> None:
+    """And go on to the same bits as if they had never stopped."""
+    found = []
+    with jax.enable_x64(True):
+        for name, lengths in (("whole", [4]), ("resumed", [1, 4])):
+            for draws in lengths:
+                mcmc = mcmc_of(jax.make_mesh((2,), (axis,)), chains=2, draws=draws)
+                store = tmp_path / f"{name}.zarr"
+                idata = mm.run(mcmc, jax.random.key(0), store=store, resume=True)
+            found.append(idata["posterior"]["x"].values)
+    np.testing.assert_array_equal(*found)
+    expected = whole.get_samples(group_by_chain=True)["x"]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_a_step_sends_sums_and_no_particles() -> None:
@@ -138,10 +157,17 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.distributed.initialize(f"127.0.0.1:{port}", 2, process)
 from jax.experimental.multihost_utils import process_allgather
 
-from tests.test_sharding import run
+import mmfld_ppl as mm
+from tests.test_sharding import mcmc_of, run
 
 mesh = jax.make_mesh((2, 4), ("chains", "particles"))
 mcmc = run(mesh, chains=2)
+try:
+    mm.run(mcmc_of(mesh, chains=2), jax.random.key(0), store=sys.argv[3] + ".zarr")
+except ValueError as error:
+    assert "mm.run writes from one process" in str(error)
+else:
+    raise AssertionError("a mesh of two processes is to be refused")
 block = mcmc.last_state.particles
 for leaf in jax.tree.leaves((block.particles, block.felt.variation)):
     assert {shard.data.size for shard in leaf.addressable_shards} == {leaf.size // 8}

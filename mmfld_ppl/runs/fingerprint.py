@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jaxtyping import Array, PyTree
 from numpyro.distributions import Distribution
 from numpyro.infer import MCMC
@@ -36,6 +37,8 @@ MEANING = {
     "export": "the options of export=",
     "program": "the model, its data or the kernel, as compiled",
 }
+#: Of potential energies that two compilers compute in single precision, relative and absolute.
+ENERGY_TOLERANCE = 1e-3
 #: Entries that are shown; the others are digests.
 SHOWN = ("mmfld_ppl", "numpyro", "kernel", "chains", "warmup", "thinning", "remainder")
 
@@ -98,6 +101,28 @@ def require_same(path: Path, stored: Fingerprint, now: Fingerprint) -> None:
             f"the run in {path} cannot be continued by this call, which differs in "
             f"{'; '.join(found)}. The store was left as it is: call mm.run as it was called, or "
             "pass another path"
+        )
+
+
+def energies_of(state: PyTree) -> list[float]:
+    """Of each chain, by the fields `potential_energy` of the state, or of states in it; empty for
+    kernels that keep none."""
+    leaves, _ = jax.tree.flatten_with_path(state)
+    found = [
+        np.ravel(leaf)
+        for path, leaf in leaves
+        if path and getattr(path[-1], "name", None) == "potential_energy"
+    ]
+    return np.concatenate([np.zeros(0), *found]).tolist()
+
+
+def require_energies(path: Path, stored: list[float], now: list[float]) -> None:
+    """Raises ValueError when the first state has other densities, by more than rounding."""
+    if not np.allclose(stored, now, ENERGY_TOLERANCE, ENERGY_TOLERANCE, equal_nan=True):
+        raise ValueError(
+            f"the run in {path} cannot be continued by this call: its first point had the "
+            f"potential energies {stored} and has {now} now, so the model or its data are others. "
+            "The store was left as it is: call mm.run as it was called, or pass another path"
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import PyTree
 from numpyro.infer import MCMC
 from numpyro.util import is_prng_key
@@ -110,8 +111,8 @@ def chunk_rows(estimate: MemoryEstimate, chunk: int | None) -> int:
     """Draws of a chunk: the one asked for, or what `CHUNK_BYTES` hold."""
     if chunk is None:
         return max(1, min(estimate.draws, CHUNK_BYTES // max(estimate.draw, 1)))
-    if chunk < 1:
-        raise ValueError(f"chunk must be a positive number of draws, got {chunk}")
+    if not isinstance(chunk, (int, np.integer)) or chunk < 1:
+        raise ValueError(f"chunk must be a positive number of draws, got {chunk!r}")
     needed = CHUNK_COPIES * chunk * estimate.draw + estimate.state
     if not fits(needed):
         warnings.warn(

@@ -84,7 +84,9 @@ class Program:
         if self._compiled is None:
             self._compiled = self._traced.lower().compile()
         numbers = (jnp.asarray(n, jnp.int32) for n in (row, draws, stride))
-        state, self._buffers = self._compiled(state, self._buffers, *numbers)
+        # Over several devices, the program need not leave a state as it takes it.
+        placed = jax.device_put((state, self._buffers, *numbers), self._compiled.input_shardings[0])
+        state, self._buffers = self._compiled(*placed)
         return jax.block_until_ready(state)
 
     def collected(self, first: int, stop: int, chains: int) -> dict[str, PyTree]:

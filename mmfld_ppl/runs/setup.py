@@ -19,11 +19,18 @@ from numpyro.util import is_prng_key
 from ..digests import digest
 from ..inference_data.datasets import require_known
 from ..inference_data.export import Export, flat, statistics_of
-from .fingerprint import compiler, fingerprint, require_same, warn_of_compiler
+from .fingerprint import (
+    compiler,
+    energies_of,
+    fingerprint,
+    require_energies,
+    require_same,
+    warn_of_compiler,
+)
 from .memory import chunk_rows, of_state, warn_of_disk
 from .plan import plan
 from .program import Collection, Program
-from .store import Store
+from .store import DRAW, Store, plain
 
 #: Options of `Export`.
 EXPORTS = [
@@ -57,6 +64,11 @@ class Setup:
     ) -> None:
         options, committed = dict(export or {}), target.committed
         require_known("export", options, EXPORTS)
+        if DRAW in (options.get("coords") or {}):
+            raise ValueError(
+                f"coords names '{DRAW}', and a streamed run numbers its draws itself: leave it out"
+            )
+        _require_chains(init_params, mcmc.num_chains)
         self.mcmc = copy.copy(mcmc)
         self.mcmc._args, self.mcmc._kwargs, self.mcmc._cache = args, kwargs, {}
         init_params = jax.tree.map(
@@ -87,20 +99,26 @@ class Setup:
                     f"num_samples ask for {self.segments[-1].stop}: pass a larger num_samples, or "
                     "open it with mm.open_run"
                 )
-        unfinished = not committed or committed["steps"] < self.segments[-1].stop
-        if unfinished:
-            same["program"] = self.program.digest()
-        if committed and unfinished:
-            warn_of_compiler(committed["compiler"], compiler())
-            if committed["compiler"] == compiler():
-                require_same(target.path, committed["fingerprint"], same)
-        if not committed:
+        energies = energies_of(self.state)
+        same["program"] = self.program.digest()
+        if committed and committed["compiler"] == compiler():
+            require_same(target.path, committed["fingerprint"], same)
+        elif committed:
+            # A program prints otherwise under each compiler: the densities must do.
+            require_energies(target.path, committed["energies"], energies)
+            if committed["steps"] < self.segments[-1].stop:
+                warn_of_compiler(committed["compiler"], compiler())
+        else:
             warn_of_disk(target.path, estimate)
-        self.record = {"fingerprint": same, "compiler": compiler(), "rows": self.rows}
+        self.record = {
+            "fingerprint": same,
+            "energies": energies,
+            "compiler": compiler(),
+            "rows": self.rows,
+        }
         first = self._first_draw()
         self.export = Export(self.mcmc, first, **options)
-        if self.export.coords:  # Now, and not when the first chunk is done.
-            self._require_coords()
+        self._require_storable()
         self.mcmc._states = None
 
     def phase(self, step: int) -> str:
@@ -120,10 +138,26 @@ class Setup:
         sites = self.mcmc.get_samples(group_by_chain=True)
         return jax.tree.map(lambda leaf: leaf[0, 0], sites)
 
-    def _require_coords(self) -> None:
+    def _require_storable(self) -> None:
+        """Raises ValueError for what could not be written: now, and not after the warm-up."""
         draws = flat(self.mcmc.get_samples(group_by_chain=True))
-        datasets = self.export.datasets(draws, statistics_of(self.mcmc))
-        self.export.require_coords(datasets | self.export.data())
+        datasets = self.export.datasets(draws, statistics_of(self.mcmc)) | self.export.data()
+        self.export.require_coords(datasets)
+        for dataset in datasets.values():
+            for name, variable in dataset.variables.items():
+                plain(str(name), variable)
+
+
+def _require_chains(init_params: PyTree, chains: int) -> None:
+    """Raises ValueError when there is not one start for each chain."""
+    if chains == 1:
+        return
+    for path, leaf in jax.tree.flatten_with_path(init_params)[0]:
+        if np.shape(leaf)[:1] != (chains,):
+            raise ValueError(
+                f"init_params{jax.tree_util.keystr(path)} has shape {np.shape(leaf)}, and "
+                f"{chains} chains need a leading axis of {chains}: one start for each"
+            )
 
 
 def require_streamable(mcmc: MCMC) -> None:
@@ -132,6 +166,12 @@ def require_streamable(mcmc: MCMC) -> None:
         raise ValueError(
             f"mm.run steps all chains together, and the MCMC has chain_method="
             f"{mcmc.chain_method!r}: pass chain_method='vectorized'"
+        )
+    mesh = getattr(mcmc.sampler, "mesh", None)
+    if mesh is not None and mesh.is_multi_process:
+        raise ValueError(
+            "mm.run writes from one process, and the mesh of the kernel has devices of others: "
+            "use MCMC.run, or a mesh of jax.local_devices()"
         )
     if mcmc.post_warmup_state is not None:
         raise ValueError(

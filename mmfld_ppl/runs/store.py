@@ -25,7 +25,7 @@ from ..inference_data.groups import from_groups
 from .files import write_atomically
 
 #: Of the layout above, and of the digests in the record. Stores of another one are refused.
-FORMAT = 2
+FORMAT = 3
 FOLDER, METADATA = ".mmfld_ppl", ".zmetadata"
 GROUP = {"zarr_format": 2}
 CODEC = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
@@ -53,7 +53,9 @@ class Store:
             _, self._arrays = _metadata(self.path)
 
     def make(self) -> None:
-        """Makes the folder, if it is not there. Raises FileExistsError when something else is."""
+        """Makes the folder, if it is not there, and finds whether it can be written to.
+
+        Raises FileExistsError when something else is there."""
         folder = self.path / FOLDER
         used = self.path.exists() and not folder.exists()
         if used and (not self.path.is_dir() or any(self.path.iterdir())):
@@ -63,6 +65,8 @@ class Store:
             )
         with self._explained():
             folder.mkdir(parents=True, exist_ok=True)
+            with self.lock.open("ab"):
+                pass
 
     def claim(self, resume: bool) -> None:
         """Makes the store this process's, which holds its lock.
@@ -91,7 +95,7 @@ class Store:
         """A group as a whole."""
         with self._explained():
             for name, variable in dataset.variables.items():
-                self._put(group, str(name), variable, 0, max(variable.shape, default=1))
+                self._put(group, str(name), variable, 0, max((1, *variable.shape)))
 
     def extend(self, group: str, dataset: xr.Dataset, start: int, rows: int) -> None:
         """Draws from `start` on, in place of what may be there; they lie in one chunk of `rows`."""
@@ -101,11 +105,10 @@ class Store:
                     self._put(group, str(name), variable, start, rows)
 
     def _put(self, group: str, name: str, variable: xr.Variable, start: int, rows: int) -> None:
-        if variable.dtype.kind not in PLAIN:
-            variable = encode_cf_variable(variable)  # Dates, for example.
+        variable = plain(name, variable)
         axes = [str(dim) for dim in variable.dims]
         chunks, shape = [max(n, 1) for n in variable.shape], list(variable.shape)
-        place, inside = ["0"] * variable.ndim, [slice(None)] * variable.ndim
+        place, inside = ["0"] * variable.ndim, [slice(n) for n in variable.shape]
         if DRAW in axes:
             axis = axes.index(DRAW)
             at = start % rows
@@ -178,13 +181,29 @@ class Store:
                 error.errno,
                 f"writing to {self.path} failed: {error.strerror or error}. What was committed is "
                 f"intact, {has} steps: make room or permit writing, and make the same call with "
-                "resume=True",
+                "resume=True; mm.open_run reads what there is",
             ) from error
 
     def statistics(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Those of the committed draws that there are."""
         dataset = _groups(self.path).get("sample_stats", xr.Dataset())
         return {name: dataset[name].values for name in names if name in dataset}
+
+
+def plain(name: str, variable: xr.Variable) -> xr.Variable:
+    """The variable in a type that Zarr has. Raises ValueError where there is none."""
+    if variable.dtype.kind == "O" and all(isinstance(v, str) for v in variable.values.flat):
+        return xr.Variable(variable.dims, np.array(variable.values, str), variable.attrs)
+    encoded = variable
+    if variable.dtype.kind not in PLAIN:
+        encoded = encode_cf_variable(variable)  # Dates, for example.
+    if encoded.dtype.kind not in PLAIN:
+        raise ValueError(
+            f"'{name}' has values of type {variable.dtype} "
+            f"({next(map(repr, variable.values.flat), 'none')}, for example), which a store cannot "
+            "hold: give numbers, strings or NumPy's dates; in a model, float32 for a narrower type"
+        )
+    return encoded
 
 
 def open_run(store: str | os.PathLike) -> Any:
@@ -243,7 +262,8 @@ def _metadata(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
 
 def _groups(path: Path) -> dict[str, xr.Dataset]:
     opened = xr.open_groups(path, engine="zarr", consolidated=True, chunks=None)
-    return {name.strip("/"): dataset for name, dataset in opened.items()}
+    # How the values lie here is of no use to where they may be written next.
+    return {name.strip("/"): dataset.drop_encoding() for name, dataset in opened.items()}
 
 
 def _order(group: str) -> tuple[bool, str]:

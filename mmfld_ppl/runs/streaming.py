@@ -113,7 +113,7 @@ class _Streamed:
         self.state = unpack(target.state() if target.committed else pack(setup.state), setup.state)
         setup.mcmc._last_state = self.state
         self.first = self.stop = 0
-        self.broken: dict[str, str] = {}
+        self.broken: dict[str, str] = dict((target.committed or {}).get("broken", {}))
         self.interrupted = False
         self._committed, self._committed_at = self.steps, time.monotonic()
         self._statistics: dict[str, np.ndarray] = {}
@@ -185,7 +185,8 @@ class _Streamed:
                 self._look_for_nonfinite(f"{segment.phase}{name}", placed)
             mcmc._states = None
         attrs = export.attributes(mcmc, self._statistics)
-        self.target.commit(self.steps, pack(self.state), self.setup.record, attrs)
+        record = self.setup.record | {"broken": self.broken}
+        self.target.commit(self.steps, pack(self.state), record, attrs)
         self.first = self.stop = 0 if self.stop == self.setup.rows else self.stop
         self._committed, self._committed_at = self.steps, time.monotonic()
 

@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 import mmfld_ppl as mm
-from mmfld_ppl.runs import estimate_memory, open_run, run, streaming
+from mmfld_ppl.runs import estimate_memory, open_run, run, setup, streaming
 from mmfld_ppl.runs.files import locked
 from mmfld_ppl.runs.store import FORMAT
 from tests import small_models as models
@@ -199,15 +199,29 @@ def closed_over(heads):
     return mm.MMFLD(model)
 
 
-def test_other_data_that_the_model_holds_are_refused(tmp_path, monkeypatch):
-    """Without printing the program with all its numbers, which takes seconds for many."""
+@pytest.mark.parametrize("draws", [10, 20], ids=["finished", "extended"])
+def test_other_data_that_the_model_holds_are_refused(draws, tmp_path, monkeypatch):
+    """Of a finished run, too. Without printing the program with all its numbers, which takes
+    seconds for many."""
     monkeypatch.delattr(jax.stages.Lowered, "as_text")
     heads = np.random.default_rng(0).integers(1, 9, 300)
     run(coin_mcmc(kernel=closed_over(heads)), KEY, store=tmp_path / "run.zarr")
     heads[200] += 1
-    longer = coin_mcmc(draws=20, kernel=closed_over(heads))
+    longer = coin_mcmc(draws=draws, kernel=closed_over(heads))
     with pytest.raises(ValueError, match="the model, its data or the kernel"):
         run(longer, KEY, store=tmp_path / "run.zarr", resume=True)
+
+
+def test_under_another_compiler_the_densities_tell_models_apart(tmp_path, monkeypatch):
+    store, heads = tmp_path / "run.zarr", [3, 4]
+    monkeypatch.setattr(setup, "compiler", lambda: "jax 0.0 on another device")
+    run(coin_mcmc(kernel=closed_over(heads)), KEY, store=store)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="potential energies .* the model or its data are others"):
+        run(coin_mcmc(draws=20, kernel=closed_over([3, 5])), KEY, store=store, resume=True)
+    with pytest.warns(UserWarning, match="jax 0.0 on another device and goes on with jax"):
+        longer = run(coin_mcmc(draws=20, kernel=closed_over(heads)), KEY, store=store, resume=True)
+    assert groups_of(longer)["posterior"].sizes["draw"] == 20
 
 
 def test_a_run_that_ended_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
@@ -322,6 +336,21 @@ def test_what_is_not_finite_is_located(tmp_path):
     assert f"step {refusals.step} at site 'x', particle {refusals.particle}" in said
     bad = groups_of(idata)["sample_stats"]["diverging"].values
     assert 0 < bad.sum() <= refusals.steps <= 41
+
+
+def test_what_is_not_finite_is_remembered(tmp_path, interrupt_at):
+    """By the store, of which another process makes the rest of the draws."""
+    kernel = mm.MMFLD(brittle, step_size=0.3, adapt_step_size=False, adapt_metric=False)
+    start = {"a": jnp.zeros(4), "x": jnp.full(4, -0.5)}
+    interrupt_at(2)
+    said = []
+    for draws in (4, 4, 5):
+        with pytest.warns(UserWarning) as caught:
+            mcmc = mcmc_of(kernel, draws=draws, warmup=1, chains=1)
+            run(mcmc, KEY, store=tmp_path / "run.zarr", init_params=start, resume=True)
+        said.append([str(w.message) for w in caught if "'root' is not finite" in str(w.message)])
+    assert len(said[0]) == 1
+    assert said[0] == said[1] == said[2]
 
 
 def test_the_estimate_is_what_is_written(whole, monkeypatch):
