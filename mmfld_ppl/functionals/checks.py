@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -61,6 +61,23 @@ def require_positive(name: str, value: float | Array) -> Float[Array, ""]:
     if not is_positive(value):
         raise ValueError(f"{name} must be one positive number, got {value}")
     return jnp.asarray(value, jnp.result_type(value, float))
+
+
+def require_symmetric(
+    name: str, function: Callable[[Any, Any], Array], points: PyTree, way_out: str
+) -> None:
+    """Raises ValueError for a function of two points that differs there and back, between a few."""
+    few = jax.tree.map(lambda x: x[:8], points)
+    matrix = jax.vmap(jax.vmap(function, (None, 0)), (0, None))(few, few)
+    if not is_known(matrix) or matrix.ndim != 2:  # No numbers: that is said elsewhere.
+        return
+    there = np.asarray(matrix)
+    apart = np.abs(there - there.T)
+    if np.any(apart > 1e-3 * np.max(np.abs(there))):
+        raise ValueError(
+            f"{name} must be the same from x to y and from y to x, and differs by "
+            f"{np.max(apart):.3g} between two of the first points: {way_out}"
+        )
 
 
 def require_probabilities(name: str, masses: Array) -> None:

@@ -47,7 +47,7 @@ class Interaction(Functional):
         0.5
 
     Raises ValueError when kernel or potential do not give a number, and for a block_size below 1;
-    TypeError for a kernel that is a class.
+    TypeError for a kernel that is a class. `MMFLD` raises for a kernel that is not symmetric.
     """
 
     kernel: PairKernel

@@ -1,4 +1,5 @@
-"""Puts plain functions of a measure to the test: what differentiation in their weights misses."""
+"""Puts to the test what users write: plain functions of a measure, whose differentiation in the
+weights misses something, and kernels, whose first variation is of a symmetric one."""
 
 from __future__ import annotations
 
@@ -13,6 +14,9 @@ from jaxtyping import Array, Float
 from ..measures import Measure
 from ..programs import compiled
 from .base import Autodiff, Functional, OfTerms, Scaled
+from .checks import require_symmetric
+from .interaction import MMD, Interaction
+from .kernels import Radial
 from .pushforward import Pushforward
 
 #: Relative disagreement that is an error, of derivatives for many atoms, and of values. Functions
@@ -22,32 +26,38 @@ OF_DERIVATIVES, OF_VALUES = 0.1, 0.01
 
 def require_first_variation(functional: Functional, measure: Measure) -> None:
     """Raises ValueError for a plain function of a measure, within `functional` or all of it, whose
-    first variation is not what `Autodiff` takes for it.
+    first variation is not what `Autodiff` takes for it; and for a kernel that is not symmetric.
 
     At the N > 1 atoms of `measure`, which are known: the derivatives in their weights must be those
     in the weights of further atoms in the same places, which weigh nothing. And what weighs nothing
     may be anywhere, which the first variation could not tell."""
     if measure.size < 2:
         return
-    for plain, at in _plain_functions(functional, measure):
-        slopes, variation, values = compiled(functools.partial(_evidence, plain), at)(at)
+    for part, at in _parts(functional, measure):
+        if isinstance(part, (Interaction, MMD)):
+            name = f"the kernel of {type(part).__name__}"
+            way_out = "take (k(x, y) + k(y, x)) / 2, whose F is the same"
+            if not isinstance(part.kernel, Radial):
+                require_symmetric(name, part.kernel, at.points, way_out)
+            continue
+        slopes, variation, values = compiled(functools.partial(_evidence, part), at)(at)
         _require_same_slopes(np.asarray(slopes), np.asarray(variation))
         _require_same_values(np.asarray(values))
 
 
-def _plain_functions(
+def _parts(
     functional: Functional, measure: Measure
-) -> Iterator[tuple[Autodiff, Measure]]:
-    """Those in a functional, and the measure that each is of."""
-    if isinstance(functional, Autodiff):
+) -> Iterator[tuple[Autodiff | Interaction | MMD, Measure]]:
+    """Those in a functional that are to be tested, and the measure that each is of."""
+    if isinstance(functional, (Autodiff, Interaction, MMD)):
         yield functional, measure
     elif isinstance(functional, OfTerms):
         for term in functional.terms:
-            yield from _plain_functions(term, measure)
+            yield from _parts(term, measure)
     elif isinstance(functional, Scaled):
-        yield from _plain_functions(functional.base, measure)
+        yield from _parts(functional.base, measure)
     elif isinstance(functional, Pushforward):
-        yield from _plain_functions(functional.functional, functional.image(measure))
+        yield from _parts(functional.functional, functional.image(measure))
 
 
 def _evidence(plain: Autodiff, mu: Measure) -> tuple[Array, Array, Array]:

@@ -205,9 +205,9 @@ class FrozenModel:
 
     def _features(self, tangent: PyTree, blocks: Block) -> Float[np.ndarray, "n f"]:
         _, energy, z = self.energies(tangent, blocks)
-        return np.concatenate(
-            [np.asarray(energy).reshape(-1, 1), np.asarray(z).reshape(-1, z.shape[-1])], axis=1
-        )
+        # NumPy adds rows one to another: far from zero that takes double precision.
+        columns = np.asarray(energy).reshape(-1, 1), np.asarray(z).reshape(-1, z.shape[-1])
+        return np.concatenate(columns, axis=1, dtype=float)
 
 
 def free_coordinates(

@@ -251,7 +251,7 @@ def test_debiasing_asks_for_a_symmetric_cost():
 
     SinkhornBarycenter(TARGETS, epsilon=EPS, cost=uphill)
     SinkhornBarycenter(TARGETS, epsilon=EPS, cost=PNormP(3.0), debiased=True)
-    with pytest.raises(ValueError, match="debiased=True needs a cost that is the same from x to y"):
+    with pytest.raises(ValueError, match="debiased=True must be the same from x to y"):
         SinkhornBarycenter(TARGETS, epsilon=EPS, cost=uphill, debiased=True)
 
 

@@ -8,7 +8,15 @@ import numpyro.distributions as dist
 import pytest
 
 import mmfld_ppl as mm
-from mmfld_ppl.functionals import Composition, MixtureLikelihood, OfMean, Pushforward, as_functional
+from mmfld_ppl.functionals import (
+    MMD,
+    Composition,
+    Interaction,
+    MixtureLikelihood,
+    OfMean,
+    Pushforward,
+    as_functional,
+)
 from mmfld_ppl.functionals.variation import require_first_variation
 
 DATA = jnp.array([0.1, 0.4, 0.8])
@@ -49,6 +57,14 @@ def cramer(mu):
     return jnp.sum(jnp.cumsum(masses[order]) ** 2 * jnp.diff(jnp.append(jumps[order], 2.0)))
 
 
+def one_way(x, y):
+    return x**2 * y
+
+
+def both_ways(x, y):
+    return (one_way(x, y) + one_way(y, x)) / 2
+
+
 NO_DERIVATIVE, MOVES = "has no derivative in the weight", "changes when atoms that weigh nothing"
 
 
@@ -66,6 +82,8 @@ def measure(size):
         (SQUARE + 2 * as_functional(masked), NO_DERIVATIVE),
         (Composition(jnp.exp, half_blind), MOVES),
         (Pushforward(as_functional(half_blind), lambda x: 2 * x), MOVES),
+        (Interaction(one_way), "kernel of Interaction must be the same from x to y"),
+        (SQUARE - 2 * MMD(mm.Measure.uniform(DATA), one_way), "kernel of MMD must be the same"),
     ],
 )
 def test_what_has_another_first_variation_is_refused(functional, message, size):
@@ -76,10 +94,24 @@ def test_what_has_another_first_variation_is_refused(functional, message, size):
 @pytest.mark.parametrize("size", [1, 2, 5, 200])
 @pytest.mark.parametrize(
     "functional",
-    [direct, energy, cramer, lambda mu: FIT(mu) * SQUARE(mu), lambda mu: mu.weights @ mu.weights],
+    [
+        direct,
+        energy,
+        cramer,
+        lambda mu: FIT(mu) * SQUARE(mu),
+        lambda mu: mu.weights @ mu.weights,
+        Interaction(both_ways),
+        MMD(mm.Measure.uniform(DATA), lambda x, y: -jnp.abs(x - y)),
+    ],
 )
 def test_what_is_right_passes(functional, size):
     require_first_variation(as_functional(functional), measure(size))
+
+
+def test_the_mean_of_both_ways_has_the_same_values():
+    np.testing.assert_allclose(
+        Interaction(one_way)(measure(50)), Interaction(both_ways)(measure(50)), rtol=1e-5
+    )
 
 
 def test_the_kernel_names_the_objective():

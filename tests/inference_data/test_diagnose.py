@@ -185,6 +185,21 @@ def unequal(groups):
     groups["mean_field"]["objective_by_size"].values[:, 2] = 0.3 + 0.2 * TAU
 
 
+def test_particles_that_floating_point_does_not_tell_apart() -> None:
+    """Are said to be so, and nothing else that follows from it."""
+    groups = made_up()
+    groups["posterior"]["x"] = (groups["posterior"]["x"] + 1e5).astype(np.float32)
+    set_chain("optimality_gap", np.inf)(groups)
+    set_chain("first_variation_ratio", 0.5)(groups)
+    checks = {c.name: c for c in diagnose(from_groups(groups, {})).checks}
+    assert checks["resolution"].verdict == "warn"
+    assert "numbers of float32 lie within" in checks["resolution"].value
+    assert "subtract their mean" in checks["resolution"].advice
+    for name in ("fixed point", "first variation"):
+        assert checks[name].verdict == "not checked" and "resolution" in checks[name].advice
+    assert "resolution" not in {c.name for c in diagnose(from_groups(made_up(), {})).checks}
+
+
 def test_draws_of_nuts_may_alternate() -> None:
     groups = made_up()
     overshooting(groups)

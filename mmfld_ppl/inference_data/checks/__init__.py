@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from .base import FAIL, OK, SKIPPED, WARN, Check, Run
-from .measure import boundary, first_variation, fixed_point, particle_number, stein
+from .measure import boundary, first_variation, fixed_point, particle_number, resolution, stein
 from .moves import collapsed_step, moves, overshoot, precision, stuck, unadjusted_step
 from .problem import mixture, transport
 from .replicates import accuracy, agreement, decay, finite, stationarity
@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[Run], Check | None], ...] = (
     stationarity,
     agreement,
     accuracy,
+    resolution,
     fixed_point,
     stein,
     first_variation,

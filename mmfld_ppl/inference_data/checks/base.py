@@ -17,6 +17,9 @@ from ..groups import dataset
 
 OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "not checked"
 
+#: Numbers within one standard deviation of a particle, below which the nearest neighbours of ten
+#: thousand coincide.
+LEAST_NUMBERS = 3000
 #: Standard errors beyond which a difference is one.
 SIGNIFICANT = 3.0
 
@@ -89,6 +92,25 @@ class Run:
                 spread = sd.min(SAMPLE_DIMS) > 1e-6 * np.abs(values).max()
                 if bool(spread.any()):
                     found[str(name)] = xr.where(spread, np.log(sd.where(spread, 1.0)), 0.0)
+        return found
+
+    @functools.cached_property
+    def coarse(self) -> dict[str, float]:
+        """How many floating-point numbers lie within one standard deviation of the particles, by
+        site: those of which there are too few, at the worst coordinate. Not on simplices, whose
+        small coordinates are known where the largest is not."""
+        supports, found = json.loads(self.attrs.get("supports", "{}")), {}
+        for name, values in self.posterior.data_vars.items():
+            on_simplex = "simplex" in supports.get(str(name), "").lower()
+            floating = np.issubdtype(values.dtype, np.floating) and values.size
+            if self.plate not in values.dims or not floating or on_simplex:
+                continue
+            x = values.transpose(*SAMPLE_DIMS, self.plate, ...).values
+            sd = x.std(axis=(0, 1, 2), dtype=float)
+            numbers = sd / np.spacing(np.abs(x).max(axis=(0, 1, 2)))
+            least = np.min(numbers, where=sd > 0, initial=np.inf)
+            if least < LEAST_NUMBERS:
+                found[str(name)] = float(least)
         return found
 
     def measure(self, name: str) -> np.ndarray | None:

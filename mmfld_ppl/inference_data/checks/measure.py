@@ -19,6 +19,22 @@ EXCESS = (0.05, 0.5)
 PILE_UP = (0.05, 0.2)
 #: Error of a first variation.
 SLOPE = 0.1
+TOO_COARSE = "takes particles that floating point tells apart: see resolution"
+
+
+def resolution(run: Run) -> Check | None:
+    if run.plate is None or not run.coarse:
+        return None
+    site = min(run.coarse, key=lambda name: run.coarse[name])
+    return Check(
+        "resolution",
+        WARN,
+        f"{run.coarse[site]:.0f} numbers of {run.posterior[site].dtype} lie within a standard "
+        f"deviation of site '{site}'",
+        "The particles are far from zero for how wide they are, so that many coincide, and what "
+        "is computed from their coordinates has few digits: forces, means, entropies. Move the "
+        "origin to the data (subtract their mean), or run in double precision.",
+    )
 
 
 def fixed_point(run: Run) -> Check | None:
@@ -57,6 +73,8 @@ def fixed_point(run: Run) -> Check | None:
             "gap is: the particles are too alike, from draw to draw or within one, to estimate a "
             "density from. Look at traces and at the effective number of draws.",
         )
+    if verdict == FAIL and run.coarse:
+        return Check(name, SKIPPED, "", TOO_COARSE)
     if verdict == OK:
         memory = float(run.mean_field["proximal_memory"].values.max())
         if memory > REMEMBERED:
@@ -123,6 +141,8 @@ def first_variation(run: Run) -> Check | None:
     value = f"differences of F are {ratio[worst]:.3f} of what the first variation predicts"
     if off <= SLOPE + 3 * rounding[worst]:
         return Check(name, OK, value)
+    if run.coarse:
+        return Check(name, SKIPPED, "", TOO_COARSE)
     return Check(
         name,
         FAIL,
