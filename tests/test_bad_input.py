@@ -34,6 +34,20 @@ def discrete():
     numpyro.sample("x", dist.Normal(0.0, 1.0))
 
 
+def discrete_in_a_plate():
+    with numpyro.plate("coin", 3):
+        numpyro.sample("c", dist.Categorical(jnp.ones(3) / 3))
+
+
+def shifted(domain=constraints.real):
+    """Above a number that is not known."""
+    low = numpyro.sample("low", dist.Normal(0.0, 1.0))
+    above = dist.transforms.AffineTransform(low, 2.0, domain=domain)
+    with numpyro.plate("item", 3):
+        r = numpyro.sample("r", dist.TransformedDistribution(dist.Exponential(1.0), above))
+    numpyro.sample("y", dist.Normal(r, 0.5), obs=jnp.array([1.0, 1.5, 4.0]))
+
+
 def latents_of_a_minibatch():
     with numpyro.plate("data", 10, subsample_size=3):
         numpyro.sample("x", dist.Normal(0.0, 1.0))
@@ -58,6 +72,22 @@ def normal():
     numpyro.sample("b", dist.Normal(0.0, 1.0))
 
 
+def test_images_of_laws_on_a_stated_domain_are_taken():
+    """Those of laws on the whole line need state none."""
+    mcmc = run(mm.MMFLD(shifted), constraints.positive, draws=20, warmup=20)
+    draws = mcmc.get_samples()
+    assert jnp.all(draws["r"] > draws["low"][:, None])
+
+    def images():
+        image = dist.transforms.AffineTransform(1.0, 2.0)
+        numpyro.sample("x", dist.TransformedDistribution(dist.Cauchy(), image))
+        exponential = dist.transforms.ExpTransform()
+        base = dist.Normal(jnp.zeros(2), 1.0).to_event(1)
+        numpyro.sample("v", dist.TransformedDistribution(base, exponential))
+
+    assert "Positive" in mm.MMFLD(images).describe()
+
+
 @pytest.mark.parametrize(
     ("model", "options", "words"),
     [
@@ -68,6 +98,8 @@ def normal():
             {},
             ["site 'c' is discrete", "Gibbs([(DiscreteGibbs(model), ['c'])", "'sequential'"],
         ),
+        (discrete_in_a_plate, {}, ["site 'c' is discrete (CategoricalProbs)", "MixtureSameFamily"]),
+        (shifted, {}, ["site 'r'", "on Positive(lower_bound=0.0)", "domain=base.support"]),
         (latents_of_a_minibatch, {}, ["site 'x'", "plate 'data'", "subsampled"]),
         (minibatch, {}, ["metropolize=False", "plate 'data' is subsampled"]),
         (own_key, {}, ["metropolize=False", "'noise' depends on random keys", "seed(model, 0)"]),

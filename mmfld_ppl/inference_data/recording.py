@@ -79,13 +79,19 @@ class Site(NamedTuple):
 
 
 def complete(name: str, names: Sequence[str | None], event_names: Sequence[str] = ()) -> list[str]:
-    """Names for every axis: `event_names` for the last ones, `name_dim_0`, ... for what is left."""
+    """Names for every axis: `event_names` for the last ones, `name_dim_0`, ... for what is left.
+
+    event_names: names of plates may be among them, in their places."""
     names = list(names)
     free = [i for i, given in enumerate(names) if given is None]
+    if len(event_names) <= len(names):
+        pairs = list(zip(names[len(names) - len(event_names) :], event_names, strict=True))
+        if all(own in (None, given) for own, given in pairs):
+            event_names = [given for own, given in pairs if own is None]
     if len(event_names) > len(free):
         raise ValueError(
             f"'{name}' has {len(free)} axes without a plate, and {len(event_names)} names were "
-            f"given for them: {list(event_names)}"
+            f"given for them: {list(event_names)}; a plate names its axis itself"
         )
     for i, given in zip(free[len(free) - len(event_names) :], event_names, strict=True):
         names[i] = given

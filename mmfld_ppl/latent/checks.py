@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.core import Tracer
 from jaxtyping import Array
+from numpyro.distributions import constraints as nc
 from numpyro.ops.provenance import eval_provenance
 
+from ..constraints.by_type import base_of
 from ..functionals.checks import is_known
 from ..functionals.variation import require_first_variation
 from ..measures import Measure
@@ -28,8 +30,9 @@ def require_continuous(latents: Mapping[str, Any]) -> None:
     for name, site in latents.items():
         if site["fn"].support.is_discrete:
             raise ValueError(
-                f"latent site '{name}' is discrete ({type(site['fn']).__name__}), and Langevin "
-                "dynamics move continuous variables only: sum it out, or combine kernels with "
+                f"latent site '{name}' is discrete ({type(unwrapped(site['fn'])).__name__}), and "
+                "Langevin dynamics move continuous variables only, and enumerate none: sum it out "
+                "(numpyro.distributions.MixtureSameFamily), or combine kernels with "
                 "numpyro.infer.Gibbs([(DiscreteGibbs(model), ['" + name + "']), (MMFLD(model), "
                 "None)]), several chains by chain_method='sequential'"
             )
@@ -37,6 +40,25 @@ def require_continuous(latents: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"latent site '{name}' has a Delta, one value, which no move can leave: state it "
                 f"by numpyro.deterministic('{name}', value)"
+            )
+
+
+def require_stated_supports(latents: Mapping[str, Any]) -> None:
+    """Raises ValueError for an image of a bounded law under a transform of the whole line: NumPyro
+    takes its support for the image of the line."""
+    for name, site in latents.items():
+        law = unwrapped(site["fn"])
+        if type(law) is not dist.TransformedDistribution:
+            continue
+        base, transform = base_of(unwrapped(law.base_dist).support), law.transforms[0]
+        if isinstance(base_of(transform.domain), type(nc.real)) and not isinstance(
+            base, type(nc.real)
+        ):
+            raise ValueError(
+                f"site '{name}': its law is the image of one on {base!r} under "
+                f"{type(transform).__name__}, whose domain is the whole line, so that its support "
+                "is stated too large, and most of it has no density: pass the transform "
+                "domain=base.support, as AffineTransform(loc, scale, domain=base.support)"
             )
 
 

@@ -40,7 +40,8 @@ def changing_density(reading: Reading, objective: str | None) -> str | None:
     changing = next(dependent(densities, reading.key), None)
     if changing is None:
         return None
-    asked, way_out = "random keys that it asks for", "numpyro.handlers.seed(model, 0)"
+    asked = "random keys that it asks for, as a site hidden by handlers.block does"
+    way_out = "numpyro.handlers.seed(model, 0), a hidden site by numpyro.handlers.condition"
     if params := list(dependent(parameters, reading.key)):
         asked += f" (numpyro.param {', '.join(map(repr, params))})"
         way_out += f" or numpyro.handlers.substitute(model, {{{params[0]!r}: value}})"

@@ -16,6 +16,7 @@ from .checks import (
     require_continuous,
     require_known,
     require_separate,
+    require_stated_supports,
     require_uncoupled,
     require_variation,
     require_whole,
@@ -44,6 +45,7 @@ def read_model(
     reading = Reading.of(model, args, kwargs, key)
     latents = reading.latents
     require_continuous(latents)
+    require_stated_supports(latents)
     require_known(mirror_maps, latents)
     subsampled = subsampled_plates(reading.trace)
     require_whole(latents, subsampled)

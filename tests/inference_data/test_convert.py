@@ -368,6 +368,14 @@ def test_names_that_do_not_fit(cloud_run, options, words) -> None:
         to_inference_data(cloud_run, **options)
 
 
+def test_a_plate_may_be_named_again(cloud_run) -> None:
+    """As ArviZ asks for it, a name for each axis."""
+    named = to_inference_data(cloud_run, dims={"x": ["atom"]})
+    assert dims_of(named, "posterior") == dims_of(to_inference_data(cloud_run), "posterior")
+    with pytest.raises(ValueError, match="2 names were given for them.*a plate names its axis"):
+        to_inference_data(cloud_run, dims={"x": ["a", "atom"]})
+
+
 @pytest.mark.parametrize(("chains", "method"), [(1, "vectorized"), (2, "sequential")])
 def test_other_shapes_of_a_run(chains, method) -> None:
     def model():
