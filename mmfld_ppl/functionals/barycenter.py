@@ -115,7 +115,7 @@ class SinkhornBarycenter(Functional):
         require_probabilities("the barycenter weights", shares)
         self.epsilon = require_positive("epsilon", epsilon)
         require_limits(threshold, max_iterations)
-        if debiased:
+        if debiased and cost is not squared_distance:
             way_out = "leave debiased out, or take the mean of both ways"
             require_symmetric("the cost of debiased=True", cost, measures[0].points, way_out)
         stacked = stack_measures(measures)

@@ -101,7 +101,7 @@ class MMD(Functional):
 
     Raises ValueError for a target whose points are not finite or whose masses are negative or do
     not sum to one, and for a measure whose points are of another shape; TypeError for a target that
-    is no measure, and for a kernel that is a class.
+    is no measure, and for a kernel that is a class. `MMFLD` raises for one that is not symmetric.
     """
 
     target: Measure

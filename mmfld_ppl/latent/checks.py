@@ -51,9 +51,7 @@ def require_stated_supports(latents: Mapping[str, Any]) -> None:
         if type(law) is not dist.TransformedDistribution:
             continue
         base, transform = base_of(unwrapped(law.base_dist).support), law.transforms[0]
-        if isinstance(base_of(transform.domain), type(nc.real)) and not isinstance(
-            base, type(nc.real)
-        ):
+        if base_of(transform.domain) is nc.real and base is not nc.real:
             raise ValueError(
                 f"site '{name}': its law is the image of one on {base!r} under "
                 f"{type(transform).__name__}, whose domain is the whole line, so that its support "

@@ -99,21 +99,21 @@ class Setup:
                     f"num_samples ask for {self.segments[-1].stop}: pass a larger num_samples, or "
                     "open it with mm.open_run"
                 )
-        energies = energies_of(self.state)
         same["program"] = self.program.digest()
-        if committed and committed["compiler"] == compiler():
+        energies, now = energies_of(self.state), compiler()
+        if not committed:
+            warn_of_disk(target.path, estimate)
+        elif committed["compiler"] == now:
             require_same(target.path, committed["fingerprint"], same)
-        elif committed:
+        else:
             # A program prints otherwise under each compiler: the densities must do.
             require_energies(target.path, committed["energies"], energies)
             if committed["steps"] < self.segments[-1].stop:
-                warn_of_compiler(committed["compiler"], compiler())
-        else:
-            warn_of_disk(target.path, estimate)
+                warn_of_compiler(committed["compiler"], now)
         self.record = {
             "fingerprint": same,
             "energies": energies,
-            "compiler": compiler(),
+            "compiler": now,
             "rows": self.rows,
         }
         first = self._first_draw()

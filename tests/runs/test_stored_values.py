@@ -86,7 +86,7 @@ def test_what_is_opened_can_be_written_elsewhere(tmp_path):
     xr.testing.assert_equal(xr.load_dataset(tmp_path / "again.nc"), posterior)
 
 
-def test_a_store_that_cannot_be_written_to(tmp_path, monkeypatch):
+def test_a_store_that_cannot_be_written_to(tmp_path):
     """Says so, and how to read it."""
     store = tmp_path / "run.zarr"
     whole = run(mcmc(regions), KEY, store=store)

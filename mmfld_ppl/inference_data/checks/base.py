@@ -81,17 +81,26 @@ class Run:
         """Latent sites with entries that a mask leaves out of the density."""
         return json.loads(self.attrs.get("masked", "[]"))
 
+    @property
+    def particles(self) -> dict[str, xr.DataArray]:
+        """Draws of the particles, by site of real numbers."""
+        return {
+            str(name): values
+            for name, values in self.posterior.data_vars.items()
+            if self.plate in values.dims and np.issubdtype(values.dtype, np.floating)
+            if values.size
+        }
+
     @functools.cached_property
     def widths(self) -> dict[str, xr.DataArray]:
         """The logarithm of the standard deviation of each coordinate of the particles, by site, at
         every draw; 0 for coordinates that every particle shares."""
         found = {}
-        for name, values in self.posterior.data_vars.items():
-            if self.plate in values.dims and np.issubdtype(values.dtype, np.floating):
-                sd = values.astype(float).std(self.plate)
-                spread = sd.min(SAMPLE_DIMS) > 1e-6 * np.abs(values).max()
-                if bool(spread.any()):
-                    found[str(name)] = xr.where(spread, np.log(sd.where(spread, 1.0)), 0.0)
+        for name, values in self.particles.items():
+            sd = values.astype(float).std(self.plate)
+            spread = sd.min(SAMPLE_DIMS) > 1e-6 * np.abs(values).max()
+            if bool(spread.any()):
+                found[name] = xr.where(spread, np.log(sd.where(spread, 1.0)), 0.0)
         return found
 
     @functools.cached_property
@@ -100,17 +109,15 @@ class Run:
         site: those of which there are too few, at the worst coordinate. Not on simplices, whose
         small coordinates are known where the largest is not."""
         supports, found = json.loads(self.attrs.get("supports", "{}")), {}
-        for name, values in self.posterior.data_vars.items():
-            on_simplex = "simplex" in supports.get(str(name), "").lower()
-            floating = np.issubdtype(values.dtype, np.floating) and values.size
-            if self.plate not in values.dims or not floating or on_simplex:
+        for name, values in self.particles.items():
+            if "simplex" in supports.get(name, "").lower():
                 continue
             x = values.transpose(*SAMPLE_DIMS, self.plate, ...).values
             sd = x.std(axis=(0, 1, 2), dtype=float)
             numbers = sd / np.spacing(np.abs(x).max(axis=(0, 1, 2)))
             least = np.min(numbers, where=sd > 0, initial=np.inf)
             if least < LEAST_NUMBERS:
-                found[str(name)] = float(least)
+                found[name] = float(least)
         return found
 
     def measure(self, name: str) -> np.ndarray | None:

@@ -70,16 +70,15 @@ def overshoot(run: Run) -> Check | None:
     if thinned or run.ordinary or run.adjusted is None:
         return None
     found = []
-    for name, values in run.posterior.data_vars.items():
-        if run.plate in values.dims and np.issubdtype(values.dtype, np.floating) and values.size:
-            mean = values.astype(float).mean(run.plate).transpose(*SAMPLE_DIMS, ...).values
-            off = (mean - mean.mean(axis=1, keepdims=True)).reshape(*mean.shape[:2], -1)
-            square = np.sum(off**2, axis=1)
-            product = np.sum(off[:, 1:] * off[:, :-1], axis=1)
-            moving = square > 0
-            correlation = np.divide(product, square, out=np.zeros_like(square), where=moving)
-            chain = int(np.argmin(correlation.min(axis=1)))
-            found.append((float(correlation.min()), chain, name))
+    for name, values in run.particles.items():
+        mean = values.astype(float).mean(run.plate).transpose(*SAMPLE_DIMS, ...).values
+        off = (mean - mean.mean(axis=1, keepdims=True)).reshape(*mean.shape[:2], -1)
+        square = np.sum(off**2, axis=1)
+        product = np.sum(off[:, 1:] * off[:, :-1], axis=1)
+        moving = square > 0
+        correlation = np.divide(product, square, out=np.zeros_like(square), where=moving)
+        chain = int(np.argmin(correlation.min(axis=1)))
+        found.append((float(correlation.min()), chain, name))
     least, chain, name = min(found, default=(0.0, 0, ""))
     if least + SIGNIFICANT / np.sqrt(draws) > OVERSHOT[0]:
         return None
