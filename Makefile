@@ -14,7 +14,7 @@ PIP_ARGS ?=
 JAX_CACHE ?= $(CURDIR)/.cache/jax
 
 BIN = $(VENV)/bin
-CACHED = JAX_COMPILATION_CACHE_DIR="$(JAX_CACHE)" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2
+CACHED = JAX_COMPILATION_CACHE_DIR="$(JAX_CACHE)" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
 # Files are not divided among processes, so that fixtures are made once.
 PYTEST = $(if $(JAX_CACHE),$(CACHED)) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 SOURCES = $(wildcard mmfld_ppl models examples benchmarks tests docs)
