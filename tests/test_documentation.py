@@ -32,13 +32,16 @@ def blocks(page: Path) -> list[str]:
     return ["\n" * text.count("\n", 0, m.start(1)) + m[1] for m in BLOCK.finditer(text)]
 
 
-#: Pages of several runs each; `.ci/run` has them with the slow tests.
+#: Pages of several runs each, or long ones; `.ci/run` has them with the slow tests.
 LONG = (
+    "barycenters",
     "coming_from",
+    "density",
     "extending_functional",
     "extending_map",
     "extending_projection",
     "mean_field",
+    "trajectories",
 )
 
 

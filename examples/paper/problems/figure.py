@@ -11,6 +11,7 @@ from mmfld_ppl.plots import style
 
 from .deconvolution import TRUE_SPIKES
 from .problem import Problem, points_of
+from .tensors import TRUE_ANGLES
 
 
 def draw(problems: list[Problem], runs: list[Any], recovered: list[np.ndarray]) -> Any:
@@ -20,11 +21,11 @@ def draw(problems: list[Problem], runs: list[Any], recovered: list[np.ndarray]) 
         ax, points = panels[problem.name], points_of(idata, problem)
         if points.shape[-1] == 1:
             draw_line(ax, problem, points.reshape(-1))
+        elif problem.name == "tensor":
+            draw_disk(ax, problem, points[0, -1])
         else:
             draw_plane(ax, problem, points[0, -1])
         style.bare(ax)
-    turn = np.linspace(0, 2 * np.pi, 200)
-    panels["tensor"].plot(np.cos(turn), np.sin(turn), color="black", lw=0.8)
     panels["tensor"].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal", title="tensor")
     panels["spikes"].set(xlabel="position $t$", ylabel="mass $a$", title="spikes")
     for at in TRUE_SPIKES[0]:
@@ -48,6 +49,22 @@ def draw_plane(ax: Any, problem: Problem, points: np.ndarray) -> None:
     density = problem.exact.weights / base
     levels = density.max() * np.array([0.02, 0.1, 0.3, 0.6, 1.0])
     ax.tricontourf(*nodes.T, density, levels=levels, cmap="Greys", alpha=0.9)
+    ax.plot(*points.T, ".", ms=3, color=style.COLOURS[0], alpha=0.6)
+
+
+def draw_disk(ax: Any, problem: Problem, points: np.ndarray) -> None:
+    """Particles of one draw in the unit disk; around it the density of the minimiser's angle, as
+    nearly all of its mass is next to the rim, and the angles of the factors."""
+    x, y = problem.exact.points.T
+    angles, ray = np.unique(np.round(np.arctan2(y, x), 6), return_inverse=True)
+    density = np.bincount(ray, problem.exact.weights)
+    circle = np.stack([np.cos(angles), np.sin(angles)])
+    ax.fill(*(1 + 0.4 * density / density.max()) * circle, color="0.6")
+    ax.fill(*circle, facecolor="white", edgecolor="black", lw=0.8)
+    for angle in TRUE_ANGLES:
+        radii = np.array([1.0, 1.5])
+        line = {"color": style.REFERENCE, "lw": 1.2, "ls": "--"}
+        ax.plot(radii * np.cos(angle), radii * np.sin(angle), **line)
     ax.plot(*points.T, ".", ms=3, color=style.COLOURS[0], alpha=0.6)
 
 

@@ -17,11 +17,13 @@ from ..convex import minimiser
 from ..exact import Rule, disk_rule
 from .problem import Problem
 
+#: Angles of the two orthogonal factors in the plane.
+TRUE_ANGLES = np.array([0.4, 0.4 + np.pi / 2])
+
 
 def tensor_problem() -> Problem:
     """Two orthogonal factors in the plane."""
-    turn = 0.4
-    a = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    a = np.stack([np.cos(TRUE_ANGLES), np.sin(TRUE_ANGLES)], axis=-1)
     target = from_factors(np.array([0.7, 0.3]), a)
     tau, rule, r3 = 0.02, disk_rule(1.0), np.sqrt(3)
     x, y = rule.points.T
