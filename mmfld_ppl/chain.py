@@ -21,9 +21,12 @@ from .dynamics import (
     all_finite,
 )
 from .dynamics.transition import select
-from .latent import LatentProblem, ModelField, product_of
+from .latent import Chart, LatentProblem, ModelField, product_of
 from .mirrors import MirrorMap, Product
 from .state import KernelState, Refusals, Static
+
+#: What `Chain.refresh` folds into the key of a state.
+REFRESH = 101
 
 Schedule = Callable[[Array], Array]
 #: Of one unit, by the name of its site.
@@ -126,8 +129,8 @@ class Chain:
     def refresh(self, state: KernelState) -> KernelState:
         """The same point and adaptation, the model's arguments having changed."""
         positions = _positions(state.globals_), _positions(state.particles)
-        # The next move splits the key itself.
-        placed = self._placed(state, *positions, jax.random.fold_in(state.rng_key, 1))
+        # The next move splits the key itself, into fewer than this.
+        placed = self._placed(state, *positions, jax.random.fold_in(state.rng_key, REFRESH))
         return jax.tree.map(_like, placed, state)
 
     def _placed(
@@ -144,7 +147,8 @@ class Chain:
             dynamics = self._mean_field(state, globals_, evaluation.temperature)
             state = state._replace(particles=dynamics.init(particles, key, carry))
         if globals_:
-            block = self._langevin(state, particles).init(globals_, key)
+            moves = state.globals_.moves if state.globals_ else 0
+            block = self._langevin(state, particles).init(globals_, key, moves)
             state = state._replace(globals_=block)
         return self._report(state)
 
@@ -157,8 +161,9 @@ class Chain:
         if state.globals_:
             block, particles = state.globals_, _positions(state.particles)
             dynamics = self._langevin(state, particles)
-            if both:  # The particles have moved since this energy was computed.
-                block = dynamics.init(block.position, keys_again[0])
+            if both or self._tempers_coordinates():
+                # The particles, or the temperature, are others than this energy was computed with.
+                block = dynamics.init(block.position, keys_again[0], block.moves)
             block, infos["globals"] = dynamics.step(key_globals, block)
             state = state._replace(globals_=block)
         if state.particles:
@@ -203,7 +208,8 @@ class Chain:
         adaptation = {}
         for block, adapted in state.adaptation.items():
             shared = block == "particles" and self._has_ratio()
-            ratio = state.collective_ratio if shared else 0.0
+            # A measure that was refused as a whole says that the step is too long.
+            ratio = jnp.nan_to_num(state.collective_ratio, nan=jnp.inf) if shared else 0.0
             adaptation[block] = self.settings.adaptation.update(
                 adapted, *self._units_and_slopes(state, block), state.accepted[block], ratio
             )
@@ -212,6 +218,12 @@ class Chain:
     def _has_ratio(self) -> bool:
         layout = self.problem.layout
         return layout.particles is not None and layout.stochastic is None
+
+    def _tempers_coordinates(self) -> bool:
+        """Whether the energy of the coordinates changes with the scheduled temperature: their
+        determinants are not tempered, see `Evaluation.energy`."""
+        charts = {site.chart for site in self.problem.layout.block(particles=False)}
+        return self.settings.temperature is not None and charts != {Chart.MIRROR}
 
     def _scale(self, i: Array) -> Array | float:
         if self.settings.temperature is None:

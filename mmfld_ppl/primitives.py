@@ -65,6 +65,12 @@ class Objective(NamedTuple):
         measure = Measure.uniform(self.points)
         return -measure.size / self.temperature * self.functional(measure)
 
+    @classmethod
+    def of(cls, site: dict) -> Objective:
+        """What a site of a trace states; a `scale` handler divides the temperature."""
+        stated, scale = site["infer"][OBJECTIVE], site["scale"]
+        return stated if scale is None else stated._replace(temperature=stated.temperature / scale)
+
 
 def objective(
     name: str,

@@ -329,6 +329,17 @@ def test_arguments_of_the_baseline(arguments, words):
         mm.ProjectedMFLD(models.coin, **{"step_size": 0.1, **arguments})
 
 
+def test_a_metric_is_not_adapted_without_adjustment():
+    with pytest.raises(ValueError, match="adapt_metric=True takes adjusted moves.*leave adapt"):
+        mm.MMFLD(models.coin, metropolize=False, adapt_metric=True)
+
+
+def test_symmetric_steps_by_name_need_maps_that_have_them():
+    maps = {"w": EntropySimplex()}
+    kernel = mm.MMFLD(models.cloud, diffusion="symmetric", mirror_maps=maps)
+    refused(kernel, "site 'w'", "EntropySimplex", "mirror_maps=", "leave diffusion out")
+
+
 # Advice
 
 

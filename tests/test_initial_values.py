@@ -249,3 +249,12 @@ def test_steps_that_came_to_nothing_far_out_are_searched_anew():
     mcmc = run(mm.MMFLD(model), warmup=500, draws=1, chains=32)
     arrived = mcmc.get_samples()["e"][:, 1] < 1e-4
     assert arrived.mean() > 0.75
+
+
+def test_gaps_in_the_data_are_named():
+    def model(y):
+        mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))
+        numpyro.sample("y", dist.Normal(mu, 1.0), obs=y)
+
+    with pytest.raises(ValueError, match="'y' has 2 entries of 3 .* its data 2 that are NaN"):
+        run(mm.MMFLD(model), jnp.array([0.1, jnp.nan, jnp.nan]))

@@ -295,6 +295,20 @@ def test_a_temperature_schedule_multiplies_the_temperature():
     same(hot.get_samples(), warm.get_samples())
 
 
+def test_without_a_warm_up_maps_stay_as_they_are():
+    kernel = mm.MMFLD(models.bounded, step_size=0.1)
+    fixed = mm.MMFLD(models.bounded, step_size=0.1, adapt_metric=False)
+    same(*(run(k, warmup=0).get_samples() for k in (kernel, fixed)))
+
+
+def test_a_refreshed_state_goes_on_along_its_sequence_of_lengths():
+    """Or all moves beside another kernel under `Gibbs` are of one length, half of a period."""
+    kernel = mm.MMFLD(models.coin)
+    state = run(kernel, chains=1).last_state
+    assert state.globals_.moves == 20
+    assert kernel.refresh(state, (), {}).globals_.moves == 20
+
+
 def test_gibbs_moves_discrete_sites_between():
     """c is a coin, x is normal around it: the exact joint law is known."""
     kernel = Gibbs([(DiscreteGibbs(models.switch), ["c"]), (mm.MMFLD(models.switch), None)])

@@ -304,6 +304,11 @@ def test_a_density_that_is_not_a_number_refuses_the_move(model, metropolize):
     assert all(np.all(np.isfinite(v)) for v in jax.tree.leaves((last.z, last.potential_energy)))
 
 
+def interval_within():
+    a = numpyro.sample("a", dist.Uniform(900.0, 1000.0))
+    numpyro.sample("x", dist.Uniform(0.0, a))
+
+
 def test_a_temperature_is_that_of_the_values_not_of_their_coordinates():
     """w ~ Gamma(3, 1) and u ~ Uniform(0, w) at temperature 2: w has density w^(3/2) e^(-w/2), and
     u = w t is uniform below it."""
@@ -317,6 +322,10 @@ def test_a_temperature_is_that_of_the_values_not_of_their_coordinates():
     draws = mcmc.get_samples(group_by_chain=True)
     assert abs(z_score(draws["w"], 5.0)) < 4.5
     assert abs(z_score(draws["u"] / draws["w"], 0.5)) < 4.5
+    # The energy of a chain's point is another one when the temperature has changed.
+    kernel = mm.MMFLD(interval_within, temperature=lambda i: jnp.where(i < 300, 10.0, 1.0))
+    mcmc = run(kernel, warmup=400, draws=300, chains=48)
+    assert abs(z_score(mcmc.get_samples(group_by_chain=True)["x"], 475.0)) < 4.5
     flat = {"potential_fn": lambda x: 0.0, "support": dist.constraints.l1_ball}
     kernel = mm.MMFLD(**flat, temperature=lambda i: 5.0)
     mcmc = run(kernel, warmup=300, draws=300, chains=48, init_params=jnp.full((48, 2), 0.1))

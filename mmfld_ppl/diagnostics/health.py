@@ -13,6 +13,14 @@ LARGEST_RATIO = 1.0
 LIMITING_RATIO = 0.12
 
 
+def mean_ratio(collective_ratio: Float[np.ndarray, "chain draw"]) -> Float[np.ndarray, " chain"]:
+    """Of the draws that have one; NaN where none has."""
+    known = ~np.isnan(collective_ratio)
+    total = np.sum(np.where(known, collective_ratio, 0), axis=-1)
+    count = np.sum(known, axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
 def run_complaints(
     collective_ratio: Float[np.ndarray, "chain draw"] | None,
     acceptance_rate: Float[np.ndarray, "chain draw"] | None,
@@ -22,12 +30,13 @@ def run_complaints(
     """What is wrong, why, and what to do about it; empty when all is well.
 
     collective_ratio: r of each step, None for an ordinary model; a mean over 1 says that the
-      particles overshoot together, which no acceptance probability notices.
+      particles overshoot together, which no acceptance probability notices. NaN where the measure
+      was refused, which counts as a refusal; all NaN is a complaint.
     acceptance_rate: of an adjusted kernel, None for an unadjusted one. A mean over 0.99 is no
       complaint where the collective ratio keeps the step small.
     refused: whether a draw's step had moves that were refused because something was not finite.
     where: in which step, site and particle that was, in words."""
-    ratio = None if collective_ratio is None else np.mean(collective_ratio, axis=-1)
+    ratio = None if collective_ratio is None else mean_ratio(collective_ratio)
     found = []
     # Written so that a ratio that is not a number is a complaint.
     if ratio is not None and not np.all(ratio <= LARGEST_RATIO):

@@ -74,9 +74,11 @@ class Adaptation(eqx.Module):
     def init(
         self, map: MirrorMap, step_size: float, num_warmup: int, units: PyTree
     ) -> AdaptationState:
-        """`units`: events of the map, stacked along the leading axis."""
+        """`units`: events of the map, stacked along the leading axis.
+
+        Without a warm-up the map stays as it is, and a step size means what it says."""
         dtype = jax.tree.leaves(units)[0].dtype
-        if self.adapt_metric:
+        if self.adapt_metric and num_warmup:
             map = map.adaptable(dtype)
         unit = jax.tree.map(lambda x: x[0], units)
         averaging = self._search.init(jnp.asarray(step_size, dtype))
@@ -86,9 +88,7 @@ class Adaptation(eqx.Module):
         return AdaptationState(map, averaging, window, *counts, _window_ends(num_warmup))
 
     def first_scale(self, state: AdaptationState, units: PyTree, slopes: PyTree) -> AdaptationState:
-        """With the map scaled by the slopes of the potential at the starting points.
-
-        Without a warm-up the map stays as it is, and a step size means what it says."""
+        """With the map scaled by the slopes of the potential at the starting points."""
         if not self.adapt_metric:
             return state
         seen = self._observe(state.map, state.window, units, slopes)

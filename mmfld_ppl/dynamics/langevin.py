@@ -73,11 +73,13 @@ class Langevin(eqx.Module):
     def __check_init__(self):
         require_density(self.metropolize, self.transition)
 
-    def init(self, position: PyTree, key: PRNGKeyArray) -> LangevinState:
-        """The state at `position`."""
+    def init(
+        self, position: PyTree, key: PRNGKeyArray, moves: Int[Array, ""] | int = 0
+    ) -> LangevinState:
+        """The state at `position`, after so many moves."""
         value_and_slope = jax.value_and_grad(lambda x: self.potential(x, key), has_aux=True)
         (energy, aux), slope = value_and_slope(position)
-        return LangevinState(position, energy, slope, aux, jnp.zeros((), jnp.int32))
+        return LangevinState(position, energy, slope, aux, jnp.asarray(moves, jnp.int32))
 
     def step(self, key: PRNGKeyArray, state: LangevinState) -> tuple[LangevinState, LangevinInfo]:
         """One move."""

@@ -105,7 +105,7 @@ class MeanFieldLangevin(eqx.Module):
             ratio = jnp.full((), jnp.nan, dtype)
         else:
             ratio = self._collective_ratio(state, move, proposed, accept, new, key_field)
-            ratio = jnp.where(usable & ~jnp.isnan(ratio), ratio, jnp.inf)
+            ratio = jnp.where(usable, ratio, jnp.nan)
         info = MeanFieldInfo(
             jnp.mean(accept_prob),
             jnp.mean(judged),

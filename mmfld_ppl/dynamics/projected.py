@@ -48,4 +48,11 @@ class Projected(Transition):
         return Move(self.clip(free))
 
     def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
-        return inner(slope, slope)
+        # Of the part along the set, as the projection undoes any other. On the affine set that it
+        # lies in, P is linear, and there is nothing else to it near the centre.
+        centre = self.centre(x)
+        length = jnp.sqrt(inner(slope, slope))
+        t = jnp.minimum(self.map.slack(centre), 1) / (2 * jnp.where(length > 0, length, 1))
+        ends = self.project(add(centre, slope, t)), centre
+        along = jax.tree.map(lambda a, b: (a - b) / t, *ends)
+        return inner(along, along)

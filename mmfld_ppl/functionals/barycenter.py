@@ -69,7 +69,7 @@ class SinkhornBarycenter(Functional):
 
     The carry is `Potentials`. One that is not finite, or exceeds the range of the cost, makes a
     cold start, so that a bad step does not outlive itself. A measure whose mass is not one is
-    transported as if its weights were normalised.
+    transported as if its weights were normalised, and what it costs is multiplied by the mass.
 
         >>> import jax.numpy as jnp
         >>> left, right = jnp.array([[0.0], [0.2]]), jnp.array([[0.9], [1.0], [1.1]])

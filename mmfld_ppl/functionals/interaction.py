@@ -124,7 +124,7 @@ class MMD(Functional):
         if all(map(is_known, jax.tree.leaves((self.target, kernel)))):
             # Not anew in each step of a model in which this is made, nor each time that it is run.
             with jax.ensure_compile_time_eval():
-                self.constant = remembered(self._self_energy, (self.target, kernel, block_size))
+                self.constant = remembered(self._self_energy)
         else:
             self.constant = self._self_energy()
 

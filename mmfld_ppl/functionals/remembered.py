@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
-import equinox as eqx
 import jax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array
 
-from ..digests import digest
+from ..digests import digest_of_program
+from ..programs import HIDDEN
 
 #: Results that are kept.
 MOST = 16
 
-_results: OrderedDict[Hashable, Array] = OrderedDict()
+_results: OrderedDict[tuple, Array] = OrderedDict()
 
 
-def remembered(compute: Callable[[], Array], of: PyTree) -> Array:
-    """`compute()`, a function of a pytree whose arrays are known; of the same content only once.
+def remembered(compute: Callable[[], Array]) -> Array:
+    """`compute()`, where all arrays are known; of the same program on the same content only once.
 
-    Content, and not identity: what NumPy holds may have changed in place."""
-    arrays, rest = eqx.partition(of, eqx.is_array_like)
-    functions, structure = jax.tree.flatten(rest)
-    # What a function closes over may change without it.
-    if any(getattr(function, "__closure__", None) for function in functions):
+    By program, and not by function: what a function closes over and reads from globals, and what
+    NumPy holds, may have changed in place. What calls functions of Python is computed each time."""
+    program = jax.make_jaxpr(lambda: compute())()  # A bound method would be hashed.
+    if HIDDEN.search(program.jaxpr.pretty_print(use_color=False)):
         return compute()
-    key = (
-        digest(arrays),
-        jax.dtypes.canonicalize_dtype(float),
-        jax.tree.structure(arrays),
-        structure,
-    )
-    key += tuple(functions)
-    try:
-        hash(key)
-    except TypeError:  # A function that is an object without a hash.
-        return compute()
+    key = (digest_of_program(program), jax.dtypes.canonicalize_dtype(float))
     if key not in _results:
         _results[key] = compute()
     _results.move_to_end(key)

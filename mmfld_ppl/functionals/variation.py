@@ -4,7 +4,6 @@ weights misses something, and kernels, whose first variation is of a symmetric o
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +12,11 @@ from jaxtyping import Array, Float
 
 from ..measures import Measure
 from ..programs import compiled
-from .base import Autodiff, Functional, OfTerms, Scaled
+from .base import Autodiff, Functional
 from .checks import require_symmetric
 from .interaction import MMD, Interaction
 from .kernels import Radial
-from .pushforward import Pushforward
+from .parts import parts
 
 #: Relative disagreement that is an error, of derivatives for many atoms, and of values. Functions
 #: that sort atoms may disagree by a share 1/N, those with solvers by a threshold.
@@ -33,31 +32,16 @@ def require_first_variation(functional: Functional, measure: Measure) -> None:
     may be anywhere, which the first variation could not tell."""
     if measure.size < 2:
         return
-    for part, at in _parts(functional, measure):
+    for part, (at,) in parts(functional, measure):
         if isinstance(part, (Interaction, MMD)):
             name = f"the kernel of {type(part).__name__}"
             way_out = "take (k(x, y) + k(y, x)) / 2, whose F is the same"
             if not isinstance(part.kernel, Radial):
                 require_symmetric(name, part.kernel, at.points, way_out)
-            continue
-        slopes, variation, values = compiled(functools.partial(_evidence, part), at)(at)
-        _require_same_slopes(np.asarray(slopes), np.asarray(variation))
-        _require_same_values(np.asarray(values))
-
-
-def _parts(
-    functional: Functional, measure: Measure
-) -> Iterator[tuple[Autodiff | Interaction | MMD, Measure]]:
-    """Those in a functional that are to be tested, and the measure that each is of."""
-    if isinstance(functional, (Autodiff, Interaction, MMD)):
-        yield functional, measure
-    elif isinstance(functional, OfTerms):
-        for term in functional.terms:
-            yield from _parts(term, measure)
-    elif isinstance(functional, Scaled):
-        yield from _parts(functional.base, measure)
-    elif isinstance(functional, Pushforward):
-        yield from _parts(functional.functional, functional.image(measure))
+        elif isinstance(part, Autodiff):
+            slopes, variation, values = compiled(functools.partial(_evidence, part), at)(at)
+            _require_same_slopes(np.asarray(slopes), np.asarray(variation))
+            _require_same_values(np.asarray(values))
 
 
 def _evidence(plain: Autodiff, mu: Measure) -> tuple[Array, Array, Array]:

@@ -140,7 +140,7 @@ def record(
         if site["type"] in ("sample", "deterministic") and not _is_factor(site):
             sites |= _sites_of(name, site)
     stated = [
-        (name, site["infer"][OBJECTIVE])
+        (name, Objective.of(site))
         for name, site in traced.items()
         if site["type"] == "sample" and OBJECTIVE in site["infer"]
     ]

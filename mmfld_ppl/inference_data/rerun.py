@@ -38,11 +38,12 @@ def step_size_bias(
     """What the length of the step has done to the results of an unadjusted run.
 
     The run goes on from its last state at half the step; the first quarter of these draws is left
-    out. A row a quantity of `summary`: its values `at_step` and `at_half`, the `bias` of the former
-    by extrapolation to a step of zero, which is first order in the step, with its Monte Carlo error
-    `mcse_bias`; `limit` = at_step - bias, with `mcse_limit`. All four are NaN, with a warning,
-    where more than 1% of the moves of either run were refused: particles that are held at the
-    boundary have no law that the step moves by a first order.
+    out. A row a quantity of `summary`, and sd(...) of each site that is no particle: its values
+    `at_step` and `at_half`, the `bias` of the former by extrapolation to a step of zero, which is
+    first order in the step, with its Monte Carlo error `mcse_bias`; `limit` = at_step - bias, with
+    `mcse_limit`. All four are NaN, with a warning, where more than 1% of the moves of either run
+    were refused: particles that are held at the boundary have no law that the step moves by a first
+    order.
 
     mcmc: a finished run of `MMFLD` or `ProjectedMFLD`; it is left as it is. An adjusted run has no
     bias to be found. num_samples: steps to take, default twice those of the run: as much time.
@@ -185,10 +186,16 @@ def _step(mcmc: MCMC) -> float:
 
 
 def _means(idata: Any) -> dict[str, Estimate]:
-    """Of each quantity but the joint density, which grows with the particles."""
+    """Of each quantity but the joint density, which grows with the particles; and the standard
+    deviations of sites that are no particles, whose draws have a law of their own."""
     table = summary(idata)
     rows = zip(table.index, table["mean"], table["mcse_mean"], strict=True)
-    return {str(name): Estimate(mean, error) for name, mean, error in rows if name != "lp"}
+    found = {str(name): Estimate(mean, error) for name, mean, error in rows if name != "lp"}
+    sites = set(dataset(idata, "posterior").data_vars)
+    for name in table.index:
+        if str(name).split("[")[0] in sites:
+            found[f"sd({name})"] = Estimate(*table.loc[name, ["sd", "mcse_sd"]])
+    return found
 
 
 def _number_argument(arguments: Mapping[str, Any], size: int, name: str | None) -> str:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..functionals.base import Functional, OfTerms, Scaled
+from ..functionals.parts import parts
 from ..latent import LatentProblem
 from ..measures import Measure
 from .geometry import Draws
@@ -29,9 +29,10 @@ def transport_statistics(problem: LatentProblem, coordinates: Draws) -> dict[str
         evaluated = [problem.evaluate(block, KEY)[1] for block in (before, after)]
         first, last = (Measure.uniform(stated.points) for stated in evaluated)
         found = []
-        for functional in _solvers(evaluated[1].functional):
-            carry = functional.linearize(first, functional.init_carry(first)).carry
-            found.append(functional.report(last, carry))
+        for part, (then, now) in parts(evaluated[1].functional, first, last):
+            report = getattr(part, "report", None)
+            if report is not None:
+                found.append(report(now, part.linearize(then, part.init_carry(then)).carry))
         return found
 
     compiled, rows = jax.jit(solve), []
@@ -46,12 +47,3 @@ def transport_statistics(problem: LatentProblem, coordinates: Draws) -> dict[str
         f"transport_{n}": (("chain", "transport"), np.stack([row[n] for row in rows]))
         for n in FIELDS
     }
-
-
-def _solvers(functional: Functional) -> list:
-    """The terms of a functional that report on transport problems."""
-    if isinstance(functional, OfTerms):
-        return [solver for term in functional.terms for solver in _solvers(term)]
-    if isinstance(functional, Scaled):
-        return _solvers(functional.base)
-    return [functional] if hasattr(functional, "report") else []

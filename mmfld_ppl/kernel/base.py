@@ -194,7 +194,7 @@ class LangevinKernel(MCMCKernel):
             raise ValueError(
                 "metropolize=True needs the same density at both ends of a move, and this model's "
                 f"changes from step to step: {problem.layout.stochastic}. To keep it so, pass "
-                "metropolize=False, at a bias of first order in the step"
+                "metropolize=False and a short step_size=, at a bias that is proportional to it"
             )
         self._check_geometry(problem.layout, maps, supports)
         return problem, maps, supports

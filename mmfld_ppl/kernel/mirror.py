@@ -38,7 +38,8 @@ class MMFLD(LangevinKernel):
     F + tau KL(mu | base); each particle is accepted or refused on its own. A model with particles
     and other latent sites moves the two blocks in turn; the spread of the latter is then too wide
     by a share that falls with the step (figures: docs/mean_field.md). `metropolize=False` is
-    algorithm 1 of Gu and Kim 2025, with a bias of first order in the step.
+    algorithm 1 of Gu and Kim 2025, with a bias of first order in the step; on a half-line whose
+    density is positive at the bound, with rare jumps far out too, unless the step is short (.02).
 
     model: a NumPyro model, or potential_fn: a potential of a pytree, with support: its constraint,
       or a pytree of them; `init_params` are then required.
@@ -144,6 +145,12 @@ class MMFLD(LangevinKernel):
             )
         if adapt_step_size is None:
             adapt_step_size = metropolize and not callable(step_size)
+        if adapt_metric and not metropolize:
+            raise ValueError(
+                "adapt_metric=True takes adjusted moves: it frees the maps of half-lines and "
+                "matrices of what holds far moves back, and unadjusted dynamics would make them; "
+                "leave adapt_metric out"
+            )
         if adapt_metric is None:
             adapt_metric = metropolize
         if dense_mass and not adapt_metric:
@@ -186,6 +193,12 @@ class MMFLD(LangevinKernel):
         if self._dense_mass:
             _require_correlations(product_of(layout, maps, particles=False))
         for name, map in maps.items():
+            if self._diffusion == SYMMETRIC and not map.has_symmetric_step:
+                raise ValueError(
+                    f"site '{name}': diffusion='symmetric' needs a map with a symmetric step, and "
+                    f"{map.describe()} has none; choose another by mirror_maps=, or leave "
+                    "diffusion out"
+                )
             if self._diffusion == "exact":
                 if not map.has_exact_diffusion:
                     raise ValueError(

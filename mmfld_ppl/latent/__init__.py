@@ -1,5 +1,6 @@
 """From a NumPyro model to sites, charts, mirror maps and densities."""
 
+from .charts import Chart
 from .interface import LatentProblem
 from .layout import Layout, Site, product_of
 from .problem import Evaluation, ModelField, Problem
@@ -7,6 +8,7 @@ from .sites import read_model
 from .values import Sites
 
 __all__ = [
+    "Chart",
     "Evaluation",
     "LatentProblem",
     "Layout",

@@ -17,7 +17,7 @@ from numpyro.infer.util import compute_log_probs
 
 from ..dynamics import Field, Frozen
 from ..measures import Measure
-from ..primitives import OBJECTIVE, Objective, hold_objective
+from ..primitives import Objective, hold_objective
 from .charts import coordinate_of, value_of
 from .layout import Layout, Site
 from .values import Sites
@@ -85,10 +85,7 @@ class Problem:
         zero = jnp.zeros((), jax.tree.leaves(coordinates)[0].dtype)
         stated = None
         if self.layout.objective is not None:
-            site = tr[self.layout.objective]
-            stated = site["infer"][OBJECTIVE]
-            if site["scale"] is not None:
-                stated = stated._replace(temperature=stated.temperature / site["scale"])
+            stated = Objective.of(tr[self.layout.objective])
         evaluation = Evaluation(
             sum(log_global, start=zero),
             sum(log_base, start=zero) if log_base else None,
@@ -113,13 +110,17 @@ class Problem:
     def complaints(self, coordinates: Coordinates, key: PRNGKeyArray) -> list[str]:
         """The sites whose log density is not finite at concrete coordinates, in words."""
         with validation_enabled(False):  # Which names no site.
-            log_probs, _ = self._log_probs(coordinates, key)
-        return [
-            f"the log density of '{name}' has {int(jnp.sum(~jnp.isfinite(log_prob)))} entries of "
-            f"{jnp.size(log_prob)} that are not finite"
-            for name, log_prob in log_probs.items()
-            if not bool(jnp.all(jnp.isfinite(log_prob)))
-        ]
+            log_probs, tr = self._log_probs(coordinates, key)
+        found = []
+        for name, log_prob in log_probs.items():
+            if count := int(jnp.sum(~jnp.isfinite(log_prob))):
+                missing = int(jnp.sum(jnp.isnan(tr[name]["value"]))) if name in tr else 0
+                gaps = tr[name].get("is_observed") and missing
+                found.append(
+                    f"the log density of '{name}' has {count} entries of {jnp.size(log_prob)} that "
+                    "are not finite" + (f", and its data {missing} that are NaN" if gaps else "")
+                )
+        return found
 
     def initial_values(
         self, key: PRNGKeyArray, init_strategy: Callable, given: dict[str, Array]

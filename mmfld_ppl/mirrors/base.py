@@ -74,10 +74,13 @@ class Moments(NamedTuple):
         """The least weight that a barrier can use, by coordinate.
 
         Its local unit is the distance to the boundary: a law is never wider than that, whatever a
-        few points may have suggested, and a drift of more than one unit a step leaves it."""
+        few points may have suggested, and a drift of more than one unit a step leaves it. 1 where
+        the scores overflow."""
         if self.score_square is None:
             return jax.tree.map(jnp.ones_like, self.local_variance)
-        return jax.tree.map(lambda d: jnp.maximum(1, jnp.sqrt(d)), self.score_square)
+        return jax.tree.map(
+            lambda d: jnp.where(jnp.isfinite(d), jnp.maximum(1, jnp.sqrt(d)), 1), self.score_square
+        )
 
     def part(self, name: str | int) -> Moments:
         """Those of one entry of coordinates that are a dictionary, or a tuple."""

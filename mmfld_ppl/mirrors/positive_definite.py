@@ -106,8 +106,7 @@ class LogDet(MirrorMap):
         return -log_det_from(jnp.linalg.cholesky(x))
 
     def slack(self, x: Event) -> Scalar:
-        # The least pivot: a sign needs no eigenvalue.
-        return jnp.square(jnp.min(jnp.diagonal(jnp.linalg.cholesky(x))))
+        return least_eigenvalue(x)
 
     def grad(self, x: Event) -> Event:
         return negative_inverse(x)

@@ -26,6 +26,12 @@ def constant(*values: float) -> np.ndarray:
             "in chain 1: the mean collective ratio is 1.2",
         ),
         (constant(np.nan, np.inf), None, "in chains 0, 1: the mean collective ratio is nan, inf"),
+        # Where a measure was refused there is none.
+        (
+            np.array([[0.5, np.nan, 0.9, 0.2], [np.nan, 1.5, 1.5, 1.5]]),
+            None,
+            "in chain 1: the mean",
+        ),
         (None, constant(0.09, 0.5), "rate is 0.09 in chain 0: moves are too long"),
         (None, constant(0.5, 0.995), "rate is 0.995 in chain 1: steps are so short"),
         # The collective ratio is what keeps the step small.

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from numpyro.distributions import constraints as nc
 
+from mmfld_ppl.constraints import spectraplex
 from mmfld_ppl.dynamics import FunctionalField, Langevin, MeanFieldLangevin, Mirror, Projected
 from mmfld_ppl.dynamics.langevin import acceptance
 from mmfld_ppl.functionals import OfMean
 from mmfld_ppl.mirrors import EntropyOrthant, Euclidean, Product, Simplex, mirror_map
 from mmfld_ppl.projections import projection
+from tests.helpers import KEY
 
 
 def gamma_potential(x, key=None):
@@ -123,6 +125,21 @@ def test_projected_moves_stay_on_the_shrunken_set():
     free = jnp.asarray([2.0, -1.0, 0.3])
     clipped = transition.clip({"x": free})["x"]
     assert float(jnp.max((corners - clipped) @ (free - clipped))) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("support", "shape"), [(nc.simplex, (3,)), (spectraplex, (2, 2)), (nc.positive, ())]
+)
+def test_the_norm_of_a_projected_slope_is_that_of_its_drift(x64, support, shape):
+    """<slope, u> where the slope moves a point by -h u, inside of the set."""
+    map, project = mirror_map(support, shape, float), projection(support, shape)
+    transition = Projected(map, project, jnp.asarray(0.0), 0.0)
+    x, slope = transition.centre(jnp.ones(shape)), 5 + jax.random.normal(KEY, shape)
+    h = jnp.asarray(1e-4)
+    moved = transition.advance(x, slope, jnp.zeros(shape), h).position
+    np.testing.assert_allclose(
+        transition.slope_norm_sq(x, slope), jnp.sum(slope * (x - moved)) / h, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("metropolize", [True, False])

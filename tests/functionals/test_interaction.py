@@ -186,7 +186,8 @@ def test_a_target_may_be_traced():
 
 
 def test_what_is_known_of_a_target_is_computed_once(monkeypatch):
-    """Of the same content: not of an array that was changed in place, nor for another kernel."""
+    """Of the same content: not of an array that was changed in place, nor for another kernel. What
+    is traced is the program to look for; what is not known of it is computed besides."""
     made = []
     own = MMD._self_energy
     monkeypatch.setattr(MMD, "_self_energy", lambda self: made.append(1) or own(self))
@@ -196,11 +197,22 @@ def test_what_is_known_of_a_target_is_computed_once(monkeypatch):
         return float(MMD(Measure.uniform(points), Gaussian(width)).constant)
 
     first = constant()
-    assert constant() == first and len(made) == 1
-    assert constant(0.8) != first and len(made) == 2
+    assert constant() == first and len(made) == 2 + 1
+    assert constant(0.8) != first and len(made) == 5
     points[0] += 1
-    assert constant() != first and len(made) == 3
+    assert constant() != first and len(made) == 7
     for shift in (0.0, 1.0):  # Functions with another memory, at one address perhaps.
         found = MMD(Measure.uniform(points), lambda x, y, s=shift: jnp.sum(x * y) + s).constant
         mean = points.mean(axis=0)
         np.testing.assert_allclose(found, (mean @ mean + shift) / 2, rtol=1e-4)
+    for width in (1.0, 10.0):  # A function that reads a global.
+        monkeypatch.setitem(globals(), "WIDTH", width)
+        nu = Measure.uniform(points)
+        np.testing.assert_allclose(MMD(nu, of_this_width)(nu), 0, atol=1e-6)
+
+
+WIDTH = 1.0
+
+
+def of_this_width(x, y):
+    return jnp.exp(-jnp.sum((x - y) ** 2) / WIDTH)

@@ -115,11 +115,21 @@ def test_boundary_slack_is_the_least_over_particles_and_sites(mixed_run, exporte
     np.testing.assert_allclose(stats["boundary_slack"], by_site.min(-1), rtol=1e-6)
 
 
-def test_a_schedule_of_the_temperature_says_where_it_ended() -> None:
-    schedule = lambda i: jnp.where(i < 5, 4.0, 0.25)  # noqa: E731
+@pytest.mark.parametrize(("last", "scale"), [(7, 0.25), (8, 4.0)])
+def test_a_schedule_of_the_temperature_says_where_it_ended(last, scale) -> None:
+    """At the last of the steps 0 to 7."""
+    schedule = lambda i: jnp.where(i < last, 4.0, 0.25)  # noqa: E731
     mcmc = run(mm.MMFLD(cloud, **FIXED, temperature=schedule), warmup=4, draws=4)
     attrs = dataset(mm.to_inference_data(mcmc), "posterior").attrs
-    assert attrs["temperature_scale"] == 0.25
+    assert attrs["temperature_scale"] == scale
+
+
+def test_a_scaled_objective_has_another_temperature() -> None:
+    plain, scaled = (
+        dataset(mm.to_inference_data(run(mm.MMFLD(model, **FIXED))), "posterior").attrs
+        for model in (cloud, numpyro.handlers.scale(cloud, 0.2))
+    )
+    np.testing.assert_allclose(scaled["temperature"], 5 * plain["temperature"], rtol=1e-6)
 
 
 def test_dual_variables_of_particles_and_global_sites(mixed_run, exported) -> None:

@@ -14,7 +14,7 @@ from scipy import stats
 
 import mmfld_ppl as mm
 from examples.paper.exact import simplex_mean_matching, simplex_rule
-from mmfld_ppl.functionals import OfMean, PathSpace, SinkhornBarycenter
+from mmfld_ppl.functionals import OfMean, PathSpace, Pushforward, SinkhornBarycenter
 from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
 from mmfld_ppl.inference_data.chain_gap import gap
 from mmfld_ppl.inference_data.mean_field import mean_field_statistics
@@ -215,6 +215,14 @@ def test_how_the_transport_problems_were_solved() -> None:
         mm.objective("F", 2.0 * loss + (lambda mu: jnp.sum(mu.mean(mu.points) ** 2)), x)
 
     found = transport_statistics(problem_of(model), {"x": x})
+
+    def image():
+        with mm.particles("atom", 16):
+            x = numpyro.sample("x", dist.Uniform(0, 1).expand([2]).to_event(1))
+        mm.objective("F", Pushforward(loss, lambda x: x), x)
+
+    for name, (_, values) in transport_statistics(problem_of(image), {"x": x}).items():
+        np.testing.assert_allclose(values, found[name][1], rtol=1e-6)
     assert {name: dims for name, (dims, _) in found.items()} == dict.fromkeys(
         [f"transport_{n}" for n in ("marginal_error", "iterations", "converged")],
         ("chain", "transport"),

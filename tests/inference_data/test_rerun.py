@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
@@ -48,6 +49,27 @@ def test_the_bias_of_a_long_step(unadjusted) -> None:
     mean = table.loc["mean(x)"]
     assert abs(mean["bias"]) < 4 * mean["mcse_bias"]
     assert "lp" not in table.index
+
+
+def test_the_noise_of_minibatches_widens_a_posterior() -> None:
+    """n data of variance 1, B at a time: the variance is 1 + h n^2 / (2 B) times what it should be,
+    to first order, and the mean is right."""
+    n, size, h = 100, 10, 1e-3
+    data = np.random.default_rng(0).normal(size=n)
+    data = jnp.asarray(data / data.std())
+
+    def model(y) -> None:
+        theta = numpyro.sample("theta", dist.Normal(0.0, 10.0))
+        with numpyro.plate("data", n, subsample_size=size) as index:
+            numpyro.sample("y", dist.Normal(theta, 1.0), obs=y[index])
+
+    kernel = mm.MMFLD(model, metropolize=False, step_size=h)
+    mcmc = run(kernel, data, warmup=100, draws=4000, chains=16)
+    row = step_size_bias(mcmc, jax.random.key(1)).loc["sd(theta)"]
+    exact = 0.1
+    assert abs(row["limit"] - exact) < 4 * row["mcse_limit"] + 0.05 * exact
+    assert abs(row["at_step"] / exact - (1 + h * n**2 / (2 * size)) ** 0.5) < 0.15
+    assert row["bias"] > 4 * row["mcse_bias"]
 
 
 def test_a_step_that_is_refused_at_the_boundary_has_no_bias_to_tell() -> None:

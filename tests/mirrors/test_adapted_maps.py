@@ -180,6 +180,16 @@ def test_a_barrier_is_not_made_wider_than_its_set() -> None:
     assert mirror.adapted(wide, ONE).weight >= 1
 
 
+@pytest.mark.parametrize("mirror", [Weighted(Ball(ONE), ONE), Simplex(jnp.ones(2))])
+def test_scores_that_overflow_leave_the_weights(mirror) -> None:
+    seen = mirror.observe(jnp.array([0.4, 0.6]))
+    infinite = jnp.full(2, jnp.inf)
+    moments = Moments(*seen[:1], None, seen.local_variance, None, infinite)
+    same = jax.tree.leaves(mirror), jax.tree.leaves(mirror.adapted(moments, ONE))
+    for old, new in zip(*same, strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_trust_interpolates_and_useless_moments_are_left_out() -> None:
     mirror = Simplex(jnp.array([4.0, 4.0, 4.0]))
     seen = Moments(jnp.ones(3), jnp.array([1.0, 1.0, 0.0]), jnp.array([16.0, 64.0, 1.0]))

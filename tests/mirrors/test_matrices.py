@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from mmfld_ppl.constraints.hermitian import to_complex, to_real
-from mmfld_ppl.mirrors import CorrelationMatrix, HermitianSpectraplex, MirrorMap, Spectraplex
+from mmfld_ppl.mirrors import (
+    CorrelationMatrix,
+    HermitianSpectraplex,
+    MirrorMap,
+    PositiveDefinite,
+    Spectraplex,
+)
 from mmfld_ppl.mirrors.log_det_step import slice_step
 from mmfld_ppl.mirrors.spectral import from_eigen
 
@@ -82,6 +88,13 @@ def test_traces_of_blocks_are_kept_and_steps_undone(blocks, x64) -> None:
     np.testing.assert_allclose(traces(moved), traces(X), rtol=1e-9)
     back, _ = slice_step(jnp.linalg.cholesky(moved), -pushed, blocks)
     np.testing.assert_allclose(back, X, atol=1e-8 * jnp.max(jnp.abs(X)))
+
+
+def test_the_slack_is_the_least_eigenvalue_under_every_map(x64) -> None:
+    x = jnp.array([[1.0, 0.99, 0.5], [0.99, 1.0, 0.5], [0.5, 0.5, 1.0]])
+    default = PositiveDefinite.with_unit_scale(float)
+    for mirror in (default, default.stepping()):
+        np.testing.assert_allclose(mirror.slack(x), np.linalg.eigvalsh(x)[0], rtol=1e-9)
 
 
 def test_matrices_of_eigenvalues() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...diagnostics import run_complaints, stuck_particles
+from ...diagnostics.health import mean_ratio
 from ..datasets import SAMPLE_DIMS
 from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, judged, listed
 
@@ -44,11 +45,12 @@ def moves(run: Run) -> Check:
         many = refused if not run.adjusted or refused.mean() > REFUSED else np.zeros_like(refused)
         found = run_complaints(ratio, rate if run.adjusted else None, many)
     parts = [] if rate is None or not run.adjusted else [f"acceptance {rate.mean():.2f}"]
-    parts += [] if ratio is None else [f"collective ratio {ratio.mean():.2g}"]
+    means = None if ratio is None else mean_ratio(ratio)
+    parts += [] if means is None else [f"collective ratio {means.mean():.2g}"]
     parts += [f"refused in {refused.mean():.1%} of draws"]
     # Moves that overshoot or are refused bias the result, and a chain that stands still has none;
     # others only waste time.
-    wrong = refused.mean() > REFUSED or (ratio is not None and not np.all(ratio.mean(-1) <= 1))
+    wrong = refused.mean() > REFUSED or (means is not None and not np.all(means <= 1))
     wrong |= bool(run.adjusted and rate is not None and not np.all(rate.mean(-1) >= STANDSTILL))
     steps = run.stats["step_size"].values if "step_size" in run.stats else np.ones(1)
     if not np.all(steps > 0):

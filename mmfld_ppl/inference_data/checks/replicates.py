@@ -87,7 +87,7 @@ def stationarity(run: Run) -> Check | None:
                 "Averages over such draws say nothing. Look for overflow, or for points where the "
                 "model has no density; double precision may help.",
             )
-    worst = gravest(_drifts(run, series))
+    worst = gravest(_drifts(series))
     assert worst is not None
     label, size, unit, verdict = worst
     value = f"{label} moved by {size:.2g} {unit} from the first half to the second"
@@ -100,7 +100,7 @@ def stationarity(run: Run) -> Check | None:
     )
 
 
-def _drifts(run: Run, series: dict[str, tuple[xr.DataArray, float, str]]) -> Iterator[tuple]:
+def _drifts(series: dict[str, tuple[xr.DataArray, float, str]]) -> Iterator[tuple]:
     for label, (values, scale, unit) in series.items():
         half = values.sizes["draw"] // 2
         if half < 10:
@@ -206,7 +206,7 @@ def _levels(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:
     found = _stated_levels(run)
     if run.ordinary:
         return {label: (lp, float(lp.std()) or 1.0, "sd") for label, lp in found.items()}
-    tau = float(run.attrs["temperature"])
+    tau = float(run.attrs["temperature"]) * float(run.attrs.get("temperature_scale", 1.0))
     if "free_energy" in run.mean_field:
         # Infinite where particles lie on a face, and not known of a few particles.
         found["F + tau KL"] = run.mean_field["free_energy"]
