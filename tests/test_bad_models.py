@@ -105,6 +105,19 @@ def unequal_supports():
     mm.objective("F", F, x)
 
 
+def unequal_laws():
+    with mm.particles("atom", 3):
+        x = numpyro.sample("x", dist.Normal(jnp.arange(3.0), 1.0))
+    mm.objective("F", F, x)
+
+
+def data_of_their_own():
+    with mm.particles("atom", 3):
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        numpyro.sample("y", dist.Normal(x, 1.0), obs=jnp.arange(3.0))
+    mm.objective("F", F, x)
+
+
 def masked():
     mm.objective("F", F, normals())
 
@@ -127,6 +140,8 @@ def masked():
         (objective_in_the_plate, ["objective 'F'", "inside of plate 'atom'", "outside of all"]),
         (random_temperature, ["objective 'F'", "temperature depends on", "['tau']"]),
         (unequal_supports, ["site 'x'", "differs from particle to particle", "one support"]),
+        (unequal_laws, ["site 'x'", "'atom'", "in the same place", "one law"]),
+        (data_of_their_own, ["site 'y'", "'atom'", "in the same place", "one law"]),
         (handlers.mask(masked, mask=jnp.array(False)), ["objective 'F'", "mask"]),
     ],
 )

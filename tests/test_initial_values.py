@@ -251,6 +251,17 @@ def test_steps_that_came_to_nothing_far_out_are_searched_anew():
     assert arrived.mean() > 0.75
 
 
+def test_many_particles_start_on_growing_positive_vectors():
+    def model():
+        with mm.particles("atom", 400):
+            x = numpyro.sample(
+                "x", dist.ImproperUniform(constraints.positive_ordered_vector, (), (4,))
+            )
+        mm.objective("F", mm.functionals.OfMean(potential=lambda x: x[-1]), x)
+
+    start(mm.MMFLD(model))
+
+
 def test_gaps_in_the_data_are_named():
     def model(y):
         mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))

@@ -20,6 +20,10 @@ from ..measures import Measure
 from ..primitives import OBJECTIVE, PARTICLES
 from .reading import Reading, unwrapped
 
+#: By how much densities of particles in one place may differ, relative to one plus their size: what
+#: rounding leaves where large terms cancel, in arithmetic that is not the same for all rows.
+EXCHANGEABLE = 1e-2
+
 
 def require_continuous(latents: Mapping[str, Any]) -> None:
     if not latents:
@@ -188,7 +192,8 @@ def require_uncoupled(reading: Reading, plate: str, objective: str) -> None:
 
 
 def require_separate(reading: Reading, plate: str, objective: str) -> None:
-    """A particle's density and its point must be its own affair.
+    """A particle's density and its point must be its own affair, and its density that of any other
+    in its place.
 
     Put to the test: all others take the place of the first particle, or of the last, which must not
     notice. Only outside of a trace, where values can be compared."""
@@ -199,12 +204,18 @@ def require_separate(reading: Reading, plate: str, objective: str) -> None:
             dims = [f.dim for f in tr[name]["cond_indep_stack"] if f.name == plate]
             if not dims:
                 continue
-            pair = (jnp.moveaxis(v, dims[0], 0)[k] for v in (log_prob, new_log_probs[name]))
-            if not _same(*pair):
+            old, new = (jnp.moveaxis(v, dims[0], 0) for v in (log_prob, new_log_probs[name]))
+            if not _same(old[k], new[k]):
                 raise ValueError(
                     f"site '{name}' in the particle plate '{plate}': the density of a particle "
                     "changes when another one moves; state what couples them as part of the "
                     "objective, as a functional of their measure"
+                )
+            if not _same(new, jnp.broadcast_to(new[k], new.shape), EXCHANGEABLE):
+                raise ValueError(
+                    f"site '{name}' in the particle plate '{plate}': particles in the same place "
+                    "have different densities, and those of a measure are exchangeable: give all "
+                    "of them one law; data belong to the objective, or outside of the plate"
                 )
         stated, new = (t[objective]["infer"][OBJECTIVE].points for t in (tr, new_tr))
         for point, new_point in zip(jax.tree.leaves(stated), jax.tree.leaves(new), strict=True):
@@ -249,9 +260,10 @@ def _inside(reading: Reading, plate: str) -> set[str]:
     }
 
 
-def _same(a: Array, b: Array) -> bool:
-    """Up to rounding; True of traced values, which cannot be compared."""
+def _same(a: Array, b: Array, tolerance: float | None = None) -> bool:
+    """Up to rounding, or a tolerance; True of traced values, which cannot be compared."""
     if isinstance(a, Tracer) or isinstance(b, Tracer):
         return True
-    tolerance = 100 * float(jnp.finfo(jnp.result_type(a, float)).eps)
+    if tolerance is None:
+        tolerance = 100 * float(jnp.finfo(jnp.result_type(a, float)).eps)
     return bool(jnp.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True))

@@ -54,16 +54,16 @@ def read_model(
     if objective is None:
         plate = None
     moving = dynamic_supports(reading)
-    if plate is not None and objective is not None:
-        require_uncoupled(reading, plate, objective)
-        require_separate(reading, plate, objective)
-        require_variation(reading, objective)
     sites, maps, supports = [], {}, {}
     for name, site in latents.items():
         described, maps[name], supports[name] = _read_site(
             site, plate, name in moving, mirror_maps.get(name), strict
         )
         sites.append(described)
+    if plate is not None and objective is not None:
+        require_uncoupled(reading, plate, objective)
+        require_separate(reading, plate, objective)
+        require_variation(reading, objective)
     stochastic = None
     if subsampled:
         stochastic = f"plate '{sorted(subsampled)[0]}' is subsampled"
