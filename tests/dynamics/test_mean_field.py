@@ -110,7 +110,7 @@ def test_minibatches_have_no_ratio() -> None:
     assert "collective" not in repr(mm.diagnose(idata))
 
 
-@pytest.mark.parametrize("size", [100, 3000])
+@pytest.mark.parametrize("size", [100, pytest.param(3000, marks=pytest.mark.optimised)])
 def test_a_convex_objective_has_positive_ratios(size) -> None:
     """A kernel far narrower than the particles: no step of theirs is short on its scale, and the
     quotient is of the same order for many particles as for few."""
