@@ -28,7 +28,8 @@ class MeanFieldInfo(NamedTuple):
     """accept_prob: mean over the particles of the acceptance probability; 1 when unadjusted.
     judged: the same, as in `LangevinInfo`.
     collective_ratio: the ratio r of `collective_ratio`; beyond 1 the particles overshoot together.
-    NaN where the field draws minibatches, whose noise would stand for an answer.
+    NaN where the field draws minibatches, whose noise would stand for an answer, and where the
+    measure was refused as a whole.
     nonfinite: number of particles whose move was refused since it ended where something is not
     finite. culprit: where that was; of no unit where F alone was not finite."""
 

@@ -114,11 +114,11 @@ class Problem:
         found = []
         for name, log_prob in log_probs.items():
             if count := int(jnp.sum(~jnp.isfinite(log_prob))):
-                missing = int(jnp.sum(jnp.isnan(tr[name]["value"]))) if name in tr else 0
-                gaps = tr[name].get("is_observed") and missing
+                site = tr[name]
+                gaps = int(jnp.sum(jnp.isnan(site["value"]))) if site["is_observed"] else 0
                 found.append(
                     f"the log density of '{name}' has {count} entries of {jnp.size(log_prob)} that "
-                    "are not finite" + (f", and its data {missing} that are NaN" if gaps else "")
+                    "are not finite" + (f", and its data {gaps} that are NaN" if gaps else "")
                 )
         return found
 
