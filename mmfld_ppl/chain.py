@@ -221,9 +221,9 @@ class Chain:
 
     def _tempers_coordinates(self) -> bool:
         """Whether the energy of the coordinates changes with the scheduled temperature: their
-        determinants are not tempered, see `Evaluation.energy`."""
+        determinants, where they have any, are not tempered, see `Evaluation.energy`."""
         charts = {site.chart for site in self.problem.layout.block(particles=False)}
-        return self.settings.temperature is not None and charts != {Chart.MIRROR}
+        return self.settings.temperature is not None and not charts <= {Chart.MIRROR, Chart.WRAPPED}
 
     def _scale(self, i: Array) -> Array | float:
         if self.settings.temperature is None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpyro.infer import MCMC
 from numpyro.infer.mcmc import MCMCKernel
 
+from ..chain import Schedule
 from ..kernel import LangevinKernel
 from ..latent import Layout
 from ..state import KernelState
@@ -44,15 +45,15 @@ def run_attributes(mcmc: MCMC) -> Attributes:
         attrs["kernel_settings"] = json.dumps(settings)
     schedule = mcmc.sampler.settings.temperature if layout is not None else None
     if schedule is not None:  # Of the last step; `temperature` is that of the model.
-        attrs["temperature_scale"] = float(schedule(jnp.asarray(last_step(state))))
+        attrs["temperature_scale"] = at_last_step(schedule, state)
     if hasattr(state, "rng_key"):
         attrs["last_rng_key"] = json.dumps(_key_data(state.rng_key))
     return attrs
 
 
-def last_step(state: KernelState) -> int:
-    """The index of the last step that was made, to which schedules belong; 0 before any."""
-    return max(int(np.ravel(state.i)[0]) - 1, 0)
+def at_last_step(schedule: Schedule, state: KernelState) -> float:
+    """What a schedule said at the last step that was made, at the first before any."""
+    return float(schedule(jnp.maximum(jnp.ravel(state.i)[0] - 1, 0)))
 
 
 def model_attributes(recording: Recording, geometry: Geometry | None) -> Attributes:

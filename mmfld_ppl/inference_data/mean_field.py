@@ -16,7 +16,7 @@ from ..kernel import LangevinKernel
 from ..latent import LatentProblem
 from ..measures import Measure
 from .angles import centres_of
-from .attributes import last_step
+from .attributes import at_last_step
 from .chain_measure import QUANTILES, STEIN_DRAWS, chain_statistics
 from .datasets import file_name
 from .geometry import Draws, geometry_of, supports_of
@@ -145,7 +145,7 @@ def _read(mcmc: MCMC, draws: Draws, one: Any, objective: np.ndarray | None) -> M
         settings = kernel.settings
         step_size = float(np.ravel(state.step_size)[0])
         if settings.temperature is not None:
-            temperature *= float(settings.temperature(jnp.asarray(last_step(state))))
+            temperature *= at_last_step(settings.temperature, state)
         # A transition without supports is that of a mirror map.
         adjusted = None if settings.keep_supports else settings.metropolize
     names = {s.name for s in layout.block(particles=True)}

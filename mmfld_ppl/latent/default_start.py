@@ -23,5 +23,5 @@ def default_start(site: dict | None = None) -> Any:
     near = False
     if site["type"] == "sample" and not site["is_observed"]:
         support = base_of(site["fn"].support)
-        near = support.event_dim == 2 or isinstance(support, type(nc.positive_ordered_vector))
+        near = support.event_dim == 2 or support is nc.positive_ordered_vector
     return init_to_uniform(site, radius=NEAR if near else RADIUS)
