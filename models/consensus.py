@@ -97,10 +97,10 @@ def consensus_posterior(
         raise ValueError("a consensus needs at least one subposterior, got none")
     if isinstance(subposteriors, Mapping):
         raise TypeError("subposteriors must be a list, one entry for each subset of the data")
-    if num_samples <= thinning:
+    if num_samples < 2 * thinning:
         raise ValueError(
-            f"every thinning-th of num_samples draws is kept, and thinning={thinning} leaves none "
-            f"of {num_samples}: take more draws, or pass a smaller thinning"
+            f"every thinning-th of num_samples draws is kept: thinning={thinning} leaves "
+            f"{num_samples // thinning} of {num_samples}, and a posterior takes two or more"
         )
     chosen = _chosen(supports, var_names)
     parts = [read_subposterior(k, s, list(chosen), atoms) for k, s in enumerate(subposteriors)]

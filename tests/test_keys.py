@@ -61,6 +61,12 @@ def flat_on_a_random_interval():
     numpyro.sample("x", dist.ImproperUniform(dist.constraints.interval(0.0, end), (), ()))
 
 
+def two_that_are_shifted():
+    shift = jax.random.normal(numpyro.prng_key())
+    z = numpyro.sample("z", dist.Normal(shift, 1.0))
+    numpyro.sample("a", dist.Normal(z + shift, 1.0))
+
+
 def cloud(in_functional=0.0, in_temperature=0.0):
     noise = jax.random.uniform(numpyro.prng_key())
     with mm.particles("atom", 3):
@@ -94,6 +100,7 @@ def test_a_density_that_does_not_change_is_taken(model, kwargs):
         (shifted, {}, ["site 'y' depends on", "param 'w'", "substitute(model, {'w': value})"]),
         (walk, {"noise": 1.0}, ["site 'x' depends on", "seed(model, 0)", "metropolize=False"]),
         (hidden_site, {}, ["site 'x' depends on"]),
+        (two_that_are_shifted, {}, ["site 'z' depends on"]),  # The first in the model.
         (flat_on_a_random_interval, {}, ["site 'x' depends on"]),
         (cloud, {"in_functional": 1.0}, ["objective 'F' depends on"]),
         (cloud, {"in_temperature": 1.0}, ["objective 'F' depends on"]),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -11,6 +14,8 @@ ACCEPTANCE_RANGE = (0.1, 0.99)
 LARGEST_RATIO = 1.0
 #: A mean collective ratio from which on it, and not the acceptance, is what limits the step.
 LIMITING_RATIO = 0.12
+#: Chains that are listed one by one.
+LISTED = 8
 
 
 def mean_ratio(collective_ratio: Float[np.ndarray, "chain draw"]) -> Float[np.ndarray, " chain"]:
@@ -26,6 +31,7 @@ def run_complaints(
     acceptance_rate: Float[np.ndarray, "chain draw"] | None,
     refused: Bool[np.ndarray, "chain draw"],
     where: str = "",
+    chains: Sequence[Any] | np.ndarray | None = None,
 ) -> list[str]:
     """What is wrong, why, and what to do about it; empty when all is well.
 
@@ -35,16 +41,18 @@ def run_complaints(
     acceptance_rate: of an adjusted kernel, None for an unadjusted one. A mean over 0.99 is no
       complaint where the collective ratio keeps the step small.
     refused: whether a draw's step had moves that were refused because something was not finite.
-    where: in which step, site and particle that was, in words."""
+    where: in which step, site and particle that was, in words. chains: their names, default 0, 1,
+      ..."""
+    labels = np.arange(len(refused)) if chains is None else np.asarray(chains)
     ratio = None if collective_ratio is None else mean_ratio(collective_ratio)
     found = []
     # Written so that a ratio that is not a number is a complaint.
     if ratio is not None and not np.all(ratio <= LARGEST_RATIO):
-        chains = np.flatnonzero(~(ratio <= LARGEST_RATIO))
+        bad = ~(ratio <= LARGEST_RATIO)
         found.append(
-            f"the particles overshoot together in {_chains(chains)}: the mean collective ratio is "
-            f"{_numbers(ratio[chains])}, and beyond 1 their mean can oscillate or run away though "
-            "every single particle is accepted, so that averages over draws mislead. Take a "
+            f"the particles overshoot together in {named_chains(labels[bad])}: the mean collective "
+            f"ratio is {_numbers(ratio[bad])}, and beyond 1 their mean can oscillate or run away "
+            "though every single particle is accepted, so that averages over draws mislead. Take a "
             "smaller step_size, a longer warm-up where the step is adapted, or a higher "
             "temperature."
         )
@@ -67,29 +75,31 @@ def run_complaints(
         return found
     rate = np.mean(acceptance_rate, axis=-1)
     low, high = ACCEPTANCE_RANGE
-    if np.any(rate < low):
-        chains = np.flatnonzero(rate < low)
+    if np.any(slow := rate < low):
         found.append(
-            f"the mean acceptance rate is {_numbers(rate[chains])} in {_chains(chains)}: moves are "
-            "too long to be accepted, and draws repeat. Take a smaller step_size, or a longer "
-            "warm-up where the step is adapted."
+            f"the mean acceptance rate is {_numbers(rate[slow])} in {named_chains(labels[slow])}: "
+            "moves are too long to be accepted, and draws repeat. Take a smaller step_size, or a "
+            "longer warm-up where the step is adapted."
         )
     idle = rate > high
     if ratio is not None:
         idle &= ratio < LIMITING_RATIO
     if np.any(idle):
-        chains = np.flatnonzero(idle)
         found.append(
-            f"the mean acceptance rate is {_numbers(rate[chains], 4)} in {_chains(chains)}: steps "
-            "are so short that draws hardly move. Take a larger step_size, or let the warm-up "
-            "adapt it for longer."
+            f"the mean acceptance rate is {_numbers(rate[idle], 4)} in "
+            f"{named_chains(labels[idle])}: steps are so short that draws hardly move. Take a "
+            "larger step_size, or let the warm-up adapt it for longer."
         )
     return found
 
 
-def _chains(indices: np.ndarray) -> str:
-    return f"chain{'s' if len(indices) > 1 else ''} {', '.join(str(i) for i in indices)}"
+def named_chains(labels: Sequence[Any] | np.ndarray) -> str:
+    """In words: "chain 1", "chains 0, 2"."""
+    listed = ", ".join(map(str, labels[:LISTED]))
+    others = f" and {len(labels) - LISTED} others" if len(labels) > LISTED else ""
+    return f"chain{'s' if len(labels) > 1 else ''} {listed}{others}"
 
 
 def _numbers(values: np.ndarray, digits: int = 2) -> str:
-    return ", ".join(f"{v:.{digits}g}" for v in values)
+    listed = ", ".join(f"{v:.{digits}g}" for v in values[:LISTED])
+    return listed + ", ..." * (len(values) > LISTED)

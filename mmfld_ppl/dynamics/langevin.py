@@ -32,8 +32,8 @@ class LangevinState(NamedTuple):
 
 
 class LangevinInfo(NamedTuple):
-    """accept_prob: probability of accepting the move; 1 when unadjusted. judged: what the warm-up
-    judges the step by, as in `acceptances`.
+    """accept_prob: probability of accepting the move; when unadjusted, 1 if it is finite and 0 if
+    not. judged: what the warm-up judges the step by, as in `acceptances`.
     nonfinite: whether the move ended where the potential, its slope or the point itself is not
     finite: it was refused. culprit: where that was."""
 

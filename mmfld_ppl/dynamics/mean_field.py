@@ -25,8 +25,9 @@ class MeanFieldState(NamedTuple):
 
 
 class MeanFieldInfo(NamedTuple):
-    """accept_prob: mean over the particles of the acceptance probability; 1 when unadjusted.
-    judged: the same, as in `LangevinInfo`.
+    """accept_prob: mean over the particles of the acceptance probability; the share of moves that
+    are finite when unadjusted, and 0 where the measure was refused as a whole. judged: the same, as
+    in `LangevinInfo`.
     collective_ratio: the ratio r of `collective_ratio`; beyond 1 the particles overshoot together.
     NaN where the field draws minibatches, whose noise would stand for an answer, and where the
     measure was refused as a whole.
@@ -55,7 +56,7 @@ class MeanFieldLangevin(eqx.Module):
     schedule changes it.
     Cost: one linearisation, and the first variation at N particles three times, twice with its
     gradient: at the proposals, for the ratio and to refuse what is not finite; under the new
-    linearisation, at the particles and, without the gradient, where they were. A gradient more
+    linearisation, at the particles and, without the gradient, where they were. Two gradients more
     where the temperature changes."""
 
     field: Field
@@ -107,9 +108,12 @@ class MeanFieldLangevin(eqx.Module):
         else:
             ratio = self._collective_ratio(state, move, proposed, accept, new, key_field)
             ratio = jnp.where(usable, ratio, jnp.nan)
+        if self.next_temperature is not None:
+            # Where it is refused the particles stay, and feel another temperature all the same.
+            state = state._replace(felt=self.field.feel(frozen, x, following, key_field))
         info = MeanFieldInfo(
-            jnp.mean(accept_prob),
-            jnp.mean(judged),
+            jnp.where(usable, jnp.mean(accept_prob), 0),
+            jnp.where(usable, jnp.mean(judged), 0),
             ratio,
             jnp.where(usable, jnp.sum(~finite), n),
             locate(

@@ -29,11 +29,11 @@ QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5)
 
 def chain_statistics(
     model: FrozenModel, draws: Block, step_size: float, adjusted: bool | None, seed: int
-) -> dict[str, tuple[tuple[str, ...], Any]]:
-    """The diagnostics of one chain, name -> (dims, values), as `mean_field_statistics` lists them.
+) -> tuple[dict[str, tuple[tuple[str, ...], Any]], list[str]]:
+    """The diagnostics of one chain, name -> (dims, values), as `mean_field_statistics` lists them;
+    and the sites that have a boundary.
 
-    draws: of the chain, (draw, N, ...) by site. step_size, adjusted: of the run. The slack of a
-    site is under its name with an underscore before it."""
+    draws: of the chain, (draw, N, ...) by site. step_size, adjusted: of the run."""
     length, size = next(iter(draws.values())).shape[:2]
     rng = np.random.default_rng(seed)
     key, gap_key = jax.random.split(jax.random.key(seed))
@@ -82,15 +82,20 @@ def chain_statistics(
     put("objective_by_size", values, "subsample")
     put("objective_by_size_error", errors, "subsample")
 
-    ours, theirs = model.slack(blocks), model.slack(walk.blocks)
-    for name in draws:
-        a, b = (np.asarray(s[name]).reshape(-1) for s in (ours, theirs))
-        if np.all(a == np.inf):  # A site without a boundary.
-            continue
-        put(f"_{name}", np.quantile(a, QUANTILES), "quantile")
-        put(f"_{name}_proximal", np.quantile(b, QUANTILES), "quantile")
-        put(f"_{name}_pile_up", np.mean(~(a > np.quantile(b, 0.01))))
-    return found
+    slacks = [{n: np.ravel(s) for n, s in model.slack(b).items()} for b in (blocks, walk.blocks)]
+    bounded = [name for name in draws if not np.all(slacks[0][name] == np.inf)]
+    if bounded:
+        ours, theirs = ([of_site[name] for name in bounded] for of_site in slacks)
+        put("slack", [np.quantile(a, QUANTILES) for a in ours], "bounded_site", "quantile")
+        put(
+            "proximal_slack",
+            [np.quantile(b, QUANTILES) for b in theirs],
+            "bounded_site",
+            "quantile",
+        )
+        beyond = [np.mean(~(a > np.quantile(b, 0.01))) for a, b in zip(ours, theirs, strict=True)]
+        put("pile_up", beyond, "bounded_site")
+    return found, bounded
 
 
 def _stein(

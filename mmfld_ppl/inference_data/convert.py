@@ -107,7 +107,9 @@ def _sample(mcmc: MCMC) -> PyTree:
     leaves = jax.tree.leaves(sample)
     if not leaves:
         raise ValueError("the run collected no site: leave out some of its extra_fields '~z.site'")
-    # A warm-up that collects nothing leaves its arrays of draws as they were made.
+    # A warm-up that collects nothing leaves its arrays as they were made. Draws may be zero: a step
+    # is not, and NUTS without divergences has latent sites.
+    leaves += jax.tree.leaves(mcmc.get_extra_fields())
     if not any(np.any(leaf) for leaf in leaves):
         raise ValueError(
             "the run has no draws: after mcmc.warmup(key, ...) call mcmc.run(key, ...), or pass "

@@ -54,7 +54,7 @@ class MeanFieldRun(NamedTuple):
 
 
 def mean_field_statistics(
-    mcmc: MCMC, draws: Draws, one: Any, objective: np.ndarray | None, seed: int = 0
+    mcmc: MCMC, draws: Draws, one: Any, objective: np.ndarray | None
 ) -> xr.Dataset:
     """The free energy along a run, and how far each chain's measure is from its own fixed point.
 
@@ -87,22 +87,20 @@ def mean_field_statistics(
     length, size = next(iter(run.particles.values())).shape[1:3]
     if not run.globals_ and run.num_blocks == 1 and size >= LEAST:
         model = FrozenModel(run.problem, run.maps, run.supports, run.centres, run.temperature)
-        rows = []
+        rows, bounded = [], []
         for chain in tqdm(range(chains), "diagnostics of chains", disable=not mcmc.progress_bar):
             blocks = {name: x[chain] for name, x in run.particles.items()}
-            rows.append(chain_statistics(model, blocks, run.step_size, run.adjusted, seed + chain))
+            row, bounded = chain_statistics(model, blocks, run.step_size, run.adjusted, chain)
+            rows.append(row)
         for name, (dims, _) in rows[0].items():
             values = np.stack([row[name][1] for row in rows])
             variables[name] = (("chain", *dims), values)
-        bounded = [n for n in run.particles if f"_{n}" in rows[0]]
-        variables |= _by_site(variables, bounded)
         coords |= {
             "bounded_site": bounded,
             "quantile": np.array(QUANTILES),
             "subsample": ["quarter", "half", "all", "pooled"],
             "stein_draw": early_and_late(length, STEIN_DRAWS),
         }
-    variables = {name: v for name, v in variables.items() if not name.startswith("_")}
     used = {dim for dims, _ in variables.values() for dim in dims}
     return xr.Dataset(
         {name: (dims, np.asarray(v)) for name, (dims, v) in variables.items()},
@@ -114,6 +112,30 @@ def mean_field_statistics(
             **_named_globals(run),
         },
     )
+
+
+def why_not_pooled(found: xr.Dataset) -> str | None:
+    """Why the measures of a run were not pooled into one, in the words of its group mean_field;
+    None where they were."""
+    if "optimality_gap" in found:
+        return None
+    attrs = found.attrs
+    if names := attrs.get("global_sites"):
+        return (
+            f"The particles follow {names} from draw to draw, so that there is no one fixed point "
+            "to hold the draws against. Run numpyro.handlers.condition(model, {...}), with those "
+            "held at a value of interest, to have the particles checked. Global sites are spread "
+            "too widely by a share that falls with the step: a run at a fraction of this step_size "
+            "says by how much."
+        )
+    if attrs.get("num_blocks", 1) > 1:
+        return (
+            f"The objective is one of {attrs['num_blocks']} measures, which are not pooled into "
+            "one: their free energy is there, and how well their transport problems were solved."
+        )
+    if "num_particles" in attrs:
+        return f"the run has {attrs['num_particles']} particles, too few to estimate a density"
+    return "needs mm.to_inference_data(mcmc, diagnostics=True), after a run by MCMC.run"
 
 
 def _named_globals(run: MeanFieldRun) -> dict[str, str]:
@@ -202,17 +224,3 @@ def _free_energy(
     each = np.array([free_energy(objective, run.temperature, y, b) for y, b in blocks])
     value, error, divergence = each.T
     return value.mean(), np.sqrt(np.sum(error**2)) / len(error), divergence.mean()
-
-
-def _by_site(variables: dict, bounded: list[str]) -> dict:
-    if not bounded:
-        return {}
-    named = {
-        "slack": ("", ("chain", "bounded_site", "quantile")),
-        "proximal_slack": ("_proximal", ("chain", "bounded_site", "quantile")),
-        "pile_up": ("_pile_up", ("chain", "bounded_site")),
-    }
-    return {
-        name: (dims, np.stack([variables[f"_{site}{suffix}"][1] for site in bounded], axis=1))
-        for name, (suffix, dims) in named.items()
-    }

@@ -51,18 +51,20 @@ def changing_density(reading: Reading, objective: str | None) -> str | None:
 def dependent(f: Callable[[PRNGKeyArray], dict[str, PyTree]], key: PRNGKeyArray) -> Iterator[str]:
     """The names in f(key) of what is computed from the key."""
 
-    def arrays(key: PRNGKeyArray) -> dict[str, list[Array]]:
-        return {
-            name: [jnp.asarray(leaf) for leaf in jax.tree.leaves(value) if hasattr(leaf, "dtype")]
-            for name, value in f(key).items()
-        }
+    names: list[str] = []
+
+    def arrays(key: PRNGKeyArray) -> list[list[Array]]:
+        found = f(key)
+        names.extend(found)  # In the order of the model, which a dictionary that JAX returns loses.
+        return [
+            [jnp.asarray(leaf) for leaf in jax.tree.leaves(value) if hasattr(leaf, "dtype")]
+            for value in found.values()
+        ]
 
     closed, shapes = jax.make_jaxpr(arrays, return_shape=True)(key)
-    names = [name for name, leaves in shapes.items() for _ in leaves]
-    # In the order of the model, which `jax.tree` does not keep.
-    order = jax.tree.leaves({name: [name] * len(leaves) for name, leaves in shapes.items()})
-    for name in dict.fromkeys(names):
-        _, used = dce_jaxpr(closed.jaxpr, [other == name for other in order])
+    owners = [name for name, leaves in zip(names, shapes, strict=True) for _ in leaves]
+    for name in names:
+        _, used = dce_jaxpr(closed.jaxpr, [owner == name for owner in owners])
         if any(used):
             yield name
 

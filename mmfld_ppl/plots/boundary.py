@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..inference_data import dataset
-from .style import axes_or_new, bare, colour
+from .style import axes_or_new, bare, colour, pooled_statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,11 +15,9 @@ def boundary_slack(idata: Any, *, site: str | None = None, ax: Axes | None = Non
     Gibbs density, a line a chain beside a dashed one. Where the two lie on each other all is well;
     above or to the left of the dashed one particles pile up at the boundary.
 
-    site: default, the first one with a boundary. Raises ValueError where the run was converted
-    without diagnostics=True, or has no boundary."""
-    found = dataset(idata, "mean_field")
-    if "slack" not in found:
-        raise ValueError("no particle site of this run has a boundary")
+    site: default, the first one with a boundary. Raises ValueError as `fixed_point` does, and where
+    no site has a boundary."""
+    found = pooled_statistics(idata, "slack", "no particle site of this run has a boundary")
     site = str(found["bounded_site"].values[0]) if site is None else site
     ax, share = axes_or_new(ax), found["quantile"]
     ours, theirs = (found[n].sel(bounded_site=site) for n in ("slack", "proximal_slack"))

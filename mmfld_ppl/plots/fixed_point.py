@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..inference_data import dataset
-from .style import REFERENCE, bare, colour, legend_above
+from .style import REFERENCE, bare, colour, legend_above, pooled_statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,12 +18,11 @@ def fixed_point(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
     the squared Stein discrepancy, with a mark below which 95% of exact samples stay.
 
     Returns the axes "gap" and "stein". Raises ValueError where the run was converted without
-    diagnostics=True, or has sites beside its particles."""
+    diagnostics=True, or its measures were not pooled: because of sites beside the particles, a
+    functional of several measures, or too few particles."""
     from matplotlib import pyplot as plt
 
-    found = dataset(idata, "mean_field")
-    if "optimality_gap" not in found:
-        raise ValueError("the run has no optimality gap: its model has sites beside its particles")
+    found = pooled_statistics(idata, "optimality_gap")
     if fig is None:
         fig = plt.figure(figsize=(7.0, 3.0), layout="constrained")
     left, right = fig.subplots(1, 2)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..inference_data import dataset
-from .style import REFERENCE, axes_or_new, bare, colour
+from .style import REFERENCE, axes_or_new, bare, colour, pooled_statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,11 +17,8 @@ def particle_number(idata: Any, *, ax: Axes | None = None) -> Axes:
     average over the chains, with two standard errors.
 
     All points but the pooled one are subsamples of the same systems. The height of "all" over the
-    pooled measure is what so few particles cost. Raises ValueError where the run was converted
-    without diagnostics=True, or has sites beside its particles."""
-    found = dataset(idata, "mean_field")
-    if "objective_by_size" not in found:
-        raise ValueError("the run has no subsamples: its model has sites beside its particles")
+    pooled measure is what so few particles cost. Raises ValueError as `fixed_point` does."""
+    found = pooled_statistics(idata, "objective_by_size")
     ax, size = axes_or_new(ax), found["size"].values[0]
     values = found["objective_by_size"]
     chains = values.sizes["chain"]

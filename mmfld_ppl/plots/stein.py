@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..inference_data import dataset
-from .style import REFERENCE, axes_or_new, bare, colour, legend_above
+from .style import REFERENCE, axes_or_new, bare, colour, legend_above, pooled_statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,14 +15,9 @@ def trace_stein(idata: Any, *, ax: Axes | None = None) -> Axes:
     density, a line a chain; dashed, what 95% of exact samples stay below, on average over chains.
 
     Unbiased, so that it scatters about zero, and below it, where nothing is wrong. Raises
-    ValueError where the run was converted without diagnostics=True, has sites beside its
-    particles, or particles of more than 64 numbers."""
-    found = dataset(idata, "mean_field")
-    if "stein_along" not in found:
-        raise ValueError(
-            "the run has no Stein discrepancies: it has sites beside its particles, or particles "
-            "of more than 64 numbers"
-        )
+    ValueError as `fixed_point` does, and for particles of more than 64 numbers."""
+    wide = "Stein discrepancies are of particles of at most 64 numbers, and these have more"
+    found = pooled_statistics(idata, "stein_along", wide)
     ax, along = axes_or_new(ax), found["stein_along"]
     for k, chain in enumerate(along["chain"].values):
         label = f"chain {chain}"

@@ -10,6 +10,7 @@ import xarray as xr
 
 from ..inference_data import dataset
 from ..inference_data.datasets import masses_of, support_of
+from ..inference_data.mean_field import why_not_pooled
 from ..inference_data.thinning import evenly
 
 if TYPE_CHECKING:
@@ -33,6 +34,16 @@ TIME = "viridis"
 def colour(k: int) -> str:
     """Of the k-th chain."""
     return COLOURS[k % len(COLOURS)]
+
+
+def pooled_statistics(idata: Any, name: str, otherwise: str = "") -> xr.Dataset:
+    """The group mean_field, which must have this statistic of the pooled measures.
+
+    Raises ValueError, saying why it has not: `otherwise` where measures were pooled."""
+    found = dataset(idata, "mean_field")
+    if name not in found:
+        raise ValueError(why_not_pooled(found) or otherwise)
+    return found
 
 
 def axes_or_new(ax: Axes | None) -> Axes:

@@ -52,5 +52,11 @@ def test_refusals_are_counted() -> None:
     assert found.startswith("2 of 8 draws")
 
 
+def test_many_chains_are_not_all_listed() -> None:
+    rate = np.full((64, 4), 0.01)
+    (found,) = run_complaints(None, rate, np.zeros((64, 4), bool), chains=range(100, 164))
+    assert "in chains 100, 101, 102, 103, 104, 105, 106, 107 and 56 others" in found
+
+
 def test_one_complaint_does_not_hide_another() -> None:
     assert len(run_complaints(constant(2.0, 2.0), constant(0.01, 0.01), ~FINE)) == 3

@@ -72,6 +72,25 @@ def test_nothing_that_answers_is_a_ratio_of_zero() -> None:
 
 
 @pytest.mark.parametrize("metropolize", [True, False])
+def test_a_measure_that_is_refused_as_a_whole_stays_and_feels_the_next_temperature(
+    metropolize,
+) -> None:
+    start = jax.random.normal(jax.random.key(0), (50, 1))
+
+    def here_alone(mean: jax.Array) -> jax.Array:
+        known = jnp.abs(mean - start.mean(axis=0)) < 1e-5
+        return jnp.sum(jnp.where(known, mean, jnp.nan))
+
+    options = {"metropolize": metropolize, "next_temperature": 0.01}
+    dynamics = _dynamics(OfMean(here_alone), 0.1, 1.0, **options)
+    state, info = dynamics.step(jax.random.key(2), dynamics.init(start, jax.random.key(3)))
+    np.testing.assert_array_equal(state.particles, start)
+    assert info.nonfinite == 50 and info.accept_prob == info.judged == 0
+    # The slope of F's first variation is one, that of the base x.
+    np.testing.assert_allclose(state.felt.slope, 1 / 0.01 + start, rtol=1e-5)
+
+
+@pytest.mark.parametrize("metropolize", [True, False])
 @pytest.mark.parametrize("next_temperature", [None, 0.3])
 def test_it_is_the_share_that_the_drift_takes_back(x64, metropolize, next_temperature) -> None:
     """F = sum_j a_j m_j^2 of the mean m: mode j is corrected by c_j = 2 h a_j / temperature.

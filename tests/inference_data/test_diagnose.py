@@ -200,6 +200,31 @@ def test_particles_that_floating_point_does_not_tell_apart() -> None:
     assert "resolution" not in {c.name for c in diagnose(from_groups(made_up(), {})).checks}
 
 
+def test_chains_are_called_by_their_names() -> None:
+    groups = made_up()
+    for plant in (standstill, set_chain("optimality_gap", np.inf, chain=3)):
+        plant(groups)
+    some = {name: group.isel(chain=[1, 3]) for name, group in groups.items()}
+    checks = {c.name: c.advice for c in diagnose(from_groups(some, {})).checks}
+    for name in ("moves", "stuck particles", "fixed point"):
+        assert "n chain 3" in checks[name]
+
+
+def test_particles_that_were_left_out_are_not_checked() -> None:
+    groups = made_up()
+    groups["posterior"] = groups["posterior"].rename(x="m").mean("atom", keep_attrs=True)
+    assert verdicts(groups)["stuck particles"] == "not checked"
+
+
+def test_divergences_of_nuts_are_no_refusals() -> None:
+    groups = made_up()
+    groups["posterior"].attrs["kernel_settings"] = "{}"
+    assert verdicts(groups)["moves"] == "ok"
+    set_chain("diverging", True, "sample_stats")(groups)
+    (check,) = [c for c in diagnose(from_groups(groups, {})).checks if c.name == "moves"]
+    assert check.verdict == "warn" and "25.0% of draws end divergent" in check.value
+
+
 def test_draws_of_nuts_may_alternate() -> None:
     groups = made_up()
     overshooting(groups)

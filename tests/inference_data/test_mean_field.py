@@ -161,6 +161,21 @@ def test_another_kernel_and_a_site_without_boundary(cloud_run) -> None:
     assert found.attrs["num_particles"] == ATOMS
 
 
+def test_sites_whose_names_are_alike_have_their_own_slack() -> None:
+    def model() -> None:
+        with mm.particles("atom", 40):
+            x = numpyro.sample("x", dist.Dirichlet(jnp.ones(3)))
+            numpyro.sample("x_proximal", dist.Gamma(10.0, 0.1))
+        mm.objective("F", OfMean(lambda m: m[0] ** 2), x, temperature=1.0)
+
+    mcmc = run(mm.MMFLD(model), warmup=100, draws=100)
+    found = dataset(to_inference_data(mcmc, diagnostics=True), "mean_field")
+    assert found["bounded_site"].values.tolist() == ["x", "x_proximal"]
+    for name in ("slack", "proximal_slack"):
+        assert np.all(found[name].sel(bounded_site="x") <= 1 / 3)
+        assert np.all(found[name].sel(bounded_site="x_proximal", quantile=0.5) > 50)
+
+
 def test_a_functional_of_several_measures_has_their_free_energy() -> None:
     """Particles at exact draws of N(0, 1) at each of two times, far apart: KL to N(0, 5^2) is the
     mean over the times, not that of the mixture, and nothing is pooled over times."""

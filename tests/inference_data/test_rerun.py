@@ -88,6 +88,18 @@ def test_a_step_that_is_refused_at_the_boundary_has_no_bias_to_tell() -> None:
     assert table[["at_step", "at_half"]].notna().all(axis=None)
 
 
+def test_a_measure_that_is_refused_has_no_bias_to_tell() -> None:
+    def model() -> None:
+        with mm.particles("atom", 50):
+            x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        mm.objective("F", OfMean(lambda m: jnp.sqrt(0.3 - m)), x, temperature=0.1)
+
+    mcmc = run(mm.MMFLD(model, metropolize=False, step_size=0.3), warmup=20, draws=100)
+    with pytest.warns(UserWarning, match="nothing is known of the bias of the step"):
+        table = step_size_bias(mcmc, jax.random.key(7))
+    assert table[["bias", "limit"]].isna().all(axis=None)
+
+
 def test_the_price_of_few_particles() -> None:
     h = 0.2
     mcmc = run(

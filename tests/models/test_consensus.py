@@ -160,7 +160,7 @@ def changed(k, name, value):
         ([{n: v[:2] for n, v in p.items()} for p in PARTS[:2]], {}, "have 5 dimensions and"),
         (PARTS, {"weights": jnp.array([0.5, 0.5])}, "3 subposteriors need as many weights"),
         (PARTS, {"weights": jnp.array([0.5, 0.7, -0.2])}, "non-negative with sum one"),
-        (PARTS, {"num_samples": 20, "thinning": 30}, "thinning=30 leaves none of 20"),
+        (PARTS, {"num_samples": 20, "thinning": 30}, "thinning=30 leaves 0 of 20"),
         (PARTS, {"var_names": ["slope"]}, r"no support is given for \['slope'\]"),
     ],
 )

@@ -30,9 +30,10 @@ def exported():
     return from_groups(groups, {})
 
 
-def bare():
+def left(*statistics: str, **attrs):
+    """A run with these statistics of its measures alone."""
     groups = made_up()
-    groups["mean_field"] = groups["mean_field"][["free_energy"]]
+    groups["mean_field"] = groups["mean_field"][list(statistics)].assign_attrs(attrs)
     groups["sample_stats"] = groups["sample_stats"][["objective"]]
     return from_groups(groups, {})
 
@@ -86,11 +87,23 @@ def test_gap_and_discrepancy_of_each_chain(exported) -> None:
     [
         (trace_moves, "none of the statistics"),
         (boundary_slack, "has a boundary"),
-        (particle_number, "no subsamples"),
-        (fixed_point, "no optimality gap"),
-        (trace_stein, "no Stein discrepancies"),
+        (trace_stein, "at most 64 numbers"),
     ],
 )
 def test_runs_that_lack_what_is_drawn(function, words) -> None:
     with pytest.raises(ValueError, match=words):
-        function(bare())
+        function(left("optimality_gap"))
+
+
+@pytest.mark.parametrize("function", [boundary_slack, fixed_point, particle_number, trace_stein])
+@pytest.mark.parametrize(
+    ("attrs", "words"),
+    [
+        ({"global_sites": "'c'"}, "The particles follow 'c'"),
+        ({"num_blocks": 3}, "one of 3 measures"),
+        ({"num_particles": 5}, "has 5 particles, too few"),
+    ],
+)
+def test_measures_that_were_not_pooled(function, attrs, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        function(left("free_energy", **attrs))

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Bool
 
+from ...diagnostics.health import named_chains
 from ..angles import unrolled
 from ..datasets import SAMPLE_DIMS
 from ..groups import dataset
@@ -120,6 +122,10 @@ class Run:
                 found[name] = float(least)
         return found
 
+    def chains(self, which: Bool[np.ndarray, " chain"] | int) -> str:
+        """Some chains by name: a draw, or a chain, may have been selected since the export."""
+        return named_chains(np.atleast_1d(self.posterior["chain"].values[which]))
+
     def measure(self, name: str) -> np.ndarray | None:
         """A variable of the group mean_field."""
         return self.mean_field[name].values if name in self.mean_field else None
@@ -140,7 +146,3 @@ def gravest(found: Iterable[tuple]) -> tuple | None:
     """The first with the gravest verdict, which comes last."""
     order = {OK: 0, WARN: 1, FAIL: 2}
     return max(found, key=lambda row: order[row[-1]], default=None)
-
-
-def listed(chains: np.ndarray) -> str:
-    return ", ".join(str(c) for c in chains)

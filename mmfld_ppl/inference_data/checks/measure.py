@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..mean_field import LEAST
-from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, judged, listed
+from ..mean_field import LEAST, why_not_pooled
+from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, judged
 
 #: KL(mu | mu_hat) in nats, beyond which a measure is doubtful, and wrong.
 GAP = (0.05, 0.3)
@@ -40,18 +40,19 @@ def resolution(run: Run) -> Check | None:
 def fixed_point(run: Run) -> Check | None:
     if run.plate is None:
         return None
-    name, gap = "fixed point", run.measure("optimality_gap")
-    if gap is None:
-        return Check(name, SKIPPED, "", _convert_again(run))
+    name, reason = "fixed point", why_not_pooled(run.mean_field)
+    if reason is not None:
+        return Check(name, SKIPPED, "", reason)
+    gap = run.mean_field["optimality_gap"].values
     tau, error = run.mean_field.attrs["temperature"], run.mean_field["optimality_gap_error"].values
     # Without a standard error there is no bound, unless it is infinite.
-    unknown = np.flatnonzero(np.isnan(gap + error) & ~(gap == np.inf))
-    if len(unknown):
+    unknown = np.isnan(gap + error) & ~(gap == np.inf)
+    if np.any(unknown):
         return Check(
             name,
             FAIL,
             "no bound is known on what F + tau KL is above its minimum",
-            f"In chain {listed(unknown)} the draws that the measure is compared with have no "
+            f"In {run.chains(unknown)} the draws that the measure is compared with have no "
             "density: they coincide, lie on the boundary in floating point, or their energies are "
             "not finite. Look for overflow in the model near the boundary of its supports, or run "
             "in double precision.",
@@ -69,7 +70,7 @@ def fixed_point(run: Run) -> Check | None:
             name,
             WARN,
             value,
-            f"In chain {listed(np.flatnonzero(most < -GAP[0]))} the estimate is below zero, as no "
+            f"In {run.chains(most < -GAP[0])} the estimate is below zero, as no "
             "gap is: the particles are too alike, from draw to draw or within one, to estimate a "
             "density from. Look at traces and at the effective number of draws.",
         )
@@ -91,7 +92,7 @@ def fixed_point(run: Run) -> Check | None:
         name,
         verdict,
         value,
-        f"In chain {listed(np.flatnonzero(least > GAP[0]))} the particles are not distributed as "
+        f"In {run.chains(least > GAP[0])} the particles are not distributed as "
         "the forces on them say they should be at the minimiser. The run is too short, its step "
         "too long without adjustment, its particles too few, or the dynamics is biased at the "
         "boundary: see the other checks, and begin with a longer warm-up.",
@@ -108,8 +109,8 @@ def stein(run: Run) -> Check | None:
     statistic, threshold = (measured[f"stein_{n}"].values for n in ("statistic", "threshold"))
     worst = int(np.argmin(p_value))
     value = (
-        f"p = {p_value[worst]:.2g} for chain {worst}: squared discrepancy {statistic[worst]:.2g}, "
-        f"95% of exact samples stay below {threshold[worst]:.2g}"
+        f"p = {p_value[worst]:.2g} for {run.chains(worst)}: squared discrepancy "
+        f"{statistic[worst]:.2g}, 95% of exact samples stay below {threshold[worst]:.2g}"
     )
     if p_value[worst] * len(p_value) > LEVEL:
         return Check(name, OK, value)
@@ -216,26 +217,6 @@ def boundary(run: Run) -> Check | None:
         "Mass piles up at the boundary, as projections and long unadjusted steps make it. Use "
         "mm.MMFLD with the default map and metropolize=True, or a much smaller step_size.",
     )
-
-
-def _convert_again(run: Run) -> str:
-    attrs = run.mean_field.attrs
-    if names := attrs.get("global_sites"):
-        return (
-            f"The particles follow {names} from draw to draw, so that there is no one fixed point "
-            "to hold the draws against. Run numpyro.handlers.condition(model, {...}), with those "
-            "held at a value of interest, to have the particles checked. Global sites are spread "
-            "too widely by a share that falls with the step: a run at a fraction of this step_size "
-            "says by how much."
-        )
-    if attrs.get("num_blocks", 1) > 1:
-        return (
-            f"The objective is one of {attrs['num_blocks']} measures, which are not pooled into "
-            "one: their free energy is there, and how well their transport problems were solved."
-        )
-    if "num_particles" in attrs:
-        return f"the run has {attrs['num_particles']} particles, too few to estimate a density"
-    return "needs mm.to_inference_data(mcmc, diagnostics=True), after a run by MCMC.run"
 
 
 def _round_up(size: float) -> int:

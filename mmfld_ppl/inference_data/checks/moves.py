@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Bool
 
 from ...diagnostics import run_complaints, stuck_particles
 from ...diagnostics.health import mean_ratio
 from ..datasets import SAMPLE_DIMS
-from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, judged, listed
+from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, judged
 
 #: Acceptance that steps which were not adjusted would have had.
 WOULD_ACCEPT = (0.9, 0.6)
@@ -32,18 +33,20 @@ COLLAPSED = 1e-4
 
 
 def moves(run: Run) -> Check:
-    name, found = "moves", []
+    name = "moves"
     if "diverging" not in run.stats:
         return Check(name, SKIPPED, "", "the run collected no statistics of its moves")
     refused = run.stats["diverging"].values.astype(bool)
+    if run.adjusted is None:
+        return _divergences(name, refused)
     ratio, rate = (
         run.stats[n].values if n in run.stats else None
         for n in ("collective_ratio", "acceptance_rate")
     )
-    if run.adjusted is not None:
-        # An adjusted kernel may run into a boundary now and then.
-        many = refused if not run.adjusted or refused.mean() > REFUSED else np.zeros_like(refused)
-        found = run_complaints(ratio, rate if run.adjusted else None, many)
+    # An adjusted kernel may run into a boundary now and then.
+    many = refused if not run.adjusted or refused.mean() > REFUSED else np.zeros_like(refused)
+    chains = run.posterior["chain"].values
+    found = run_complaints(ratio, rate if run.adjusted else None, many, chains=chains)
     parts = [] if rate is None or not run.adjusted else [f"acceptance {rate.mean():.2f}"]
     means = None if ratio is None else mean_ratio(ratio)
     parts += [] if means is None else [f"collective ratio {means.mean():.2g}"]
@@ -60,6 +63,17 @@ def moves(run: Run) -> Check:
         ]
     verdict = OK if not found else FAIL if wrong else WARN
     return Check(name, verdict, ", ".join(parts), " ".join(found))
+
+
+def _divergences(name: str, divergent: Bool[np.ndarray, "chain draw"]) -> Check:
+    """Of a kernel that is not ours, as NUTS: trajectories whose energy was not conserved."""
+    return judged(
+        name,
+        WARN if np.any(divergent) else OK,
+        f"{divergent.mean():.1%} of draws end divergent trajectories",
+        "The kernel could not follow the density there, so that a part of it may be missing from "
+        "the draws. Raise target_accept_prob, or state the model in other coordinates.",
+    )
 
 
 def overshoot(run: Run) -> Check | None:
@@ -95,8 +109,8 @@ def overshoot(run: Run) -> Check | None:
     return Check(
         "overshoot",
         FAIL if least < OVERSHOT[1] else WARN,
-        f"successive means of site '{name}' have a correlation of {least:.2f} in chain "
-        f"{run.posterior['chain'].values[chain]}",
+        f"successive means of site '{name}' have a correlation of {least:.2f} in "
+        f"{run.chains(chain)}",
         f"{advice}.",
     )
 
@@ -146,12 +160,12 @@ def collapsed_step(run: Run) -> Check | None:
     if not (run.ordinary and adapted and "step_size" in run.stats):
         return None
     least = run.stats["step_size"].values[:, -1]
-    bad = np.flatnonzero(~(least >= COLLAPSED))
+    bad = ~(least >= COLLAPSED)
     return judged(
         "step size",
-        WARN if len(bad) else OK,
+        WARN if np.any(bad) else OK,
         f"the least step of a chain is {least.min():.2g}, in units of the metric",
-        f"In chain {listed(bad)} the warm-up found no step at which moves are accepted, and the "
+        f"In {run.chains(bad)} the warm-up found no step at which moves are accepted, and the "
         "chain hardly moves. The reason is most often a density that jumps or ends inside of its "
         "support: a factor of -inf, jnp.where on a parameter. State the region as a constraint "
         "(mm.constraints.polytope, ordered_vector), or smooth the jump; path_length=None makes "
@@ -168,6 +182,8 @@ def stuck(run: Run) -> Check | None:
     name, draws = "stuck particles", min(run.posterior.sizes["draw"], 50)
     if draws < STILL_DRAWS:
         return Check(name, SKIPPED, "", f"takes {STILL_DRAWS} draws, the run has {draws}")
+    if run.plate not in run.posterior.dims:
+        return Check(name, SKIPPED, "", "the run left out the sites of its particles")
     rate = run.stats["acceptance_rate"].values.mean(-1) if "acceptance_rate" in run.stats else 1.0
     # Where next to nothing is accepted, chance would excuse a chain in which nothing moves.
     chance = np.minimum((1 - np.minimum(rate, 1.0)) ** (draws - 1), IDLE)
@@ -179,12 +195,12 @@ def stuck(run: Run) -> Check | None:
             for c, x in enumerate(last.values):
                 still[c] &= stuck_particles(x.reshape(*x.shape[:2], -1))
     share = still.mean(axis=1)
-    bad = np.flatnonzero(share > chance + STUCK)
+    bad = share > chance + STUCK
     value = f"{share.max():.1%} of the particles of a chain did not move in its last {draws} draws"
-    if not len(bad):
+    if not np.any(bad):
         return Check(name, OK, value)
     advice = (
-        f"In chain {listed(bad)} particles are stuck, which a healthy chain has at most "
+        f"In {run.chains(bad)} particles are stuck, which a healthy chain has at most "
         f"{np.max(chance):.1g} of. Look at where they are: a density that is infinite or not "
         "finite nearby holds them. Take a smaller step_size or a longer warm-up, or another start."
     )
