@@ -16,6 +16,29 @@ from jaxtyping import Array, PyTree
 _DATES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
+def is_known(value: Any) -> bool:
+    """Whether a value can be looked at. A look is taken in NumPy, as a trace stages even what JAX
+    does to constants."""
+    return not isinstance(value, Tracer)
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is one real number, traced or not."""
+    array = np.asarray(value) if is_known(value) else value
+    return array.ndim == 0 and jnp.isdtype(array.dtype, ("real floating", "integral", "bool"))
+
+
+def is_positive(value: Any) -> bool:
+    """Whether this is one finite number above zero; of what is traced, whether it is a number."""
+    return is_number(value) and not (is_known(value) and not 0 < np.asarray(value) < np.inf)
+
+
+def is_count(value: Any, least: int = 1) -> bool:
+    """Whether this is a whole number, Python's or NumPy's, and not too small."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and bool(value >= least)
+
+
 def as_array(name: str, values: Any) -> Any:
     """One array of numbers: of NumPy from lists, data frames and whatever else NumPy reads, so that
     it can be looked at within a trace; what JAX has already stays as it is.
@@ -24,7 +47,7 @@ def as_array(name: str, values: Any) -> Any:
     other things that are not numbers, and for rows of different lengths."""
     if isinstance(values, Array):
         return values
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values)):
+    if not all(map(is_known, jax.tree.leaves(values))):
         return jnp.asarray(values)
     try:
         array = np.asarray(values)
@@ -55,7 +78,7 @@ def _numbers(name: str, array: np.ndarray) -> np.ndarray:
         array = array.astype(object)
     wrong = np.ones(array.shape, bool)
     if array.dtype == object:
-        wrong = ~np.asarray(np.frompyfunc(_is_number, 1, 1)(array), bool)
+        wrong = ~np.asarray(np.frompyfunc(_is_real, 1, 1)(array), bool)
     if not wrong.any():
         return array.astype(float)
     first = array[wrong][0]
@@ -72,5 +95,5 @@ def _numbers(name: str, array: np.ndarray) -> np.ndarray:
     raise ValueError(f"{name} must be numbers, got {found}: {way_out}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real | np.bool_)

@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import Tracer
 from jaxtyping import Array, PRNGKeyArray
 
+from .arrays import is_known
 from .chain import Chain
 from .dynamics.transition import select
 from .latent import Site
@@ -41,7 +41,7 @@ def first_valid(
     state, valid = draw(rng_key, given)
     if not retry:
         return state, valid
-    if isinstance(valid, Tracer):
+    if not is_known(valid):
         return _traced_retry(again, state, valid)
     for count in range(1, ATTEMPTS):
         if bool(jnp.all(valid)):
@@ -76,7 +76,7 @@ def require_valid(
     given: Mapping[str, Array],
 ) -> None:
     """Raises ValueError with the reasons when some chain has no valid first state."""
-    if isinstance(valid, Tracer) or bool(jnp.all(valid)):
+    if not is_known(valid) or bool(jnp.all(valid)):
         return
     first = state
     if valid.ndim:

@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, PyTree
 from numpyro.primitives import Messenger, apply_stack
 
+from .arrays import is_count, is_positive
 from .functionals import Functional, as_functional
-from .functionals.checks import is_positive
 from .measures import Measure
 
 #: Message types that `MMFLD` listens to and other handlers let pass. In a trace they stand beside
@@ -41,7 +40,7 @@ class particles(numpyro.plate):
     Raises ValueError when the size is not a positive integer, as one that is traced."""
 
     def __init__(self, name: str, size: int, *, dim: int | None = None) -> None:
-        if not isinstance(size, int | np.integer) or size < 1:
+        if not is_count(size):
             raise ValueError(
                 f"particles '{name}': the number of particles must be a positive integer, got "
                 f"{size!r}; a size that comes in a traced argument has to be static"

@@ -11,10 +11,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer, eval_jaxpr
+from jax.core import eval_jaxpr
 from jax.extend.core import Jaxpr
 from jaxtyping import Array, Bool
 
+from .arrays import is_known
 from .digests import digest, inner_arrays
 
 #: Compiled programs that are kept, the last ones used.
@@ -47,7 +48,7 @@ def compiled(f: Callable, *like: Any) -> Callable:
     globals is as if nothing were kept. What calls functions of Python is compiled each time."""
     closed, shapes = jax.make_jaxpr(f, return_shape=True)(*like)
     held, leaves = closed.consts, jax.tree.leaves(like)
-    if any(isinstance(leaf, Tracer) for leaf in (*held, *leaves)) or any(map(_is_placed, held)):
+    if not all(map(is_known, (*held, *leaves))) or any(map(_is_placed, held)):
         return jax.jit(f)
     # Once more with the arrays as arguments, so that no program that is kept has hold of them.
     jaxpr = jax.make_jaxpr(functools.partial(eval_jaxpr, closed.jaxpr))(held, *leaves).jaxpr

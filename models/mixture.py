@@ -16,9 +16,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from numpyro.distributions.constraints import Constraint
 
 import mmfld_ppl as mm
-from mmfld_ppl.arrays import as_arrays
+from mmfld_ppl.arrays import as_arrays, is_known
 from mmfld_ppl.functionals import MixtureLikelihood, OfMean
-from mmfld_ppl.functionals.checks import is_known, require_finite
+from mmfld_ppl.functionals.checks import require_finite
 from models.base_law import base_law, distribution, distributions, draw_from
 
 #: theta -> distribution of one datum, or (theta, covariate) -> distribution.
@@ -92,11 +92,14 @@ def mixture(
         if masses is not None:
             mass = numpyro.sample(MASS, base_law(masses, (), "masses"), infer={"mass": True})
     if mass is None:
-        points, loss = theta, MixtureLikelihood(log_k, rows, batch_size, counts)
+        points, loss = theta, MixtureLikelihood(log_k, rows, batch_size=batch_size, counts=counts)
     else:
         points = (theta, mass)
         loss = MixtureLikelihood(
-            lambda x, row: log_k(x[0], row) + jnp.log(x[1]), rows, batch_size, counts
+            lambda x, row: log_k(x[0], row) + jnp.log(x[1]),
+            rows,
+            batch_size=batch_size,
+            counts=counts,
         ) + OfMean(potential=lambda x: x[1] - 1)
     mm.objective("loss", loss, points, temperature=temperature)
 

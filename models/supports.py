@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from numpyro.distributions.constraints import Constraint
 
-from mmfld_ppl.functionals.checks import is_known
+from mmfld_ppl.arrays import is_known
 
 #: Atoms may lie on the boundary of a support, and as far outside as rounding puts them: they are
 #: judged after a step of this length, of the way to the mean of all atoms.

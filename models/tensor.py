@@ -8,8 +8,8 @@ import numpyro
 from jaxtyping import Array, Float
 
 import mmfld_ppl as mm
-from mmfld_ppl.arrays import as_array
-from mmfld_ppl.functionals.checks import is_known, require_finite
+from mmfld_ppl.arrays import as_array, is_known
+from mmfld_ppl.functionals.checks import require_finite
 
 
 def tensor(

@@ -14,9 +14,8 @@ import numpyro
 from jaxtyping import Array, Float, Int
 
 import mmfld_ppl as mm
-from mmfld_ppl.arrays import as_array
+from mmfld_ppl.arrays import as_array, is_known
 from mmfld_ppl.functionals import EmpiricalRisk
-from mmfld_ppl.functionals.checks import is_known
 
 
 def two_layer(

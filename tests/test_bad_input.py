@@ -319,7 +319,9 @@ def test_a_temperature_of_an_objective_that_is_no_number(temperature):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"barrier": -1.0}, "barrier must not be negative"),
+        ({"barrier": -1.0}, "barrier must be zero or a positive number"),
+        ({"barrier": float("nan")}, "barrier must be zero or a positive number, got nan"),
+        ({"barrier": "a"}, "barrier must be zero or a positive number, got 'a'"),
         ({"inset": 0.0}, r"inset must be in \(0, 1\)"),
         ({"step_size": 0.0}, "step_size must be a positive number"),
     ],

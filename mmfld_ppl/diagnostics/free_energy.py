@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .entropy import NEIGHBOURS, surprise
-from .estimate import Estimate, clustered_mean
+from .estimate import clustered_mean
 
 
 class FreeEnergy(NamedTuple):
@@ -41,22 +41,10 @@ def free_energy(
     log_base: log density of the base measure in these coordinates, that is the log density of the
       values plus log |det dx/dz|.
     """
-    divergence = divergence_from(points, -np.asarray(log_base, float), neighbours=neighbours)
+    terms = -np.asarray(log_base, float) - surprise(points, neighbours=neighbours)
+    divergence = clustered_mean(terms)
     return FreeEnergy(
         float(objective) + temperature * divergence.value,
         temperature * divergence.error,
         divergence.value,
     )
-
-
-def divergence_from(
-    points: Float[np.ndarray, "n d"],
-    energies: Float[np.ndarray, " n"],
-    *,
-    neighbours: int = NEIGHBOURS,
-) -> Estimate:
-    """KL(mu | exp(-energy)) of the law of a sample, for a normalised density exp(-energy).
-
-    energies: at each of the points, in the same coordinates."""
-    terms = np.asarray(energies, float) - surprise(points, neighbours=neighbours)
-    return clustered_mean(terms)

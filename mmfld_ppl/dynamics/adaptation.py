@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from ..mirrors import MirrorMap, Moments
+from ..mirrors.base import trust_of
 from ..programs import in_all
 from .step_size import DualAveraging, DualAveragingState
 from .welford import Welford, welford_init, welford_moments, welford_update
@@ -137,8 +138,7 @@ class Adaptation(eqx.Module):
     def _close_window(
         self, map: MirrorMap, averaging: DualAveragingState, window: Welford
     ) -> tuple[MirrorMap, DualAveragingState, Welford]:
-        trust = window.steps / (window.steps + 5)
-        adapted = _adapted(map, welford_moments(window), trust)
+        adapted = _adapted(map, welford_moments(window), trust_of(window.steps))
         if self.adapt_step_size:
             step_size = jnp.exp(averaging.log_step)
             averaging = self._search.init(jnp.where(step_size < STUCK, FRESH, step_size))

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ..arrays import is_count
 from ..mirrors import MirrorMap
 
 
@@ -156,7 +157,7 @@ def check_diffusion(diffusion: str | int) -> None:
     """Raises unless `diffusion` is "one-step", "exact" or a positive number of sub-steps."""
     if diffusion in ("one-step", "exact"):
         return
-    if isinstance(diffusion, int) and not isinstance(diffusion, bool) and diffusion >= 1:
+    if is_count(diffusion):
         return
     raise ValueError(
         f"diffusion must be 'one-step', 'exact' or a positive number of sub-steps, got "

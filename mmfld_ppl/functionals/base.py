@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ..arrays import is_number
 from ..measures import Measure
 from ..mirrors.linalg import total
-from .checks import is_number, require_instance
+from .checks import require_instance
 
 
 class Linearization(NamedTuple):

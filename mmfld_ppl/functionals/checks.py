@@ -8,28 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
-from ..arrays import as_array, as_arrays
+from ..arrays import as_array, as_arrays, is_count, is_known, is_positive
 from ..measures import Measure
-
-
-def is_known(value: Any) -> bool:
-    """Whether a value can be looked at. A look is taken in NumPy, as a trace stages even what JAX
-    does to constants."""
-    return not isinstance(value, Tracer)
-
-
-def is_number(value: Any) -> bool:
-    """Whether this is one real number, traced or not."""
-    array = np.asarray(value) if is_known(value) else value
-    return array.ndim == 0 and jnp.isdtype(array.dtype, ("real floating", "integral", "bool"))
-
-
-def is_positive(value: Any) -> bool:
-    """Whether this is one finite number above zero; of what is traced, whether it is a number."""
-    return is_number(value) and not (is_known(value) and not 0 < np.asarray(value) < np.inf)
 
 
 def require_instance(name: str, value: Any) -> None:
@@ -95,11 +77,17 @@ def require_probabilities(name: str, masses: Array) -> None:
 
 def require_limits(threshold: float, max_iterations: int) -> None:
     """Raises ValueError unless iterations can be stopped by these."""
-    if not threshold > 0 or max_iterations < 1:
+    if not threshold > 0 or not is_count(max_iterations):
         raise ValueError(
-            "threshold must be positive and max_iterations at least 1, got "
+            "threshold must be positive and max_iterations a whole number of at least 1, got "
             f"{threshold} and {max_iterations}"
         )
+
+
+def require_block(block_size: int | None) -> None:
+    """Raises ValueError unless points can be taken so many at a time."""
+    if block_size is not None and not is_count(block_size):
+        raise ValueError(f"block_size must be a whole number of at least 1, got {block_size}")
 
 
 def as_probability(name: str, target: Any) -> Measure:

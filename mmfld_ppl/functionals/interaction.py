@@ -10,10 +10,11 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ..arrays import is_known
 from ..measures import Measure
 from .base import Functional, Linearization, cast, scalar
 from .blocks import by_blocks, on_cpu
-from .checks import as_probability, is_known, require_instance, require_same_events
+from .checks import as_probability, require_block, require_instance, require_same_events
 from .distances import flatten
 from .kernels import Radial
 from .radial import smooth_radial
@@ -52,11 +53,11 @@ class Interaction(Functional):
 
     kernel: PairKernel
     potential: Callable[[Any], Float[Array, ""]] | None = None
-    block_size: int | None = eqx.field(static=True, default=None)
+    block_size: int | None = eqx.field(static=True, default=None, kw_only=True)
 
     def __check_init__(self):
         require_instance("the kernel of an interaction", self.kernel)
-        _require_block(self.block_size)
+        require_block(self.block_size)
 
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
@@ -117,7 +118,7 @@ class MMD(Functional):
         block_size: int | None = None,
     ):
         require_instance("the kernel of MMD", kernel)
-        _require_block(block_size)
+        require_block(block_size)
         self.target = as_probability("the target of MMD", target)
         self.kernel = kernel
         self.block_size = block_size
@@ -177,8 +178,3 @@ def default_block(measure: Measure) -> int:
     held = CPU_BLOCK if on_cpu() else ACCELERATOR_BLOCK
     numbers = sum(leaf.size for leaf in jax.tree.leaves(measure.points))
     return max(1, held // numbers)
-
-
-def _require_block(block_size: int | None) -> None:
-    if block_size is not None and block_size < 1:
-        raise ValueError(f"block_size must be at least 1, got {block_size}")

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..arrays import as_array, as_arrays
+from ..arrays import as_array, as_arrays, is_count, is_known
 from ..measures import Measure
 from ..mirrors.linalg import inner
 from .base import Functional, Linearization, scalar
-from .checks import is_known, require_finite
+from .checks import require_finite
 
 
 def _arrays(data: PyTree) -> PyTree:
@@ -62,7 +62,7 @@ class EmpiricalRisk(Functional):
     feature: Callable[[Any, Any], PyTree]
     data: PyTree[Float[Array, "n ..."]] = eqx.field(converter=_arrays)
     potential: Callable[[Any], Float[Array, ""]] | None = None
-    batch_size: int | None = eqx.field(static=True, default=None)
+    batch_size: int | None = eqx.field(static=True, default=None, kw_only=True)
 
     def __check_init__(self):
         _check_data(self.data, self.batch_size)
@@ -129,8 +129,10 @@ class MixtureLikelihood(Functional):
 
     log_density: Callable[[Any, Any], Float[Array, ""]]
     data: PyTree[Float[Array, "n ..."]] = eqx.field(converter=_arrays)
-    batch_size: int | None = eqx.field(static=True, default=None)
-    counts: Float[Array | np.ndarray, " n"] | None = eqx.field(converter=_counts, default=None)
+    batch_size: int | None = eqx.field(static=True, default=None, kw_only=True)
+    counts: Float[Array | np.ndarray, " n"] | None = eqx.field(
+        converter=_counts, default=None, kw_only=True
+    )
 
     def __check_init__(self):
         _check_data(self.data, self.batch_size)
@@ -200,9 +202,10 @@ def _check_data(data: PyTree, batch_size: int | None) -> None:
     if not shapes or len({shape[:1] for shape in shapes}) != 1 or not shapes[0] or not shapes[0][0]:
         raise ValueError(f"data must share a leading axis of at least one row, got shapes {shapes}")
     require_finite("data", data)
-    if batch_size is not None and not 1 <= batch_size <= shapes[0][0]:
+    if batch_size is not None and not (is_count(batch_size) and batch_size <= shapes[0][0]):
         raise ValueError(
-            f"batch_size must be between 1 and the {shapes[0][0]} data, got {batch_size}"
+            "batch_size must be a whole number between 1 and that of the data, "
+            f"{shapes[0][0]}, got {batch_size}"
         )
 
 

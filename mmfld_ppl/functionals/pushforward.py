@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
-from .base import Functional, Linearization
+from .base import Functional, Linearization, as_functional
 
 
 class Pushforward(Functional):
@@ -17,16 +18,19 @@ class Pushforward(Functional):
 
     First variation at x:  dG/dmu(T # mu) at T(x).  Convex in mu where G is, whatever T is.
 
-    functional: G. map: T, of one point, to an array or pytree. Cost: that of G, and N maps.
+    functional: G, or a plain function of a `Measure`. map: T, of one point, to an array or pytree.
+    Cost: that of G, and N maps.
 
         >>> import jax.numpy as jnp
         >>> from mmfld_ppl.functionals import OfMean
         >>> first = Pushforward(OfMean(lambda m: m**2), lambda x: x[0])
         >>> print(first(Measure.uniform(jnp.array([[1.0, 7.0], [3.0, 8.0]]))))
         4.0
+
+    Raises TypeError for a G that is neither a functional nor a function.
     """
 
-    functional: Functional
+    functional: Functional = eqx.field(converter=as_functional)
     map: Callable[[Any], PyTree]
 
     def linearize(

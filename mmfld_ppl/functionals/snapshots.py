@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..arrays import as_array
+from ..arrays import as_array, is_known
 from ..measures import Measure
-from .checks import is_known, require_finite, require_probabilities, require_same_events
+from .checks import require_finite, require_probabilities, require_same_events
 from .stacking import stack_measures
 
 #: Cells with equal masses, or a measure of cells.

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..measures import Measure
 from ..mirrors import MirrorMap
 from .base import Functional, Linearization, scalar
-from .checks import require_instance
+from .checks import require_block, require_instance
 from .interaction import Interaction, PairKernel
 from .pushforward import Pushforward
 
@@ -70,10 +70,11 @@ class KSD(Functional):
     log_density: Callable[[Vector], Float[Array, ""]]
     kernel: PairKernel
     geometry: MirrorMap | None = None
-    block_size: int | None = eqx.field(static=True, default=None)
+    block_size: int | None = eqx.field(static=True, default=None, kw_only=True)
 
     def __check_init__(self):
         require_instance("the kernel of KSD", self.kernel)
+        require_block(self.block_size)
 
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None

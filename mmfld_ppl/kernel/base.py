@@ -16,8 +16,8 @@ from numpyro.distributions.constraints import Constraint
 from numpyro.infer.mcmc import MCMCKernel
 from numpyro.util import is_prng_key
 
+from ..arrays import is_known, is_positive
 from ..chain import Chain, Schedule, Settings
-from ..functionals.checks import is_known, is_positive
 from ..initialize import checked_params, first_valid, require_valid
 from ..latent import Layout, Problem, Sites, read_model
 from ..latent.naming import flatten_named

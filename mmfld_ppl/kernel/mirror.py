@@ -8,11 +8,11 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 
-from jax.core import Tracer
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 from numpyro.distributions.constraints import Constraint
 
+from ..arrays import is_known
 from ..chain import Schedule, Settings, Shapes
 from ..dynamics import Adaptation, Mirror, Symmetric, Transition, check_diffusion
 from ..latent import Layout, product_of
@@ -235,7 +235,7 @@ def _require_correlations(map: Product) -> None:
 
 def _self_concordant(map: MirrorMap) -> bool:
     constant = map.self_concordance
-    return isinstance(constant, Tracer) or math.isfinite(constant)
+    return not is_known(constant) or math.isfinite(constant)
 
 
 def _is_symmetric(diffusion: str | int | None, has_step: bool, particles: bool) -> bool:

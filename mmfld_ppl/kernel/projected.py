@@ -16,7 +16,7 @@ from ..latent import Layout
 from ..latent.default_start import default_start
 from ..mirrors import MirrorMap
 from ..projections import projection
-from .base import LangevinKernel, as_schedule
+from .base import LangevinKernel, as_schedule, is_positive_number
 
 
 class ProjectedMFLD(LangevinKernel):
@@ -29,8 +29,12 @@ class ProjectedMFLD(LangevinKernel):
     infinite on the boundary itself; phi is the default mirror map of each site. Takes the same
     models as `MMFLD`, on the supports of `mmfld_ppl.projections`.
 
-    step_size: h, or a schedule of the step's index; there is no acceptance to adapt it to. mesh: as
-    in `MMFLD`."""
+    step_size: h, or a schedule of the step's index; there is no acceptance to adapt it to.
+    barrier: the weight of phi in the drift, 0 for the plain projected dynamics. inset: above.
+    model, or potential_fn and support; init_strategy, temperature, mesh: as in `MMFLD`.
+
+    Raises ValueError for numbers out of range, when it is made, and as `MMFLD` does when the run
+    begins; for supports without a projection, too."""
 
     def __init__(
         self,
@@ -45,10 +49,10 @@ class ProjectedMFLD(LangevinKernel):
         temperature: Schedule | None = None,
         mesh: Mesh | None = None,
     ) -> None:
-        if barrier < 0:
-            raise ValueError(f"barrier must not be negative, got {barrier}")
-        if not 0 < inset < 1:
-            raise ValueError(f"inset must be in (0, 1), got {inset}")
+        if not (barrier == 0 or is_positive_number(barrier)):
+            raise ValueError(f"barrier must be zero or a positive number, got {barrier!r}")
+        if not (is_positive_number(inset) and inset < 1):
+            raise ValueError(f"inset must be in (0, 1), got {inset!r}")
 
         settings = Settings(
             step_size=as_schedule("step_size", step_size),

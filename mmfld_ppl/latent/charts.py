@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
@@ -66,13 +65,14 @@ def _placement(constraint: nc.Constraint) -> tuple[Any, Any]:
     return jnp.zeros_like(radius), radius
 
 
-def value_of(chart: Chart, distribution: dist.Distribution, t: Array) -> tuple[Array, Array | None]:
-    """(x, log |det dx/dt| over the event axes); None where the determinant is one."""
+def value_of(
+    chart: Chart, support: nc.Constraint, event_dim: int, t: Array
+) -> tuple[Array, Array | None]:
+    """(x, log |det dx/dt| over its last `event_dim` axes); None where the determinant is one."""
     if chart is Chart.MIRROR:
         return t, None
     if chart is Chart.WRAPPED:
         return wrapped(t), None
-    support = distribution.support
     if chart is Chart.AFFINE:
         loc, scale = _placement(support)
         log_det = jnp.broadcast_to(jnp.log(jnp.abs(scale)), jnp.shape(t))
@@ -81,7 +81,7 @@ def value_of(chart: Chart, distribution: dist.Distribution, t: Array) -> tuple[A
         transform = biject_to(support)
         x = transform(t)
         log_det = transform.log_abs_det_jacobian(t, x)
-    surplus = jnp.ndim(log_det) - (jnp.ndim(x) - distribution.event_dim)
+    surplus = jnp.ndim(log_det) - (jnp.ndim(x) - event_dim)
     return x, jnp.sum(log_det, axis=tuple(range(-surplus, 0)))
 
 

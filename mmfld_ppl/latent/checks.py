@@ -8,13 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jax.core import Tracer
 from jaxtyping import Array
 from numpyro.distributions import constraints as nc
 from numpyro.ops.provenance import eval_provenance
 
+from ..arrays import is_known
 from ..constraints.by_type import base_of
-from ..functionals.checks import is_known
 from ..functionals.variation import require_first_variation
 from ..measures import Measure
 from ..primitives import OBJECTIVE, PARTICLES
@@ -262,7 +261,7 @@ def _inside(reading: Reading, plate: str) -> set[str]:
 
 def _same(a: Array, b: Array, tolerance: float | None = None) -> bool:
     """Up to rounding, or a tolerance; True of traced values, which cannot be compared."""
-    if isinstance(a, Tracer) or isinstance(b, Tracer):
+    if not (is_known(a) and is_known(b)):
         return True
     if tolerance is None:
         tolerance = 100 * float(jnp.finfo(jnp.result_type(a, float)).eps)

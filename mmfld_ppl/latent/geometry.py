@@ -6,12 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, PyTree
 from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 
 from .. import mirrors
+from ..arrays import is_known
 from ..constraints.by_type import base_of
 from ..mirrors import Euclidean, Independent, MirrorMap, mirror_map
 from ..mirrors.euclidean import WrappedLine
@@ -100,7 +100,7 @@ def _require_finite_ends(name: str, support: nc.Constraint) -> None:
     if not isinstance(base, nc.interval):
         return
     ends = (base.lower_bound, base.upper_bound)
-    if any(not isinstance(end, Tracer) and np.any(np.isinf(end)) for end in ends):
+    if any(is_known(end) and np.any(np.isinf(end)) for end in ends):
         raise ValueError(
             f"site '{name}': its support {support!r} has an infinite end, which neither a map nor "
             "a chart of intervals can take: leave the end out, as in TruncatedNormal(low=0.0), or "
@@ -158,7 +158,7 @@ def _require_room(
     u = jax.random.normal(jax.random.key(0), (33, *free), dtype)
     points = jax.vmap(chart)(u * scales.reshape(-1, *(1 for _ in free)))
     slack = jax.vmap(chosen.slack)(points)
-    if isinstance(slack, Tracer) or bool(jnp.all(slack > 0)):
+    if not is_known(slack) or bool(jnp.all(slack > 0)):
         return
     raise ValueError(
         f"mirror_maps['{name}']: {chosen.describe()} is a map of a smaller set than the support "
@@ -182,7 +182,7 @@ def one_particle(support: nc.Constraint, axis: int, name: str, dynamic: bool) ->
         if leaf.ndim < -at:
             return leaf
         rows = jnp.moveaxis(leaf, at, 0)
-        fixed = not (dynamic or isinstance(rows, Tracer))
+        fixed = is_known(rows) and not dynamic
         if fixed and bool(jnp.any(rows != rows[0])):
             raise ValueError(
                 f"site '{name}': its support {support!r} differs from particle to particle, and "

@@ -8,11 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, PyTree
-from numpyro.distributions import biject_to
 from numpyro.distributions import constraints as nc
 
 from ..mirrors import MirrorMap
-from .charts import Chart, coordinate_of, wrapped
+from .charts import coordinate_of, value_of
 from .checks import require_known
 from .geometry import geometry_of
 from .layout import Layout
@@ -60,12 +59,9 @@ class PotentialProblem:
         """The potential at these coordinates."""
         values, log_det = {}, jnp.zeros((), jax.tree.leaves(coordinates)[0].dtype)
         for s in self.layout.sites:
-            t = coordinates[s.name]
-            values[s.name] = wrapped(t) if s.chart is Chart.WRAPPED else t
-            if s.chart is Chart.BIJECTION:
-                transform = biject_to(self.supports[s.name])
-                values[s.name] = transform(t)
-                log_det += jnp.sum(transform.log_abs_det_jacobian(t, values[s.name]))
+            of_site = self.supports[s.name], len(s.value_shape)
+            values[s.name], change = value_of(s.chart, *of_site, coordinates[s.name])
+            log_det += 0 if change is None else change
         log_density = log_det - self.potential_fn(self.restore(values))
         return Evaluation(log_density, None, log_det, None, values, {}), None
 

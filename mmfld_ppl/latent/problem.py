@@ -220,7 +220,8 @@ def _place(sites: dict[str, Site], coordinates: Coordinates, message: dict) -> A
     # The value has an axis of steps; its coordinate may have fewer axes of an event.
     if index is not None and len(site.value_shape) > len(message["fn"].shape()):
         t = t[index]
-    x, log_det = value_of(site.chart, message["fn"], t)
+    fn = message["fn"]
+    x, log_det = value_of(site.chart, fn.support, fn.event_dim, t)
     if log_det is not None:
         # A factor, not a side list: it survives `scan`, and sits in the plates of its site.
         unit = dist.Unit(log_det)

@@ -24,6 +24,9 @@ from .symmetric import newton_symmetric_step
 
 Event = PyTree[Float[Array, "..."]]
 
+#: Observations that are trusted by half.
+HALF_TRUSTED = 5
+
 
 class Observation(NamedTuple):
     """What metric adaptation accumulates at a point.
@@ -332,6 +335,16 @@ class Weighted(MirrorMap):
 
     def describe(self) -> str:
         return self.base.describe()
+
+
+def trust_of(observations: Array) -> Scalar:
+    """How far to go towards what so many observations say."""
+    return observations / (observations + HALF_TRUSTED)
+
+
+def observations_of(trust: Scalar) -> Scalar:
+    """The number that is trusted so far."""
+    return HALF_TRUSTED * trust / (1 - trust)
 
 
 def interpolate_scale(

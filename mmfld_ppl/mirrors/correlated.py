@@ -9,7 +9,7 @@ import jax.scipy.linalg as jsl
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
-from .base import Event, Moments, Observation, Scalar
+from .base import HALF_TRUSTED, Event, Moments, Observation, Scalar, observations_of
 from .linalg import matmul, sum_entries, total
 from .metric import Metric
 from .product import Product
@@ -149,9 +149,9 @@ class Correlated(Product):
         before, after = (mirror._own.flat(adapted.center)[1] for mirror in (self, adapted))
         growth = ravel_pytree(_over(after, before))[0]
         wider = jnp.where(jnp.isfinite(growth), growth, 1)[:, None] * self.factor
-        # Of n observations trust is n / (n + 5).
-        observations = 5 * trust / (1 - trust)
-        share = observations / (observations + 5 + len(wider))
+        # A covariance takes as many observations more as it has rows.
+        observations = observations_of(trust)
+        share = observations / (observations + HALF_TRUSTED + len(wider))
         spread, slopes = _covariance(seen.mean), _covariance(seen.score_mean)
         rounder = matmul(wider, _root(spread, slopes, share))
         # Rounding may leave no covariance where points travelled far.

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 
-from .base import Event, MirrorMap, Observation, Scalar
+from .base import Event, Observation, Scalar
 from .linalg import Matrix, log_det_from
-from .log_det import LogDetMetric, entry_variance, least_eigenvalue, negative_inverse
+from .log_det import LogDetMetric, MinusLogDet, entry_variance, negative_inverse
 from .log_det_step import slice_step
-from .metric import Metric
+from .metric import OnSubspace
 
 
-class CorrelationMatrix(MirrorMap):
+class CorrelationMatrix(MinusLogDet):
     r"""phi(X) = -log det X on the symmetric positive definite matrices of unit diagonal.
 
     Y = -X^-1; dual vectors are classes modulo diagonal and antisymmetric matrices, and the
     conjugate is the maximum determinant completion, by Newton's method from the present point.
-    Self-concordant with M = 1, as the restriction of -log det (Nesterov and Nemirovskii 1994,
-    proposition 5.4.5); attained where an eigenvalue tends to 0. Cost: O(n^3) a Newton step of the
+    Self-concordant with M = 1, see `MinusLogDet`. Cost: O(n^3) a Newton step of the
     conjugate; O(n^4), as one product of matrices, a Newton step of `symmetric_step` and an
     `observe`."""
-
-    self_concordance: ClassVar[float] = 1.0
-
-    def potential(self, x: Event) -> Scalar:
-        return -log_det_from(jnp.linalg.cholesky(x))
-
-    def slack(self, x: Event) -> Scalar:
-        return least_eigenvalue(x)
 
     def restore(self, x: Event) -> Event:
         diagonal = jnp.diagonal(x)
         return x / jnp.sqrt(diagonal[:, None] * diagonal)
-
-    def grad(self, x: Event) -> Event:
-        return negative_inverse(x)
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         factor = jnp.linalg.cholesky(x)
@@ -59,7 +45,7 @@ class CorrelationMatrix(MirrorMap):
         return CorrelationMetric(LogDetMetric.at(x), jnp.linalg.cholesky(jnp.square(x)))
 
 
-class CorrelationMetric(Metric):
+class CorrelationMetric(OnSubspace):
     """G[u] = X^-1 u X^-1 on symmetric matrices of zero diagonal.
 
     The normals are the n diagonal unit matrices; between them G^-1 has the entries X_ij^2, whose
@@ -73,18 +59,9 @@ class CorrelationMetric(Metric):
         diagonal = jnp.diagonal(self.ambient.solve(v))
         return v - jnp.diag(jsl.cho_solve((self.gram, True), diagonal))
 
-    def apply(self, u: Event) -> Event:
-        return self.ambient.apply(u)
-
     def solve(self, v: Event) -> Event:
-        u = self.ambient.solve(self.shortest(v))
+        u = super().solve(v)
         return u - jnp.diag(jnp.diagonal(u))  # rounding must not move the diagonal
-
-    def sqrt(self, noise: Event) -> Event:
-        return self.ambient.sqrt(noise)
 
     def log_det(self) -> Scalar:
         return self.ambient.log_det() + log_det_from(self.gram)
-
-    def inverse_norm_sq(self, v: Event) -> Scalar:
-        return self.ambient.inverse_norm_sq(self.shortest(v))

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .base import Event, MirrorMap, Observation, Scalar
 from .linalg import sum_entries
-from .metric import DiagonalMetric, Metric
+from .metric import DiagonalMetric, Metric, OnSubspace
 
 
 class Euclidean(MirrorMap):
@@ -88,7 +88,7 @@ class ZeroSum(MirrorMap):
         return centred(y)
 
     def metric(self, x: Event) -> Metric:
-        return ZeroSumMetric(jnp.zeros_like(x))
+        return ZeroSumMetric(DiagonalMetric(jnp.ones_like(x)))
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         # Both, lest the sums that rounding leaves add up over many steps.
@@ -101,28 +101,16 @@ class ZeroSum(MirrorMap):
         return Observation(x, jnp.full_like(x, kept))
 
 
-class ZeroSumMetric(Metric):
-    """The identity on arrays that sum to zero along each axis. `zero` gives the dtype."""
+class ZeroSumMetric(OnSubspace):
+    """The identity on arrays that sum to zero along each axis."""
 
-    zero: Float[Array, "..."]
-
-    def apply(self, u: Event) -> Event:
-        return u
-
-    def solve(self, v: Event) -> Event:
-        return centred(v)
-
-    def sqrt(self, noise: Event) -> Event:
-        return noise
-
-    def log_det(self) -> Scalar:
-        return jnp.zeros((), self.zero.dtype)
-
-    def inverse_norm_sq(self, v: Event) -> Scalar:
-        return sum_entries(jnp.square(centred(v)))
+    ambient: DiagonalMetric
 
     def shortest(self, v: Event) -> Event:
         return centred(v)
+
+    def log_det(self) -> Scalar:
+        return self.ambient.log_det()
 
 
 def centred(v: Float[Array, "..."]) -> Float[Array, "..."]:

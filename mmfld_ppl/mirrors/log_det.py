@@ -63,30 +63,36 @@ def entry_variance(x: Event) -> Event:
     return 0.5 * (jnp.square(x) + diagonal[:, None] * diagonal)
 
 
-class Spectraplex(MirrorMap):
-    r"""phi(X) = -log det X on the symmetric positive definite matrices with tr X = 1.
+class MinusLogDet(MirrorMap):
+    """What maps by phi(X) = -log det X share, on the cone or a slice of it.
 
-    Y = -X^-1; X = (nu I - Y)^-1 with the nu that makes the trace 1, the root that `Simplex`
-    solves for, on eigenvalues. Dual vectors are classes modulo multiples of I and antisymmetric
-    matrices. Self-concordant with M = 1 (Nesterov and Nemirovskii 1994, proposition 5.4.5);
-    attained where an eigenvalue tends to 0.
-
-    A matrix of condition number k carries its small eigenvalues, and its dual point the large
-    ones, to a relative accuracy of k times rounding."""
+    Self-concordant with M = 1, which restriction keeps (Nesterov and Nemirovskii 1994, proposition
+    5.4.5); attained where an eigenvalue tends to 0."""
 
     self_concordance: ClassVar[float] = 1.0
 
     def potential(self, x: Event) -> Scalar:
         return -log_det_from(jnp.linalg.cholesky(x))
 
-    def restore(self, x: Event) -> Event:
-        return x / jnp.trace(x)
-
     def slack(self, x: Event) -> Scalar:
         return least_eigenvalue(x)
 
     def grad(self, x: Event) -> Event:
         return negative_inverse(x)
+
+
+class Spectraplex(MinusLogDet):
+    r"""phi(X) = -log det X on the symmetric positive definite matrices with tr X = 1.
+
+    Y = -X^-1; X = (nu I - Y)^-1 with the nu that makes the trace 1, the root that `Simplex`
+    solves for, on eigenvalues. Dual vectors are classes modulo multiples of I and antisymmetric
+    matrices. Self-concordant with M = 1, see `MinusLogDet`.
+
+    A matrix of condition number k carries its small eigenvalues, and its dual point the large
+    ones, to a relative accuracy of k times rounding."""
+
+    def restore(self, x: Event) -> Event:
+        return x / jnp.trace(x)
 
     def conjugate_grad(self, y: Event, start: Event) -> Event:
         values, vectors = eigen(y)

@@ -124,7 +124,29 @@ class ScaledMetric(Metric):
         return self.base.shortest(v)
 
 
-class RestrictedMetric(Metric):
+class OnSubspace(Metric):
+    """G of an ambient space, restricted to a subspace: dual vectors are classes modulo its normals,
+    and G^-1 takes the shortest of a class into the subspace."""
+
+    ambient: eqx.AbstractVar[Metric]
+
+    @abc.abstractmethod
+    def shortest(self, v: PyTree) -> PyTree: ...
+
+    def apply(self, u: PyTree) -> PyTree:
+        return self.ambient.apply(u)
+
+    def solve(self, v: PyTree) -> PyTree:
+        return self.ambient.solve(self.shortest(v))
+
+    def sqrt(self, noise: PyTree) -> PyTree:
+        return self.ambient.sqrt(noise)
+
+    def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
+        return self.ambient.inverse_norm_sq(self.shortest(v))
+
+
+class RestrictedMetric(OnSubspace):
     r"""G of an ambient space, restricted to the tangent space normal^perp.
 
     With c(v) = <normal, G^-1 v> / <normal, G^-1 normal>, the representative v - c(v) normal of a
@@ -140,17 +162,5 @@ class RestrictedMetric(Metric):
     def shortest(self, v: PyTree) -> PyTree:
         return v - inner(self.lifted, v) / inner(self.lifted, self.normal) * self.normal
 
-    def apply(self, u: PyTree) -> PyTree:
-        return self.ambient.apply(u)
-
-    def solve(self, v: PyTree) -> PyTree:
-        return self.ambient.solve(self.shortest(v))
-
-    def sqrt(self, noise: PyTree) -> PyTree:
-        return self.ambient.sqrt(noise)
-
     def log_det(self) -> Float[Array, ""]:
         return self.ambient.log_det() + jnp.log(inner(self.lifted, self.normal))
-
-    def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
-        return self.ambient.inverse_norm_sq(self.shortest(v))

@@ -19,7 +19,13 @@ from .base import (
 from .half_line import barrier_root
 from .half_line_arc import UNTAILED, tail_trust
 from .linalg import congruence, log_det_from, sum_entries, symmetric
-from .log_det import LogDetMetric, entry_variance, least_eigenvalue, negative_inverse
+from .log_det import (
+    LogDetMetric,
+    MinusLogDet,
+    entry_variance,
+    least_eigenvalue,
+    negative_inverse,
+)
 from .log_det_step import cone_step
 from .metric import Metric
 from .spectral import SpectralMetric, eigen, from_eigen
@@ -93,23 +99,12 @@ class PositiveDefinite(MirrorMap):
         return cls(jnp.ones((), dtype))
 
 
-class LogDet(MirrorMap):
+class LogDet(MinusLogDet):
     r"""phi(X) = -log det X on symmetric positive definite matrices, for symmetric steps.
 
     They reach every X' from any X, at the cost of a Cholesky factor and an eigendecomposition; of
     dual points only the negative definite have a primal one, so that `PositiveDefinite` is the
-    default. Self-concordant with M = 1 (Nesterov and Nemirovskii 1994, proposition 5.4.5)."""
-
-    self_concordance: ClassVar[float] = 1.0
-
-    def potential(self, x: Event) -> Scalar:
-        return -log_det_from(jnp.linalg.cholesky(x))
-
-    def slack(self, x: Event) -> Scalar:
-        return least_eigenvalue(x)
-
-    def grad(self, x: Event) -> Event:
-        return negative_inverse(x)
+    default. Self-concordant with M = 1, see `MinusLogDet`."""
 
     def metric(self, x: Event) -> Metric:
         return LogDetMetric.at(x)

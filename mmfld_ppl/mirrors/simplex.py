@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,9 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int
 from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
 from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric, RestrictedMetric
+
+#: Of Newton's method, where a handful is typical.
+MOST_STEPS = 64
 
 
 class Simplex(MirrorMap):
@@ -115,9 +119,7 @@ class _Iterate(NamedTuple):
     steps: Int[Array, ""]
 
 
-def barrier_weights(
-    y: Float[Array, " d"], weights: Float[Array, " d"], max_steps: int = 64
-) -> Float[Array, " d"]:
+def barrier_weights(y: Float[Array, " d"], weights: Float[Array, " d"]) -> Float[Array, " d"]:
     """x_i = w_i / (nu - y_i) with the nu > max y that makes sum_i x_i = 1.
 
     Newton's method on 1 / f(nu) = 1 for f(nu) = sum_i w_i / (nu - y_i). 1/f is concave and
@@ -125,7 +127,6 @@ def barrier_weights(
     such as max_i (y_i + w_i). Five steps are typical, and thirteen the most that was found for
     weights within 1e6 of each other. Works with nu - max y, which keeps x accurate to rounding
     relative to each entry. NaN where y is not finite."""
-    tolerance = jnp.finfo(y.dtype).eps ** 0.5
     below = jnp.max(y) - y
 
     def improve(shift: Scalar) -> tuple[Scalar, Scalar]:
@@ -133,18 +134,9 @@ def barrier_weights(
         f = sum_entries(x)
         return shift + f * (f - 1) / sum_entries(x * (x / weights)), f - 1
 
-    def unfinished(it: _Iterate) -> Bool[Array, ""]:
-        return (it.excess > tolerance) & (it.steps < max_steps)
-
-    def iterate(it: _Iterate) -> _Iterate:
-        return _Iterate(*improve(it.shift), it.steps + 1)
-
-    start = jnp.max(weights - below)
-    begin = _Iterate(start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))
-    end = jax.lax.while_loop(unfinished, iterate, begin)
-    x = weights / (end.shift + below)
+    x = weights / (_root(improve, jnp.max(weights - below)) + below)
     # The error is now of the order of rounding; taking it out of the sum leaves none to drift.
-    return jnp.where(end.excess <= tolerance, x / sum_entries(x), jnp.nan)
+    return x / sum_entries(x)
 
 
 def log_growth(
@@ -165,14 +157,21 @@ def log_growth(
         excess = jnp.log(total) + most
         return nu - excess * total / sum_entries(moved * stretch), jnp.abs(excess)
 
+    start = -sum_entries(x * stretch * momentum) / sum_entries(x * stretch)
+    return stretch * (momentum + _root(improve, start))
+
+
+def _root(improve: Callable[[Scalar], tuple[Scalar, Scalar]], start: Scalar) -> Scalar:
+    """Where Newton's steps, to the next shift and by how much this one fails, come to; NaN where
+    they come to nothing."""
+    tolerance = jnp.finfo(start.dtype).eps ** 0.5
+
     def unfinished(it: _Iterate) -> Bool[Array, ""]:
-        return (it.excess > tolerance) & (it.steps < 64)
+        return (it.excess > tolerance) & (it.steps < MOST_STEPS)
 
     def iterate(it: _Iterate) -> _Iterate:
         return _Iterate(*improve(it.shift), it.steps + 1)
 
-    tolerance = jnp.finfo(x.dtype).eps ** 0.5
-    start = -sum_entries(x * stretch * momentum) / sum_entries(x * stretch)
     begin = _Iterate(start, jnp.full_like(start, jnp.inf), jnp.zeros((), jnp.int32))
     end = jax.lax.while_loop(unfinished, iterate, begin)
-    return jnp.where(end.excess <= tolerance, stretch * (momentum + end.shift), jnp.nan)
+    return jnp.where(end.excess <= tolerance, end.shift, jnp.nan)

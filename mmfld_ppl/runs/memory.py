@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jaxtyping import PyTree
 from numpyro.infer import MCMC
 from numpyro.util import is_prng_key
 
+from ..arrays import is_count
 from ..inference_data.capacity import available, fits, size
 from ..latent.naming import flatten_named
 from .program import Collection
@@ -111,7 +111,7 @@ def chunk_rows(estimate: MemoryEstimate, chunk: int | None) -> int:
     """Draws of a chunk: the one asked for, or what `CHUNK_BYTES` hold."""
     if chunk is None:
         return max(1, min(estimate.draws, CHUNK_BYTES // max(estimate.draw, 1)))
-    if not isinstance(chunk, (int, np.integer)) or chunk < 1:
+    if not is_count(chunk):
         raise ValueError(f"chunk must be a positive number of draws, got {chunk!r}")
     needed = CHUNK_COPIES * chunk * estimate.draw + estimate.state
     if not fits(needed):

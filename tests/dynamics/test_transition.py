@@ -65,7 +65,7 @@ def test_small_steps_approach_the_mirror_flow(x64):
     assert 3.5 < errors[0] / errors[1] < 4.5
 
 
-@pytest.mark.parametrize("diffusion", [1, 4, "exact"])
+@pytest.mark.parametrize("diffusion", [1, np.int64(4), "exact"])
 def test_diffusions_agree_with_one_step_to_first_order(x64, diffusion):
     """Mean and variance of a short step without drift, on noise shared between signs."""
     map, x, h = EntropyOrthant(), jnp.asarray([0.7]), 1e-4

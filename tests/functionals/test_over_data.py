@@ -25,7 +25,7 @@ def risk(data, batch_size=None):
 
 
 def mixture(data, batch_size=None):
-    return MixtureLikelihood(lambda x, z: -((x - z) ** 2), data, batch_size)
+    return MixtureLikelihood(lambda x, z: -((x - z) ** 2), data, batch_size=batch_size)
 
 
 @pytest.fixture(params=[risk, mixture])
@@ -105,7 +105,8 @@ def test_counts_stand_for_ties():
 
 def test_minibatches_of_counted_data_are_unbiased():
     def of(batch_size):
-        return MixtureLikelihood(lambda x, z: -((x - z) ** 2), DATA, batch_size, COUNTS)
+        log_density = lambda x, z: -((x - z) ** 2)  # noqa: E731
+        return MixtureLikelihood(log_density, DATA, batch_size=batch_size, counts=COUNTS)
 
     def draw(key):
         value, tangent, _ = of(2).linearize(MU, key=key)
@@ -132,7 +133,7 @@ def test_a_datum_of_count_zero_may_be_anywhere():
 @pytest.mark.parametrize("array", [np.array, jnp.array])
 def test_rows_of_a_batch_come_in_proportion_to_their_counts(unit, array):
     counts, size = array([0.0, 3.0, 1.0, 0.0, 6.0, 0.0]) * unit, 20_000
-    functional = MixtureLikelihood(lambda x, z: x * z, jnp.arange(6.0), 6, counts)
+    functional = MixtureLikelihood(lambda x, z: x * z, jnp.arange(6.0), batch_size=6, counts=counts)
     measure = Measure.uniform(jnp.ones(1))
     keys = jax.random.split(jax.random.key(0), size)
     rows = jax.vmap(lambda key: functional.linearize(measure, None, key).tangent[1])(keys)
@@ -161,8 +162,9 @@ def test_misuse_of_counts_is_explained(counts, message):
     [
         (DATA.at[3].set(jnp.nan), None, "data must be finite, got nan in row 3"),
         ((DATA, DATA.at[1].set(jnp.inf)), None, "got inf in row 1"),
-        (DATA, 0, "between 1 and the 5 data, got 0"),
-        (DATA, 6, "between 1 and the 5 data, got 6"),
+        (DATA, 0, "between 1 and that of the data, 5, got 0"),
+        (DATA, 6, "between 1 and that of the data, 5, got 6"),
+        (DATA, 2.5, "a whole number between 1"),
         ((DATA, DATA[:2]), None, "share a leading axis"),
         (jnp.zeros((0, 2)), None, "at least one row"),
         (jnp.zeros(()), None, "share a leading axis"),

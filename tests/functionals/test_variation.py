@@ -81,7 +81,7 @@ def measure(size):
         (half_blind, MOVES),
         (SQUARE + 2 * as_functional(masked), NO_DERIVATIVE),
         (Composition(jnp.exp, half_blind), MOVES),
-        (Pushforward(as_functional(half_blind), lambda x: 2 * x), MOVES),
+        (Pushforward(half_blind, lambda x: 2 * x), MOVES),
         (Interaction(one_way), "kernel of Interaction must be the same from x to y"),
         (SQUARE - 2 * MMD(mm.Measure.uniform(DATA), one_way), "kernel of MMD must be the same"),
     ],
