@@ -5,7 +5,7 @@ from collections.abc import Callable
 from .base import FAIL, OK, SKIPPED, WARN, Check, Run
 from .measure import boundary, first_variation, fixed_point, particle_number, resolution, stein
 from .moves import collapsed_step, moves, overshoot, precision, stuck, unadjusted_step
-from .problem import mixture, transport
+from .problem import mixture, snapshots, transport
 from .replicates import accuracy, agreement, decay, finite, stationarity
 
 #: In the order of a report.
@@ -28,6 +28,7 @@ CHECKS: tuple[Callable[[Run], Check | None], ...] = (
     particle_number,
     boundary,
     transport,
+    snapshots,
     mixture,
 )
 

@@ -38,21 +38,24 @@ class Check(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """An exported run. stats, mean_field: empty where it has none."""
+    """An exported run. stats, mean_field; marginals and snapshots, of trajectories: empty where it
+    has none."""
 
     posterior: xr.Dataset
     stats: xr.Dataset
     mean_field: xr.Dataset
+    marginals: xr.Dataset
+    snapshots: xr.Dataset
     attrs: dict[str, Any]
 
     @classmethod
     def of(cls, idata: Any) -> Run:
-        stats, mean_field = (
+        others = (
             dataset(idata, name) if name in idata else xr.Dataset()
-            for name in ("sample_stats", "mean_field")
+            for name in ("sample_stats", "mean_field", "marginals", "snapshots")
         )
         posterior = unrolled(dataset(idata, "posterior"))
-        return cls(posterior, stats, mean_field, dict(posterior.attrs))
+        return cls(posterior, *others, dict(posterior.attrs))
 
     @property
     def plate(self) -> str | None:

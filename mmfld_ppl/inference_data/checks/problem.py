@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import FAIL, OK, SKIPPED, WARN, Check, Run
+from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, judged
 
 #: L1 error of the marginals of a coupling that was not solved to its threshold.
 MARGINAL = 0.1
 #: Nats an observation that a mixture may be short of the best one.
 SHORT = 0.05
+#: Standard deviations of a snapshot that a marginal may be from its cells.
+OFF = 0.25
 
 
 def transport(run: Run) -> Check | None:
@@ -42,6 +44,39 @@ def transport(run: Run) -> Check | None:
         f"{np.sum(~converged)} of {converged.size} solves stopped at max_iterations before their "
         "marginals were right, so that F and its slopes are off. Pass more max_iterations or a "
         "larger epsilon to the functional, or run in double precision.",
+    )
+
+
+def snapshots(run: Run) -> Check | None:
+    """Of trajectories: whether the marginals are where cells were seen, on average."""
+    if "x" not in run.marginals or "x" not in run.snapshots:
+        return None
+    found = run.marginals["x"].astype(float).mean(("chain", "draw", "particle")).values
+    cells, mass = (run.snapshots[n].values.astype(float) for n in ("x", "mass"))
+    times = run.marginals["time"].values
+    of_time = run.snapshots["observed_time"].values == times[:, None]
+    shares = np.where(of_time, mass, 0) / np.sum(np.where(of_time, mass, 0), 1, keepdims=True)
+    seen = shares @ cells
+    count = 1 / np.sum(shares**2, axis=1)
+    square = np.sum(shares * np.sum((cells - seen[:, None]) ** 2, axis=-1), axis=1)
+    several = count > 1.5
+    if not np.any(several):
+        return None  # What a snapshot is wide is known of none.
+    spread = np.sqrt(np.mean((square * count / (count - 1))[several]))
+    off = np.linalg.norm(found - seen, axis=1) / spread
+    # A mean of few cells is itself uncertain.
+    beyond = off - SIGNIFICANT / np.sqrt(count)
+    worst = int(np.argmax(beyond))
+    cost = np.sum(np.sum(np.diff(seen, axis=0) ** 2, axis=1) / (2 * np.diff(times)))
+    return judged(
+        "snapshots",
+        OK if beyond[worst] <= OFF else WARN,
+        f"the mean of the marginal at time {times[worst]:g} is {off[worst]:.2g} standard deviations "
+        "of a snapshot from that of its cells",
+        "A part of the population stays off the cells that it should move with: regularization "
+        f"times {cost:.2g}, what the motion of the mean costs, must be well below 1 for it to "
+        "follow. Pass a smaller regularization=; or the particles are still on their way, where "
+        "other checks say so.",
     )
 
 
