@@ -262,6 +262,16 @@ def test_many_particles_start_on_growing_positive_vectors():
     start(mm.MMFLD(model))
 
 
+def test_long_vectors_of_growing_positive_entries_have_a_start():
+    def model():
+        numpyro.sample("x", dist.ImproperUniform(constraints.positive_ordered_vector, (), (90,)))
+        x = numpyro.sample("y", dist.Normal(0.0, 1.0))
+        numpyro.sample("obs", dist.Normal(x, 1.0), obs=0.0)
+
+    x = start(mm.MMFLD(model)).z["x"]
+    assert jnp.all(jnp.diff(x) > 0) and x[0] > 0 and x[-1] < 200
+
+
 def test_gaps_in_the_data_are_named():
     def model(y):
         mu = numpyro.sample("mu", dist.Normal(0.0, 1.0))

@@ -9,10 +9,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from ..mirrors.linalg import inner
 from .culprit import Culprit, locate
 from .field import Felt, Field, Frozen
 from .langevin import acceptances, require_density, trapezoidal_rise
-from .transition import Move, Transition, add, all_finite, select, standard_normal
+from .transition import Transition, add, all_finite, select, standard_normal
+
+#: Particles whose answers tell that of all: they are exchangeable.
+ANSWERING = 256
 
 
 class MeanFieldState(NamedTuple):
@@ -57,7 +61,7 @@ class MeanFieldLangevin(eqx.Module):
     Cost: one linearisation, and the first variation at N particles three times, twice with its
     gradient: at the proposals, for the ratio and to refuse what is not finite; under the new
     linearisation, at the particles and, without the gradient, where they were. Two gradients more
-    where the temperature changes."""
+    where the temperature changes. The ratio takes two drifts of some particles besides."""
 
     field: Field
     transition: Transition
@@ -106,7 +110,7 @@ class MeanFieldLangevin(eqx.Module):
         if self.field.stochastic:
             ratio = jnp.full((), jnp.nan, dtype)
         else:
-            ratio = self._collective_ratio(state, move, proposed, accept, new, key_field)
+            ratio = self._collective_ratio(state, proposed, accept, new, key_field)
             ratio = jnp.where(usable, ratio, jnp.nan)
         if self.next_temperature is not None:
             # Where it is refused the particles stay, and feel another temperature all the same.
@@ -133,7 +137,6 @@ class MeanFieldLangevin(eqx.Module):
     def _collective_ratio(
         self,
         old: MeanFieldState,
-        move: Move,
         proposed: Felt,
         accept: Bool[Array, " n"],
         new: MeanFieldState,
@@ -142,15 +145,20 @@ class MeanFieldLangevin(eqx.Module):
         felt = new.felt
         if self.next_temperature is not None:
             felt = self.field.feel(new.frozen, new.particles, self.temperature, key)
-        answer = add(felt.slope, select(accept, proposed.slope, old.felt.slope), -1)
-        # Both metrics are at hand, of the proposal and of its acceptance; that of the end is not.
-        norm_sq = jax.vmap(self.transition.slope_norm_sq)
-        norms = jnp.where(accept, norm_sq(move.position, answer), norm_sq(old.particles, answer))
+        before = select(accept, proposed.slope, old.felt.slope)
+        stride = max(1, len(accept) // ANSWERING)
+        x, before, after = jax.tree.map(
+            lambda leaf: leaf[::stride], (new.particles, before, felt.slope)
+        )
+        drift = jax.vmap(self.transition.drift, (0, 0, None))
+        h = jnp.asarray(self.step_size, felt.variation.dtype)
+        taken_back = add(drift(x, before, h), drift(x, after, h), -1)
+        answers = jax.vmap(inner)(add(after, before, -1), taken_back)
         behind, _ = self.field.potentials(new.frozen, old.particles, key)
         corners = (felt.variation, proposed.variation), (behind, old.felt.variation)
         corners = jnp.where(accept, jnp.asarray(corners), 0) / self.temperature
         # Where nothing moved, solvers that go on from where they were have changed the field.
-        answers = jnp.where(jnp.any(accept), jnp.asarray(self.step_size, norms.dtype) * norms, 0)
+        answers = jnp.where(jnp.any(accept), answers, 0)
         return collective_ratio(answers, corners)
 
     def _energy(self, felt: Felt) -> Float[Array, " n"]:
@@ -158,33 +166,35 @@ class MeanFieldLangevin(eqx.Module):
 
 
 def collective_ratio(
-    answers: Float[Array, " n"], corners: Float[Array, "2 2 n"]
+    answers: Float[Array, " k"], corners: Float[Array, "2 2 n"]
 ) -> Float[Array, ""]:
     r"""The share of a collective displacement that the drift of the next step takes back.
 
-        r = h sum_i |grad u(x_i')|^2 / sum_i (u(x_i') - u(x_i)),   u = V_mu' - V_mu,
+        r = sum_i <grad u(x_i'), d_mu(x_i') - d_mu'(x_i')> / sum_i (u(x_i') - u(x_i)),
 
-    for particles that went from x_i to x_i', with the norm of G(x_i')^-1; 0 where nothing answers,
-    NaN where u is not finite. Every particle answers the same field at once, and each acceptance is
-    blind to that: the collective modes (the mean, say) can overshoot although every particle is
-    accepted.
+    u = V_mu' - V_mu, for particles that went from x_i to x_i', d_mu(x) being where a step without
+    noise takes x under V_mu; 0 where nothing answers, NaN where u is not finite. Every particle
+    answers the same field at once, and each acceptance is blind to that: the collective modes (the
+    mean, say) can overshoot although every particle is accepted. Short steps answer by
+    h |grad u|^2 in G^-1. Long ones do not: at the ends of an interval, where that norm vanishes,
+    all particles may change ends.
 
-    Where F is quadratic, grad u = K d for the step d of all and K = N / temperature times the mixed
-    derivatives of its second variation, and r = h |K d|^2_{G^-1} / <K d, d>, the quotient of
-    Barzilai and Borwein 1988: a mean of the eigenvalues c of h G^-1 K, by what the step moved their
-    modes. A step corrects a mode by the share c of what it is off, times the share of the particles
-    that are accepted, and by what the base adds: beyond 1 it oscillates, with up to 2 / (2 - c)
-    times the variance of short steps, and from 2 on it runs away. The denominator is
-    N / temperature times the symmetrised Bregman divergence of F between both measures: positive
-    where F is convex, negative where it is concave along the step.
+    Where F is quadratic, and steps are short, grad u = K d for the step d of all and K = N /
+    temperature times the mixed derivatives of its second variation, and r = h |K d|^2_{G^-1} /
+    <K d, d>, the quotient of Barzilai and Borwein 1988: a mean of the eigenvalues c of h G^-1 K, by
+    what the step moved their modes. A step corrects a mode by the share c of what it is off, times
+    the share of the particles that are accepted, and by what the base adds: beyond 1 it oscillates,
+    with up to 2 / (2 - c) times the variance of short steps, and from 2 on it runs away. The
+    denominator is N / temperature times the symmetrised Bregman divergence of F between both
+    measures: positive where F is convex, negative where it is concave along the step.
 
-    answers: h |grad u(x_i')|^2. corners: V of mu' and mu (second axis) at x' and x (first), up to
-    what all share, and 0 for particles that stayed: the divergence is known up to their
-    rounding."""
+    answers: the terms of the numerator, of all particles or evenly of some. corners: V of mu' and
+    mu (second axis) at x' and x (first), up to what all share, and 0 for particles that stayed: the
+    divergence is known up to their rounding."""
     (there_new, there), (here_new, here) = corners
     divergence = jnp.sum((there_new - there) - (here_new - here))
     largest = jnp.maximum(jnp.max(jnp.abs(corners)), 1)
     rounding = largest * jnp.linalg.norm(corners / largest) * jnp.finfo(corners.dtype).eps
-    answer = jnp.sum(answers)
+    answer = corners.shape[-1] * jnp.mean(answers)
     ratio = answer / (divergence + jnp.copysign(rounding, divergence))
     return jnp.where(jnp.isfinite(divergence), jnp.where(answer > 0, ratio, answer), jnp.nan)

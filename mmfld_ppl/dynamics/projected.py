@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..mirrors.linalg import inner
 from .transition import Move, Transition, add
 
 
@@ -46,13 +45,3 @@ class Projected(Transition):
         slope = add(slope, self.map.grad(x), self.barrier)
         free = add(add(x, slope, -h), noise, jnp.sqrt(2 * h))
         return Move(self.clip(free))
-
-    def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
-        # Of the part along the set, as the projection undoes any other. On the affine set that it
-        # lies in, P is linear, and there is nothing else to it near the centre.
-        centre = self.centre(x)
-        length = jnp.sqrt(inner(slope, slope))
-        t = jnp.minimum(self.map.slack(centre), 1) / (2 * jnp.where(length > 0, length, 1))
-        ends = self.project(add(centre, slope, t)), centre
-        along = jax.tree.map(lambda a, b: (a - b) / t, *ends)
-        return inner(along, along)

@@ -37,11 +37,10 @@ class Transition(eqx.Module):
     """A way to move one unit: one event, or a pytree of the events that are accepted together.
 
     A step takes x, the slope of V there, noise and h; `Langevin` and `MeanFieldLangevin` draw the
-    noise, and accept or refuse. A subclass owes `noise_like` and `advance`. One whose noise has
-    another metric than its map overrides `slope_norm_sq`. One that has a density, and so can be
-    adjusted, says so by `has_density` and implements `log_backward`; one that makes moves of
-    several steps says so by `can_go_on` and implements `advance_again`. Each states the law that
-    its unadjusted steps have, and their bias.
+    noise, and accept or refuse. A subclass owes `noise_like` and `advance`. One that has a density,
+    and so can be adjusted, says so by `has_density` and implements `log_backward`; one that makes
+    moves of several steps says so by `can_go_on` and implements `advance_again`. Each states the
+    law that its unadjusted steps have, and their bias.
 
     map: of the set on which the points are."""
 
@@ -69,10 +68,10 @@ class Transition(eqx.Module):
         """Positive where x is a valid point."""
         return self.map.slack(x)
 
-    def slope_norm_sq(self, x: PyTree, slope: PyTree) -> Float[Array, ""]:
-        """|slope|^2 in G(x)^-1, where G is the metric of the noise: <slope, u> for the drift -h u
-        that the slope makes, to first order in h."""
-        return self.map.metric(x).inverse_norm_sq(slope)
+    def drift(self, x: PyTree, slope: PyTree, h: Float[Array, ""]) -> PyTree:
+        """Where a step without noise goes."""
+        nothing = jax.tree.map(jnp.zeros_like, self.noise_like(x))
+        return self.advance(x, slope, nothing, h).position
 
     def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
         """Log density of proposing the old point from `move.position`, whose slope is given, in
@@ -98,7 +97,9 @@ class Mirror(Transition):
     map, as under an entropy where the density vanishes at the boundary (on an orthant and like x:
     y' = log x + h/x), no step is short enough for it, and an exact diffusion does not help."""
 
-    diffusion: str | int = eqx.field(default="one-step", static=True)
+    diffusion: str | int = eqx.field(
+        default="one-step", static=True, converter=lambda d: int(d) if is_count(d) else d
+    )
 
     def __check_init__(self):
         check_diffusion(self.diffusion)
@@ -120,6 +121,9 @@ class Mirror(Transition):
             return noise
         k = self.diffusion
         return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (k, *leaf.shape)), noise)
+
+    def drift(self, x: PyTree, slope: PyTree, h: Float[Array, ""]) -> PyTree:
+        return self.map.conjugate_grad(add(self.map.grad(x), slope, -h), x)
 
     def advance(self, x: PyTree, slope: PyTree, noise: PyTree, h: Float[Array, ""]) -> Move:
         y = self.map.grad(x)

@@ -27,11 +27,19 @@ class Pushforward(Functional):
         >>> print(first(Measure.uniform(jnp.array([[1.0, 7.0], [3.0, 8.0]]))))
         4.0
 
-    Raises TypeError for a G that is neither a functional nor a function.
+    Raises TypeError for a G that is neither a functional nor a function, and for a functional in
+    place of the map.
     """
 
     functional: Functional = eqx.field(converter=as_functional)
     map: Callable[[Any], PyTree]
+
+    def __check_init__(self):
+        if isinstance(self.map, Functional):
+            raise TypeError(
+                "a Pushforward takes the functional and then the map of one point, got "
+                f"{type(self.map).__name__} for the map"
+            )
 
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None

@@ -106,6 +106,28 @@ def test_it_is_the_share_that_the_drift_takes_back(x64, metropolize, next_temper
         assert low - 1e-9 <= info.collective_ratio <= high + 1e-9
 
 
+def test_the_ratio_of_some_particles_is_that_of_all(x64) -> None:
+    start = jax.random.normal(jax.random.key(0), (2000, 1))
+    dynamics = _dynamics(OfMean(lambda m: jnp.sum(m**2)), 0.05, 0.5)
+    _, info = dynamics.step(jax.random.key(2), dynamics.init(start, jax.random.key(3)))
+    np.testing.assert_allclose(info.collective_ratio, 2 * 0.05 / 0.5, rtol=1e-9)
+
+
+def test_particles_do_not_change_ends_of_an_interval_together() -> None:
+    """At a small temperature long steps take all particles from one end of their interval to the
+    other and back, where the local norm of what moves them is next to nothing."""
+
+    def model() -> None:
+        with mm.particles("atom", 400):
+            x = numpyro.sample("x", dist.Beta(2.0, 2.0))
+        mm.objective("F", OfMean(lambda m: (m - 0.8) ** 2), x, temperature=1e-4)
+
+    draws = run(mm.MMFLD(model), warmup=600, draws=200, chains=8).get_samples(group_by_chain=True)
+    means = np.asarray(draws["x"], float).mean((1, 2))
+    # The minimiser's mean is within tau of .8, and a mean of so few particles is off by less.
+    np.testing.assert_allclose(means, 0.8, atol=0.01)
+
+
 def test_minibatches_have_no_ratio() -> None:
     """Their noise would stand for an answer of the field."""
     data = jnp.linspace(-1, 1, 64)

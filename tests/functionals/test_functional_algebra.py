@@ -13,6 +13,7 @@ from mmfld_ppl.functionals import (
     EmpiricalRisk,
     Functional,
     OfMean,
+    Pushforward,
     Scaled,
     Sum,
     as_functional,
@@ -148,5 +149,7 @@ def test_what_is_not_a_functional():
             SQUARE / divisor
     with pytest.raises(TypeError, match=r"got the class OfMean: pass an instance, OfMean\(...\)"):
         as_functional(OfMean)
+    with pytest.raises(TypeError, match="the functional and then the map of one point, got OfMean"):
+        Pushforward(lambda x: x, SQUARE)
     with pytest.raises(ValueError, match="an outer function of the mean, a potential, or both"):
         OfMean()

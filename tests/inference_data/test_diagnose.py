@@ -93,7 +93,7 @@ def test_nothing_is_wrong_with_a_good_run(metropolize) -> None:
     assert list(found.table.columns) == ["verdict", "value", "advice"]
 
 
-def set_chain(variable: str, value, group: str = "mean_field", chain: int = 1):
+def set_chain(variable: str, value, group: str = "mean_field", chain: int | slice = 1):
     def plant(groups):
         values = groups[group][variable].values
         values[chain] = value
@@ -116,6 +116,26 @@ def solves(error, converged=False):
         found["marginal_error"][2, 1], found["converged"][2, 1] = error, converged
         groups["mean_field"] = groups["mean_field"].assign(
             {f"transport_{n}": (("chain", "transport"), v) for n, v in found.items()}
+        )
+
+    return plant
+
+
+def on_the_way(stays: float):
+    """Trajectories of which this share stays in the middle."""
+
+    def plant(groups):
+        rng, times = np.random.default_rng(1), np.array([0.0, 1.0, 3.0])
+        seen = times[:, None, None] + 0.5 * rng.standard_normal((3, 40, 2))
+        found = seen + stays * (times.mean() - times)[:, None, None]
+        along = ("chain", "draw", "time", "particle", "coordinate")
+        groups["marginals"] = xr.Dataset({"x": (along, found[None, None])}, {"time": times})
+        groups["snapshots"] = xr.Dataset(
+            {
+                "x": (("observed_cell", "coordinate"), seen.reshape(-1, 2)),
+                "observed_time": (("observed_cell",), np.repeat(times, 40)),
+                "mass": (("observed_cell",), np.full(120, 1 / 40)),
+            }
         )
 
     return plant
@@ -250,6 +270,8 @@ def test_draws_of_nuts_may_alternate() -> None:
         (set_chain("objective", np.inf, "sample_stats"), "stationarity", "fail", "overflow"),
         (set_chain("pile_up", 0.1), "boundary", "warn", "piles up"),
         (set_chain("pile_up", 0.5), "boundary", "fail", "piles up"),
+        (set_chain("pile_up", 0.002, chain=slice(None)), "boundary", "warn", "not come to the"),
+        (set_chain("pile_up", 0.002), "boundary", "ok", ""),
         (set_chain("collective_ratio", 2.0, "sample_stats"), "moves", "fail", "overshoot"),
         (set_chain("acceptance_rate", 0.02, "sample_stats"), "moves", "warn", "too long"),
         (set_chain("diverging", True, "sample_stats"), "moves", "fail", "not finite"),
@@ -268,6 +290,8 @@ def test_draws_of_nuts_may_alternate() -> None:
         (set_chain("objective_by_size", np.nan), "particle number", "fail", "not finite"),
         (set_chain("objective_by_size", [1, 1, np.inf, 1]), "particle number", "fail", "infinite"),
         (set_chain("objective_by_size_error", np.nan), "particle number", "fail", "not finite"),
+        (on_the_way(0.0), "snapshots", "ok", ""),
+        (on_the_way(0.5), "snapshots", "warn", "regularization times 2"),
         (certified(0.01), "mixture", "ok", ""),
         (certified(0.2), "mixture", "not checked", "proves nothing"),
         (solves(3e-4, converged=True), "transport", "ok", ""),

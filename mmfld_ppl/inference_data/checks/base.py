@@ -50,12 +50,13 @@ class Run:
 
     @classmethod
     def of(cls, idata: Any) -> Run:
-        others = (
+        stats, mean_field, marginals, snapshots = (
             dataset(idata, name) if name in idata else xr.Dataset()
             for name in ("sample_stats", "mean_field", "marginals", "snapshots")
         )
         posterior = unrolled(dataset(idata, "posterior"))
-        return cls(posterior, *others, dict(posterior.attrs))
+        attrs = dict(posterior.attrs)
+        return cls(posterior, stats, mean_field, marginals, snapshots, attrs)
 
     @property
     def plate(self) -> str | None:

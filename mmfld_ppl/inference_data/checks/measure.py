@@ -17,6 +17,8 @@ LEVEL = 0.01
 EXCESS = (0.05, 0.5)
 #: Share of particles beyond the 1% quantile of mu_hat towards the boundary.
 PILE_UP = (0.05, 0.2)
+#: Share of particles there, of a hundredth, below which they have not got there yet.
+SCARCE = 0.003
 #: Error of a first variation.
 SLOPE = 0.1
 TOO_COARSE = "takes particles that floating point tells apart: see resolution"
@@ -202,18 +204,30 @@ def boundary(run: Run) -> Check | None:
     share = run.measure("pile_up")
     if share is None:
         return None
-    chain, site = np.unravel_index(np.argmax(share), share.shape)
-    worst = float(share[chain, site])
-    name = str(run.mean_field["bounded_site"].values[site])
-    value = (
-        f"{worst:.1%} of the particles of site '{name}' are nearer to its boundary than 99% of the "
-        "proximal Gibbs density"
-    )
-    verdict = graded(worst, PILE_UP)
+    name, sites = "boundary", run.mean_field["bounded_site"].values
+
+    def nearer(share: float, site: int) -> str:
+        return (
+            f"{share:.1%} of the particles of site '{sites[site]}' are nearer to its boundary than "
+            "99% of the proximal Gibbs density"
+        )
+
+    most, least = share.max(axis=0), share.mean(axis=0)
+    full, bare = int(np.argmax(most)), int(np.argmin(least))
+    verdict = graded(most[full], PILE_UP)
+    if verdict == OK and least[bare] < SCARCE:
+        return Check(
+            name,
+            WARN,
+            nearer(least[bare], bare),
+            "The particles have not come to the boundary yet, which takes long where the density "
+            "has no bound there. Begin with a longer warm-up, or with "
+            "init_strategy=numpyro.infer.init_to_sample.",
+        )
     return judged(
-        "boundary",
+        name,
         verdict,
-        value,
+        nearer(most[full], full),
         "Mass piles up at the boundary, as projections and long unadjusted steps make it. Use "
         "mm.MMFLD with the default map and metropolize=True, or a much smaller step_size.",
     )

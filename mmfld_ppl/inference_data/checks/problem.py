@@ -62,7 +62,7 @@ def snapshots(run: Run) -> Check | None:
     several = count > 1.5
     if not np.any(several):
         return None  # What a snapshot is wide is known of none.
-    spread = np.sqrt(np.mean((square * count / (count - 1))[several]))
+    spread = np.sqrt(np.mean(square[several] * count[several] / (count[several] - 1)))
     off = np.linalg.norm(found - seen, axis=1) / spread
     # A mean of few cells is itself uncertain.
     beyond = off - SIGNIFICANT / np.sqrt(count)
@@ -71,8 +71,8 @@ def snapshots(run: Run) -> Check | None:
     return judged(
         "snapshots",
         OK if beyond[worst] <= OFF else WARN,
-        f"the mean of the marginal at time {times[worst]:g} is {off[worst]:.2g} standard deviations "
-        "of a snapshot from that of its cells",
+        f"the mean of the marginal at time {times[worst]:g} is {off[worst]:.2g} standard "
+        "deviations of a snapshot from that of its cells",
         "A part of the population stays off the cells that it should move with: regularization "
         f"times {cost:.2g}, what the motion of the mean costs, must be well below 1 for it to "
         "follow. Pass a smaller regularization=; or the particles are still on their way, where "
