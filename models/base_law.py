@@ -7,10 +7,29 @@ from typing import Any, TypeAlias
 
 import numpyro.distributions as dist
 from jaxtyping import Array, PRNGKeyArray
+from numpyro.distributions import constraints
 from numpyro.distributions.constraints import Constraint
+
+import mmfld_ppl as mm
+from mmfld_ppl.constraints.by_type import ByType, base_of
 
 #: A constraint stands for the uniform law on that support, which needs no finite volume.
 Base: TypeAlias = dist.Distribution | Constraint
+
+UNIFORM = "mm.distributions.Uniform"
+#: A law with draws, by the kind of its support.
+LAWS: ByType[str] = ByType(
+    {
+        type(constraints.real): "Normal(mean, sd)",
+        type(constraints.simplex): "Dirichlet(jnp.ones(d))",
+        constraints.greater_than: "Exponential(rate)",
+        constraints.interval: "Uniform(low, high)",
+        mm.constraints.ball: f"{UNIFORM}Ball(dimension, radius)",
+        mm.constraints.polytope: f"{UNIFORM}Polytope(A, b)",
+        type(mm.constraints.spectraplex): f"{UNIFORM}Spectraplex(n)",
+        type(mm.constraints.hermitian_spectraplex): f"{UNIFORM}HermitianSpectraplex(n)",
+    }
+)
 
 
 def base_law(base: Any, event_shape: tuple[int, ...], name: str = "base") -> dist.Distribution:
@@ -41,8 +60,7 @@ def distribution(base: Any, name: str = "base") -> dist.Distribution:
     if isinstance(base, Constraint):
         raise TypeError(
             f"{name} must be a NumPyro distribution here, got the constraint {base!r}, which has "
-            "neither a shape nor draws: pass a law on it, such as Exponential, Dirichlet or "
-            "mm.distributions.UniformBox(low, high)"
+            f"neither a shape nor draws: pass a law on it, such as {_law_on(base)}"
         )
     if not isinstance(base, dist.Distribution):
         raise TypeError(
@@ -68,6 +86,14 @@ def draw_from(law: dist.Distribution, key: PRNGKeyArray, size: int, name: str = 
     if isinstance(law, dist.ImproperUniform):
         raise TypeError(
             f"{name} is uniform on the constraint {law.support!r}, which has no draws: pass a law "
-            "that has, such as mm.distributions.UniformBox(low, high)"
+            f"that has, such as {_law_on(law.support)}"
         )
     return law.sample(key, (size,))
+
+
+def _law_on(constraint: Constraint) -> str:
+    """A law with draws on this kind of support, in words."""
+    each = base_of(constraint)
+    axes = constraint.event_dim - each.event_dim
+    law = LAWS.of(each) or "a NumPyro distribution with this support"
+    return f"{law}.to_event({axes})" if axes else law

@@ -56,7 +56,7 @@ def mixture_result(
       density, where `grid` is given: `density` of a datum at each point of the grid.
       gradient, where `theta_grid` is given: `gradient`, D of the certificate at each of its points;
         the search for the maximum starts there too.
-      observed_data: `obs`.
+      observed_data: `obs`, as integers where the kernel is discrete and the data are whole.
 
     idata: from `mm.to_inference_data`, of either ArviZ generation. data, kernel, base, covariates,
     counts: as the model was given them; an observation is a row of the data. grid: data, along the
@@ -118,15 +118,20 @@ def mixture_result(
     found = jax.device_get(jax.jit(lambda measures: jax.lax.map(one, measures))(measures))
     found = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
     replicates = _predict(key_draws, kernel, measures, (data, covariates))
+    first = (
+        jax.tree.map(lambda leaf: leaf[0, 0], atoms),
+        jax.tree.map(lambda leaf: leaf[0], rows[1]),
+    )
+    discrete = law_of(kernel, *first).support.is_discrete
     means = _named(found["means"], base)
     groups: dict[str, dict[str, Named]] = {
         "log_likelihood": {"obs": ((*SAMPLE_DIMS, OBSERVATION), found["log_p"][..., inverse])},
-        "posterior_predictive": _observed(replicates, shape),
+        "posterior_predictive": _observed(replicates, shape, discrete),
         "empirical_bayes": {
             name: ((*SAMPLE_DIMS, OBSERVATION, *_event_dims(posterior, name)), v[:, :, inverse])
             for name, v in means.items()
         },
-        "observed_data": _observed(data, ()),
+        "observed_data": _observed(data, (), discrete),
     }
     if grid is not None:
         groups["density"] = {"density": ((*SAMPLE_DIMS, "grid"), found["density"])}
@@ -204,13 +209,16 @@ def _event_dims(posterior: xr.Dataset, name: str) -> tuple[str, ...]:
     return tuple(str(d) for d in posterior[name].dims if d not in (*SAMPLE_DIMS, plate))
 
 
-def _observed(values: PyTree, shape: tuple[int, ...]) -> dict[str, Named]:
-    """Data, or replicates of them by chain and draw, one variable a leaf."""
+def _observed(values: PyTree, shape: tuple[int, ...], discrete: bool) -> dict[str, Named]:
+    """Data, or replicates of them by chain and draw, one variable a leaf. Discrete ones that are
+    whole are integers, as ArviZ's pictures of counts need them: a column that had gaps is not."""
     lead = SAMPLE_DIMS if shape else ()
     found: dict[str, Named] = {}
     names, leaves, _ = flatten_named({"obs": values})
     for name, leaf in zip(map(file_name, names), leaves, strict=True):
         array = np.asarray(leaf)
+        if discrete and array.dtype.kind == "f" and np.all(array == np.rint(array)):
+            array = array.astype(int)
         array = array.reshape(*shape, *array.shape[1:]) if shape else array
         extra = [f"{name}_dim_{i}" for i in range(array.ndim - len(lead) - 1)]
         found[name] = ((*lead, OBSERVATION, *extra), array)

@@ -41,7 +41,9 @@ def trajectory(
     through its marginals at the times of the snapshots, `cells` particles each; see `PathSpace`.
 
     snapshots: arrays (n_t, d), or `Measure`s, of any sizes. times: increasing.
-    diffusivity: tau. bandwidth: sigma. regularization: lambda. growth, weights: as in `PathSpace`.
+    diffusivity: tau. bandwidth: sigma. regularization: lambda. weights: as in `PathSpace`.
+    growth: a function of one cell, an array (d,), and a time to its rate per unit of `times`, which
+      JAX can trace.
     base: law of one cell, on a support that holds every snapshot, or a constraint, for the uniform
       law on that support; by default uniform on a box that is twice as wide as the data. Several
       parts {name: distribution} are sites of their own, whose coordinates, joined in order, are

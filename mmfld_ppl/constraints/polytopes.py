@@ -33,6 +33,9 @@ class _Polytope(nc.Constraint):
     in float64 and remembers the result for the same numbers, so a polytope may be written inside
     a model. Leading axes of A, b, C, c are batch axes.
 
+    The polytope with the corners V, shape (n, d), is {A x <= b} with A, b = hull[:, :-1],
+    -hull[:, -1], where hull = scipy.spatial.ConvexHull(V).equations.
+
     Args:
         A: shape (*batch, m, d).
         b: shape (*batch, m), finite.

@@ -106,7 +106,8 @@ def as_atoms(name: str, target: Any) -> tuple[PyTree, Any]:
     else:
         raise TypeError(
             f"{name} must be a Measure or a (points, masses) pair, got {type(target).__name__}; "
-            "Measure.uniform(points) gives equal masses"
+            "Measure.uniform(points) gives equal masses, and an image is (centres of its pixels, "
+            "ink / ink.sum()), with a row of coordinates and one mass for each pixel"
         )
     if np.shape(masses) == (0,):
         raise ValueError(f"{name} has no atoms: leave it out, or give it points")

@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.errors import ConcretizationTypeError, TracerArrayConversionError
 from jax.nn import logsumexp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
@@ -85,7 +86,8 @@ class PathSpace(Functional):
       one cell on. times: s_t, increasing.
     diffusivity: tau, squared distance per unit of time. bandwidth: sigma, a distance: the scale on
       which a cell says where mass is. regularization: lambda; the smaller, the closer to the data.
-    growth: g(point, time), a rate, or None.
+    growth: g(point, time), a rate per unit of `times`, or None. It is called inside of JAX with one
+      point, of the shape of one cell, and a time, and gives one number.
     weights: w_t, non-negative with sum one. Default: by the number of cells, so that every cell
       counts alike (as the authors' code does); by time, for sums over unequal snapshots, give them.
     threshold, max_iterations: of the transport solves, as in `SinkhornBarycenter`.
@@ -104,7 +106,8 @@ class PathSpace(Functional):
     differing shapes, masses or weights that are negative or do not sum to one, times that do not
     increase or are dates, diffusivity, bandwidth or regularization <= 0, a growth that does not
     give one number, and measures whose number of atoms T does not divide; TypeError for a mapping
-    of snapshots, and a growth that is no function. What is traced is checked for its shape only.
+    of snapshots, and a growth that is no function or cannot be traced at one point. What is traced
+    is checked for its shape only.
     """
 
     cells: PyTree[Float[Array, "t n ..."]]
@@ -150,7 +153,8 @@ class PathSpace(Functional):
         self.regularization = require_positive("regularization", regularization)
         if growth is not None and not callable(growth):
             raise TypeError(
-                f"growth must be a function (point, time) -> rate, got {type(growth).__name__}"
+                f"growth must be a function (point, time) -> rate, got {type(growth).__name__}: "
+                "particles are not the cells, so fit a function of the coordinates to the scores"
             )
         self.growth = growth
         require_limits(threshold, max_iterations)
@@ -267,7 +271,14 @@ class PathSpace(Functional):
 
     def _rates(self, x: PyTree[Float[Array, "t m ..."]]) -> Float[Array, "t-1 m"]:
         def growth(x: Any, s: Array) -> Float[Array, ""]:
-            return jnp.asarray(rate(x, s), self.gaps.dtype)
+            try:
+                return jnp.asarray(rate(x, s), self.gaps.dtype)
+            except (IndexError, ConcretizationTypeError, TracerArrayConversionError) as error:
+                shape = jax.tree.map(jnp.shape, x)
+                raise TypeError(
+                    f"growth is called inside of JAX with one point, of shape {shape}, and a time, "
+                    f"and failed: {str(error).splitlines()[0]}. Write it for one cell, in jax.numpy"
+                ) from error
 
         rate: Any = self.growth
         rates = jax.vmap(scalar(growth, "growth"), (0, None))

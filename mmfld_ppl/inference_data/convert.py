@@ -29,6 +29,7 @@ def to_inference_data(
     dims: Dims | None = None,
     coords: Coords | None = None,
     constant_data: Mapping[str, Array] | None = None,
+    posterior_predictive: Mapping[str, Array] | None = None,
 ) -> Any:
     """The draws of a run and what is known about them, for ArviZ.
 
@@ -42,7 +43,7 @@ def to_inference_data(
         least `MirrorMap.slack` of a draw over its particles and sites, where a site has a boundary,
         and `boundary_slack_by_site` where several have.
       observed_data: the whole of it, also where the run used minibatches.
-      log_likelihood, unconstrained_posterior, constant_data: on request.
+      log_likelihood, unconstrained_posterior, constant_data, posterior_predictive: on request.
       mean_field: on request, what `diagnose` needs the model for; see `mean_field_statistics`.
 
     Attributes of the whole, and again of the posterior, are strings and numbers; mappings and
@@ -63,11 +64,15 @@ def to_inference_data(
       site may also be named in the model, by `infer={"event_dims": [...]}`.
     coords: coordinates of dimensions, by name. Default: 0, 1, ...
     constant_data: arrays that the model was given, to be stored beside its result.
+    posterior_predictive: what `Predictive(model, mcmc.get_samples(group_by_chain=True),
+      batch_ndims=2)` gives, of a model without what was observed, as by
+      `numpyro.handlers.uncondition(model)`.
 
     Warns when the particles overshoot together, when moves were refused because something was not
     finite, and when an adjusted kernel accepts hardly anything or nearly everything.
-    Raises ValueError when there are no draws, when `dims` or `coords` do not fit, and when the log
-    likelihood is asked of a model without observations or of a run that left out a site."""
+    Raises ValueError when there are no draws, when `dims`, `coords` or `posterior_predictive` do
+    not fit, and when the log likelihood is asked of a model without observations or of a run that
+    left out a site."""
     sample = _sample(mcmc)
     one = jax.tree.map(lambda leaf: leaf[0, 0], sample)
     export = Export(
@@ -81,6 +86,9 @@ def to_inference_data(
     )
     draws, statistics = flat(sample), statistics_of(mcmc)
     datasets = export.datasets(draws, statistics) | export.data()
+    if posterior_predictive is not None:
+        shape = next(iter(draws.values())).shape[:2]
+        datasets["posterior_predictive"] = export.predictive(posterior_predictive, shape)
     export.require_coords(datasets)
     if diagnostics:
         objective = statistics.get("objective")

@@ -109,6 +109,21 @@ class Export:
         }
         return {name: dataset_of(arrays, self.coords) for name, arrays in groups.items() if arrays}
 
+    def predictive(self, values: PyTree, shape: tuple[int, ...]) -> xr.Dataset:
+        """The group of posterior predictive draws.
+
+        shape: of the run, chains and draws; raises ValueError where a site has others."""
+        # The site of an objective has no numbers.
+        named = {n: v for n, v in flat(jax.device_get(values)).items() if v.size}
+        for name, value in named.items():
+            if value.shape[:2] != shape:
+                raise ValueError(
+                    f"posterior_predictive['{name}'] has shape {value.shape}, and the run "
+                    f"{shape[0]} chains of {shape[1]} draws: make it by Predictive(model, "
+                    "mcmc.get_samples(group_by_chain=True), batch_ndims=2)"
+                )
+        return dataset_of(self._of_sites(named), self.coords)
+
     def require_coords(self, datasets: Mapping[str, xr.Dataset]) -> None:
         """Raises ValueError when `coords` names a dimension that none of the groups has."""
         dims = (str(dim) for dataset in datasets.values() for dim in dataset.dims)

@@ -13,7 +13,13 @@ import numpy as np
 import xarray as xr
 
 #: Groups all of whose variables are by chain and draw.
-OF_DRAWS = ("posterior", "sample_stats", "log_likelihood", "unconstrained_posterior")
+OF_DRAWS = (
+    "posterior",
+    "sample_stats",
+    "log_likelihood",
+    "unconstrained_posterior",
+    "posterior_predictive",
+)
 
 
 def from_groups(groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any]) -> Any:

@@ -39,6 +39,8 @@ def line_density(
     site: default, the only particle site of numbers, or of vectors of length one. bandwidth:
     standard deviation of the Gaussian kernel, in the units of the site. Default: n^(-1/5) times the
     spread, by quartiles where these give less."""
+    from matplotlib.transforms import ScaledTranslation
+
     values = particles_of(idata, site)
     name = str(values.name)
     ends = [stated_bound(idata, name, f"{side}_bound") for side in ("lower", "upper")]
@@ -66,13 +68,15 @@ def line_density(
         last = last[(last >= low) & (last <= high)]
         ax.plot(
             last,
-            np.full(len(last), -0.03 - 0.035 * k),
+            np.zeros(len(last)),
             "|",
             color=colour(k),
-            ms=5,
+            ms=4,
             mew=0.6,
             alpha=0.6,
-            transform=ax.get_xaxis_transform(),
+            # In points, as the pad of the numbers below.
+            transform=ax.get_xaxis_transform()
+            + ScaledTranslation(0, (-4 - 5 * k) / 72, ax.figure.dpi_scale_trans),
             clip_on=False,
         )
     pad = 0.02 * (high - low)

@@ -189,6 +189,21 @@ def test_growth_that_is_the_same_everywhere_changes_nothing(x64):
     np.testing.assert_allclose(off, np.broadcast_to(off[:, :1], off.shape), atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "growth",
+    [lambda x, s: x[:, 1], lambda x, s: float(x[1]), lambda x, s: np.asarray(x)[1]],
+    ids=["of many cells", "of a Python number", "of NumPy"],
+)
+def test_growth_that_jax_cannot_trace_at_one_cell(growth):
+    with pytest.raises(TypeError, match=r"with one point, of shape \(2,\), and a time"):
+        build(growth)(family(ATOMS, mixed(0.4)))
+
+
+def test_growth_by_scores():
+    with pytest.raises(TypeError, match="fit a function of the coordinates to the scores"):
+        build(np.zeros(8))
+
+
 def test_couplings_have_the_marginals(x64, growth):
     F, masses = build(GROWTH[growth]), mixed(0.4)
     plans = F.couplings(family(ATOMS, masses))

@@ -334,6 +334,25 @@ def test_replicates_have_the_mean_of_the_mixture(poisson_result):
     assert abs((replicates.mean() - mean.mean()).item()) < 4.5 * spread
 
 
+@pytest.mark.parametrize(
+    ("data", "kernel", "kind"),
+    [
+        (VISITS.astype(float), dist.Poisson, "i"),
+        (VISITS, lambda t: dist.Geometric(jnp.exp(-t)), "i"),
+        (VISITS.astype(float), lambda t: dist.Normal(t, 1.0), "f"),
+    ],
+    ids=["Poisson", "Geometric", "Normal"],
+)
+def test_whole_numbers_of_a_discrete_kernel_are_integers(poisson_run, data, kernel, kind):
+    """A column that once had gaps holds floats, and some laws of NumPyro draw them."""
+    found = mixture_result(poisson_run, data, kernel, GAMMA)
+    observed, replicates = (
+        dataset(found, group)["obs"] for group in ("observed_data", "posterior_predictive")
+    )
+    assert (observed.dtype.kind, replicates.dtype.kind) == (kind, kind)
+    np.testing.assert_array_equal(observed, data)
+
+
 def test_arviz_takes_the_result(poisson_result, tmp_path):
     import arviz as az
 

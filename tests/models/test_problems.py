@@ -17,6 +17,8 @@ from numpyro.infer import init_to_sample
 import mmfld_ppl as mm
 from examples.paper import problems
 from examples.paper.convex import sinkhorn
+from mmfld_ppl.constraints.by_type import base_of
+from models.base_law import distribution
 from models.entropic_transport import entropic_transport
 from models.mean_matching import simplex_matching
 from models.spikes import sparse_on_grid, spikes
@@ -157,6 +159,31 @@ def test_misuse_is_explained():
     marginals = (mm.Measure.uniform(jnp.ones(2)),) * 2
     with pytest.raises(TypeError, match="law 1 must be a NumPyro distribution .* got 0.5"):
         stated(entropic_transport, (law, 0.5), marginals, lambda x, y: x * y, cost=lambda x, y: x)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "law"),
+    [
+        (constraints.positive, dist.Exponential(1.0)),
+        (constraints.real_vector, dist.Normal(0, jnp.ones(2)).to_event(1)),
+        (constraints.simplex, dist.Dirichlet(jnp.ones(3))),
+        (mm.constraints.box(0.0, np.ones(2)), dist.Uniform(0, jnp.ones(2)).to_event(1)),
+        (mm.constraints.ball(1.0), mm.distributions.UniformBall(2)),
+        (
+            mm.constraints.polytope(np.r_[np.eye(2), -np.eye(2)], np.ones(4)),
+            mm.distributions.UniformPolytope(np.r_[np.eye(2), -np.eye(2)], np.ones(4)),
+        ),
+        (mm.constraints.spectraplex, mm.distributions.UniformSpectraplex(2)),
+        (mm.constraints.hermitian_spectraplex, mm.distributions.UniformHermitianSpectraplex(2)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_constraint_without_draws_has_a_law_by_name(constraint, law):
+    inner = law.base_dist if isinstance(law, dist.Independent) else law
+    with pytest.raises(TypeError, match=rf"such as .*\b{type(inner).__name__}\("):
+        distribution(constraint)
+    assert type(base_of(law.support)) is type(base_of(constraint))
+    assert distribution(law) is law
 
 
 def test_data_may_be_lists_and_data_frames():
