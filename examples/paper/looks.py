@@ -42,17 +42,17 @@ LOOKS = {
     "one step, entropy": RAW,
     "one step, von Neumann": RAW,
     "8 sub-steps, entropy": Look(YELLOW, "<", True),
-    "32 sub-steps, entropy": Look(YELLOW, ">", True),
+    "32 sub-steps, entropy": Look(YELLOW, "o", True),
     "sub-steps, entropy": Look(YELLOW, "<", True),
     "sub-steps, von Neumann": Look(YELLOW, "<", True),
     # Weights of the barrier, of which "projected, barrier" has that of .1.
     "projected, barrier 0": Look(GREEN, "^"),
     "projected, barrier 0.01": Look(PINK, "<", True),
     "projected, barrier 0.1": Look(PINK, "v"),
-    "projected, barrier 1": Look(PINK, ">", True),
+    "projected, barrier 1": Look(PINK, "o", True),
     # One step under the log barrier, by the rows in a minibatch.
     "1 of 64": Look(ORANGE, "<", True),
-    "8 of 64": Look(ORANGE, ">", True),
+    "8 of 64": Look(ORANGE, "o", True),
     "all": ONE_STEP,
 }
 #: Of methods whose lines would hide those of the others, below them.
