@@ -54,9 +54,13 @@ def pictures() -> None:
     """The figures of docs/pictures.md, by the calls that stand on that page."""
     folder = IMAGES / "pictures"
     folder.mkdir(exist_ok=True)
+    page = (ROOT / "docs" / "pictures.md").read_text()
+    calls = list(CALL.finditer(page))
+    lost = {*re.findall(r"images/pictures/([\w.]+)", page)} - {found["name"] for found in calls}
+    assert not lost, f"no call stands alone above {sorted(lost)}"
     names = {"mm": mm, **runs()}
     plt.rcParams.update({"figure.figsize": (4.2, 2.9), "font.size": 9})
-    for found in CALL.finditer((ROOT / "docs" / "pictures.md").read_text()):
+    for found in calls:
         drawn = eval(found["call"], names)
         if found["name"].endswith(".gif"):
             drawn.save(folder / found["name"], writer="pillow", dpi=60)

@@ -31,6 +31,7 @@ from numpyro.infer import MCMC, NUTS
 
 import mmfld_ppl as mm
 from mmfld_ppl.inference_data import dataset
+from mmfld_ppl.plots.style import COLOURS
 from models.barycenter_result import input_summary
 from models.consensus import consensus_posterior
 from models.subposteriors import site_supports
@@ -154,7 +155,7 @@ def draw_marginals(methods: dict[str, np.ndarray], names: list[str], shown: list
         1, len(shown), figsize=(2.5 * len(shown), 2.9), layout="constrained", squeeze=False
     )
     styles: dict[str, dict] = {"all data": {"color": "0.75", "histtype": "stepfilled"}}
-    colours = iter(("#0072B2", "#D55E00", "#009E73"))
+    colours = iter(COLOURS)
     for ax, name in zip(axes[0], shown, strict=True):
         at = names.index(name)
         everything = np.concatenate([draws[:, at] for draws in methods.values()])

@@ -21,6 +21,7 @@ from scipy.stats import binom
 
 from mmfld_ppl.inference_data import dataset
 from mmfld_ppl.plots import certificate, mixing_distribution, shrinkage
+from mmfld_ppl.plots.style import REFERENCE, legend_above
 from models.npmle import entropic, maximum_likelihood
 
 from .command import save
@@ -46,12 +47,13 @@ def kernel(theta: Any, trials: Any) -> dist.Distribution:
 
 def draw(idata: Any, y: np.ndarray, trials: np.ndarray, best: Any) -> Any:
     figure, (measure, slope, means) = plt.subplots(1, 3, figsize=(11.5, 3.6), layout="constrained")
-    mixing_distribution(idata, ax=measure, label="particles, with band")
-    measure.step(GRID, np.cumsum(best.weights), where="post", color="#D55E00", lw=1, label="NPMLE")
+    mixing_distribution(idata, ax=measure, label="particles")
+    measure.step(GRID, np.cumsum(best.weights), where="post", color=REFERENCE, lw=1, label="NPMLE")
     measure.set(xlabel=r"rate $\theta$")
-    measure.legend(frameon=False)
+    legend_above(measure)
     certificate(idata, ax=slope)
-    slope.set(xlabel=r"rate $\theta$", ylabel=r"$D(\theta)$", ylim=(-1.05, 0.35))
+    slope.set(xlabel=r"rate $\theta$", ylim=(-1.05, 0.35))
+    slope.set_ylabel(r"$D(\theta)$, slope of the log-likelihood")
     shrinkage(idata, y / trials, ax=means)
     means.set(xlabel="share above the median", ylabel=r"$E[\theta \mid y]$")
     return figure

@@ -21,7 +21,8 @@ import numpyro.distributions as dist
 from scipy.stats import poisson
 
 from mmfld_ppl.inference_data import dataset
-from mmfld_ppl.plots import certificate, density_band, mixing_distribution
+from mmfld_ppl.plots import certificate, density_band, mixing_distribution, shrinkage
+from mmfld_ppl.plots.style import REFERENCE, legend_above
 from models.mixture import distinct
 from models.npmle import GridMixture, entropic, maximum_likelihood
 
@@ -62,17 +63,16 @@ def draw(idata: Any, data: np.ndarray, best: GridMixture) -> Any:
         2, 2, figsize=(9, 6.4), layout="constrained"
     )
     grid = rates(data)
-    mixing_distribution(idata, ax=measure, label="particles, with band")
-    measure.step(grid, np.cumsum(best.weights), where="post", color="#D55E00", lw=1, label="NPMLE")
+    mixing_distribution(idata, ax=measure, label="particles")
+    measure.step(grid, np.cumsum(best.weights), where="post", color=REFERENCE, lw=1, label="NPMLE")
     measure.set(xscale="log", xlim=(0.05, grid[-1]), xlabel=r"rate $\theta$, visits a year")
-    measure.legend(frameon=False, loc="lower right")
+    legend_above(measure)
     certificate(idata, ax=slope)
-    slope.set(xscale="log", xlim=(0.05, grid[-1]), xlabel=r"rate $\theta$")
+    slope.set(xscale="log", xlim=(0.05, grid[-1]), xlabel=r"rate $\theta$, visits a year")
     slope.set_ylabel(r"$D(\theta)$, slope of the log-likelihood")
     # A thousandth of a nat an observation is seen, and so is the fall beyond the data.
     slope.set_yscale("symlog", linthresh=1e-3)
     slope.set_ylim(-1, 0.3)
-    slope.text(0.03, 0.05, r"at the NPMLE $D \leq 0$ everywhere", transform=slope.transAxes)
 
     density = dataset(idata, "density")
     points = density["points"].values
@@ -80,18 +80,13 @@ def draw(idata: Any, data: np.ndarray, best: GridMixture) -> Any:
     seen = np.bincount(data.astype(int), minlength=len(points))[: len(points)] / len(data)
     fitted.plot(points[seen > 0], seen[seen > 0], "o", ms=3, color="black", label="observed")
     one = poisson.pmf(points, data.mean())
-    fitted.plot(points, one, color="#D55E00", ls="--", lw=1.2, label="one Poisson law")
-    fitted.set(yscale="log", ylim=(0.2 / len(data), 1), xlabel="visits", ylabel="probability")
-    fitted.legend(frameon=False)
-
-    values, first = np.unique(data, return_index=True)
-    posterior = dataset(idata, "empirical_bayes")["theta"].isel(observation=first)
-    low, high = (posterior.quantile(q, ("chain", "draw")).values for q in (0.05, 0.95))
-    means.vlines(values, low, high, color="#0072B2", lw=1.5)
-    means.plot(values, posterior.mean(("chain", "draw")), "o", ms=3, color="#0072B2")
-    means.plot([0, values[-1]], [0, values[-1]], color="#D55E00", ls="--", lw=1)
-    means.set(xlabel="visits $z$", ylabel=r"$E[\theta \mid z]$")
-    means.spines[["top", "right"]].set_visible(False)
+    fitted.plot(points, one, color=REFERENCE, ls="--", lw=1.2, label="one Poisson law")
+    fitted.set(
+        yscale="log", ylim=(0.2 / len(data), 1), xlabel="visits in a year", ylabel="probability"
+    )
+    fitted.legend(frameon=False, fontsize="small")
+    shrinkage(idata, data, ax=means)
+    means.set(xlabel="visits in a year $z$", ylabel=r"$E[\theta \mid z]$, visits a year")
     return figure
 
 

@@ -27,6 +27,7 @@ from scipy.optimize import linear_sum_assignment
 import mmfld_ppl as mm
 from mmfld_ppl.functionals import PathSpace
 from mmfld_ppl.inference_data.groups import dataset
+from mmfld_ppl.plots.style import COLOURS
 from models.trajectory import starting_cells, trajectory
 from models.trajectory_result import with_trajectories
 
@@ -54,7 +55,7 @@ def countries() -> Panel:
     values = np.stack([table.loc[both].to_numpy(float).T for table in tables], axis=-1)
     scale = values.std(axis=(0, 1))
     times = np.array([int(year) for year in tables[0].columns], float)
-    names = ["children per woman", "life expectancy"]
+    names = ["children per woman", "life expectancy, years"]
     return Panel(times, list(values / scale), names, scale, True)
 
 
@@ -177,7 +178,8 @@ def draw(idata: Any, panel: Panel, rows: list[dict[str, Any]]) -> Figure:
     if not rows:
         curve.set_axis_off()
         return figure
-    styles = {"copy": "#999999", "OT interpolation": "#D55E00", "paths": "#0072B2"}
+    # As in the curves that benchmarks/trajectories.py draws.
+    styles = {"copy": "#999999", "OT interpolation": COLOURS[3], "paths": COLOURS[0]}
     marks = {"copy": "s", "OT interpolation": "^", "paths": "o"}
     at = [row["time"] for row in rows]
     for name, colour in styles.items():

@@ -18,11 +18,12 @@ from jaxtyping import Array
 
 import mmfld_ppl as mm
 from mmfld_ppl import dynamics, mirrors
-from mmfld_ppl.plots.style import COLOURS, bare
+from mmfld_ppl.plots.style import bare
 
 from .. import command
 from . import simplex
 from .compare import Candidate, Cell, above, compare, options, show, summary
+from .looks import COMPARED, SCORE, look, number_axis
 from .reference import simplex_reference
 from .runs import Method, Problem, default_map, projected
 
@@ -47,7 +48,7 @@ DIFFUSIONS = (
 
 #: Points, of legends and notes.
 SMALL = 8
-#: Methods of the quick version.
+#: Methods of the quick version, and of the panel on numbers of particles.
 QUICK = (ADJUSTED, PLAIN, "exact, entropy", "projected, barrier 0")
 
 
@@ -100,7 +101,7 @@ def exact_step(u: np.ndarray, level: float) -> np.ndarray:
 
 def draw_steps(ax: Any, data: xr.Dataset, methods: Sequence[str]) -> None:
     """Free energy over the step, a line a method."""
-    for k, name in enumerate(methods):
+    for name in methods:
         if name not in data["method"]:
             continue
         one = data.sel({"method": name}).isel(cell=0)
@@ -108,14 +109,9 @@ def draw_steps(ax: Any, data: xr.Dataset, methods: Sequence[str]) -> None:
         ax.plot(
             one["grid"].where(finite),
             (one["tuning"] / TAU).where(finite),
-            color=COLOURS[k % len(COLOURS)],
-            marker="os^vDPX*"[k],
-            ms=4,
-            lw=1.1,
-            ls="-" if k < len(COLOURS) else "--",
-            label=name.removeprefix("projected, "),
+            **look(name, label=name.removeprefix("projected, ")),
         )
-    ax.set(xscale="log", yscale="log", xlabel="step $h$", ylabel=r"$(L - L(\mu_*))/\tau$, nats")
+    ax.set(xscale="log", yscale="log", xlabel="step $h$", ylabel=SCORE)
     legend_below(ax)
     bare(ax)
 
@@ -134,10 +130,11 @@ def draw_one_step(ax: Any) -> None:
     """Where a step of the pure diffusion ends, from a point near the boundary."""
     u = np.geomspace(0.02, 50, 120)
     low, high = one_step(u, -1.0), one_step(u, 1.0)
-    ax.fill_between(u, low, high, color=COLOURS[1], alpha=0.35, lw=0, label="one Euler step")
+    one, exact = (look(name)["color"] for name in ("one step, entropy", "exact, entropy"))
+    ax.fill_between(u, low, high, color=one, alpha=0.35, lw=0, label="one Euler step")
     low, high = exact_step(u, 0.16), exact_step(u, 0.84)
-    ax.fill_between(u, low, high, color=COLOURS[0], alpha=0.45, lw=0, label="the diffusion")
-    ax.plot(u, u, color="black", lw=0.8)
+    ax.fill_between(u, low, high, color=exact, alpha=0.6, lw=0, label="the diffusion")
+    ax.plot(u, u, **COMPARED, label="no move")
     ax.set(xscale="log", yscale="log", ylim=(1e-4, 1e3), xlim=(0.02, 50))
     ax.set(xlabel="$x/h$ before", ylabel="$x'/h$ after", title="one step under the entropy map")
     ax.legend(frameon=False, fontsize=SMALL, loc="lower right")
@@ -151,18 +148,19 @@ def draw_barriers(ax: Any, below: Any, data: xr.Dataset) -> None:
     weights = [b for b in BARRIERS if f"projected, barrier {b:g}" in names]
     at = [names.index(f"projected, barrier {b:g}") for b in weights]
     x = np.arange(len(weights))
-    ax.errorbar(x, mean[at], 2 * error[at], marker="o", ms=4, lw=1.1, capsize=2, color=COLOURS[0])
-    ax.axhline(mean[names.index(ADJUSTED)], color="black", lw=1, ls=":")
-    ax.text(0.03, 0.1, "dotted: adjusted, log barrier", fontsize=SMALL, transform=ax.transAxes)
+    edge = data["edge"].isel(cell=0, particles=-1).values
+    compared = COMPARED | {"color": look(ADJUSTED)["color"]}
+    for panel, values, errors in ((ax, mean, error), (below, edge, np.zeros_like(edge))):
+        panel.plot(x, values[at], color="0.7", lw=1.1, zorder=1)
+        for place, m in zip(x, at, strict=True):
+            panel.errorbar(place, values[m], 2 * errors[m], capsize=2, **look(names[m]))
+        panel.axhline(values[names.index(ADJUSTED)], **compared)
+        bare(panel)
     ax.set_xticks(x, [])
     ax.set(yscale="log", ylabel="nats", title="projected, at the best step")
-    edge = data["edge"].isel(cell=0, particles=-1).values
-    below.plot(x, edge[at], marker="s", ms=4, lw=1.1, color=COLOURS[1])
-    below.axhline(edge[names.index(ADJUSTED)], color="black", lw=1, ls=":")
+    ax.legend(ax.lines[-1:], [ADJUSTED], frameon=False, fontsize=SMALL, loc="lower right")
     below.set_xticks(x, [f"{b:g}" for b in weights])
     below.set(xlabel="weight of the barrier", ylabel="on the edge", ylim=(0, None))
-    bare(ax)
-    bare(below)
 
 
 def draw_particles(ax: Any, data: xr.Dataset) -> None:
@@ -170,16 +168,13 @@ def draw_particles(ax: Any, data: xr.Dataset) -> None:
     mean, error = summary(data)
     names = list(data["method"].values)
     size = data["particles"].values
-    for k, name in enumerate((ADJUSTED, PLAIN, "exact, entropy", "projected, barrier 0")):
+    for name in QUICK:
         m = names.index(name)
-        style = {"marker": "os^v"[k], "ms": 4, "lw": 1.1, "capsize": 2, "color": COLOURS[k]}
-        ax.errorbar(size, mean[0, :, m], 2 * error[0, :, m], label=name, **style)
+        ax.errorbar(size, mean[0, :, m], 2 * error[0, :, m], capsize=2, **look(name))
     m = names.index(ADJUSTED)
-    ax.plot(size, mean[0, 0, m] * size[0] / size, color="black", lw=0.8, ls=":", label="$c/N$")
-    ax.set(xscale="log", yscale="log", xlabel="particles $N$", title="number of particles")
-    ax.set_xticks(size, [str(n) for n in size])
-    ax.minorticks_off()
-    ax.set_ylabel(r"$(L - L(\mu_*))/\tau$, nats")
+    ax.plot(size, mean[0, 0, m] * size[0] / size, **COMPARED, label="$c/N$")
+    ax.set(yscale="log", ylabel=SCORE, title="number of particles")
+    number_axis(ax, size)
     legend_below(ax)
     bare(ax)
 

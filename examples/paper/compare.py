@@ -13,10 +13,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from jaxtyping import Array
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from mmfld_ppl.plots.style import COLOURS, bare
+from mmfld_ppl.plots.style import bare
 
 from .. import command
+from .looks import SCORE, legend_under, look, number_axis
 from .reference import Reference
 from .runs import Kept, Length, Method, Problem, runner
 
@@ -307,7 +309,7 @@ def show(data: xr.Dataset) -> None:
 
 
 def draw(data: xr.Dataset, columns: int) -> Any:
-    """A panel a cell: the free energy over N, by method."""
+    """A panel a cell: the free energy over N, by method, with two standard errors."""
     cells = data["cell"].values
     columns = min(columns, len(cells))
     rows = -(-len(cells) // columns)
@@ -315,48 +317,26 @@ def draw(data: xr.Dataset, columns: int) -> Any:
         rows,
         columns,
         figsize=(max(3.1 * columns, 4.6), 2.5 * rows + 0.9),
-        layout="constrained",
+        layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06),
         squeeze=False,
     )
     mean, error = summary(data)
-    styles = {}
-    for k, method in enumerate(data["method"].values):
-        styles[method] = {
-            "color": COLOURS[k % len(COLOURS)],
-            "marker": "os^vDPX*<"[k],
-            "ls": "-" if k < len(COLOURS) else "--",
-        }
     for c, (ax, cell) in enumerate(zip(axes.flat, cells, strict=False)):
-        for m, (method, style) in enumerate(styles.items()):
+        for m, method in enumerate(data["method"].values):
             ax.errorbar(
-                data["particles"],
-                mean[c, :, m],
-                2 * error[c, :, m],
-                ms=4,
-                lw=1.1,
-                capsize=2,
-                label=method,
-                **style,
+                data["particles"], mean[c, :, m], 2 * error[c, :, m], capsize=2, **look(method)
             )
-        ax.set(xscale="log", yscale="log", title=cell.replace("tau", r"$\tau$"))
-        ax.set_xticks(data["particles"].values, [str(n) for n in data["particles"].values])
-        ax.minorticks_off()
+        ax.set_yscale("log")
+        ax.set_title(cell.replace("tau", r"$\tau$"), fontsize="medium")
+        number_axis(ax, data["particles"].values)
         bare(ax)
     for ax in axes.flat[len(cells) :]:
         ax.set_axis_off()
     for ax in axes[:, 0]:
-        ax.set_ylabel(r"$(L - L(\mu_*))/\tau$, nats")
-    for ax in axes.flat[max(0, len(cells) - columns) : len(cells)]:
-        ax.set_xlabel("particles $N$")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=columns + 1,
-        frameon=False,
-        fontsize="small",
-    )
+        ax.set_ylabel(SCORE)
+    for ax in axes.flat[: max(0, len(cells) - columns)]:
+        ax.set_xlabel("")
+    legend_under(figure, axes[0, 0], columns if columns < 4 else 5)
     return figure
 
 

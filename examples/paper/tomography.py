@@ -112,6 +112,7 @@ def draw(states: np.ndarray, numbers: dict[str, np.ndarray], truth: dict[str, fl
         ax.set(xlabel=name, yticks=[])
         bare(ax)
         ax.spines["left"].set_visible(False)
+    axes[2].set_ylabel("posterior density")
     return figure
 
 

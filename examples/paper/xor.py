@@ -91,13 +91,15 @@ def draw(idata: Any, x: np.ndarray, z: np.ndarray, scale: float) -> Any:
         side, side, probability.reshape(101, 101), np.linspace(0, 1, 11), cmap="PuOr", alpha=0.8
     )
     plane.contour(side, side, probability.reshape(101, 101), [0.5], colors="black", linewidths=1.2)
+    plane.plot([], [], color="black", lw=1.2, label="probability 1/2")
     for label, marker in ((-1, "o"), (1, "^")):
         some = x[z == label][:150]
         plane.plot(
-            *some.T, marker, ms=3.5, mfc="white", mec="black", mew=0.7, label=f"label {label:+d}"
+            *some.T, marker, ms=3.5, mfc="white", mec="black", mew=0.7, label=f"label ${label:+d}$"
         )
     plane.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal", title="probability of the label +1")
-    plane.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 3, "frameon": False}
+    plane.legend(**place, fontsize="small", handlelength=1.2, columnspacing=1.2)
     figure.colorbar(shade, ax=plane, shrink=0.8)
 
     last = dataset(idata, "posterior")["neuron"].values[:, -1].reshape(-1, 4)

@@ -25,6 +25,7 @@ from mmfld_ppl.plots import style
 
 from .. import command
 from .compare import Candidate, Cell, Found, Score, compare, conclude, options
+from .looks import legend_under, look, number_axis
 from .runs import Method, Problem, default_map, projected, with_burn_in
 from .xor import xor
 
@@ -94,33 +95,23 @@ def show(data: xr.Dataset) -> None:
 
 def draw(data: xr.Dataset) -> Any:
     figure, (energy, rim) = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
-    for k, name in enumerate(data["method"].values):
+    for name in data["method"].values:
         some = data.sel({"method": name})
-        options = {"color": style.colour(k), "marker": "os^vD"[k], "ms": 5, "lw": 1.1}
         error = some["gap"].std("replicate", ddof=1) / np.sqrt(some.sizes["replicate"])
         energy.errorbar(
             some["particles"],
             some["gap"].mean("replicate"),
             2 * error,
-            label=name,
             capsize=2,
-            **options,
+            **look(name),
         )
-        rim.plot(some["particles"], some["edge"], **options)
+        rim.plot(some["particles"], some["edge"], **look(name))
     for ax in (energy, rim):
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(data["particles"].values, [str(n) for n in data["particles"].values])
-        ax.set_xlabel("neurons $N$")
+        number_axis(ax, data["particles"].values, "neurons $N$")
         style.bare(ax)
-    energy.set_ylabel(r"$F + \tau\,\mathrm{KL}$")
+    energy.set_ylabel(r"$F + \tau\,\mathrm{KL}$, nats of the loss")
     rim.set_ylabel("share of neurons on the rim")
-    figure.legend(
-        *energy.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=5,
-        frameon=False,
-        fontsize="small",
-    )
+    legend_under(figure, energy, 5)
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .style import axes_or_new, bare, colour, pooled_statistics
+from .style import axes_or_new, bare, chain_labels, colour, legend_above, pooled_statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,16 +21,17 @@ def boundary_slack(idata: Any, *, site: str | None = None, ax: Axes | None = Non
     site = str(found["bounded_site"].values[0]) if site is None else site
     ax, share = axes_or_new(ax), found["quantile"]
     ours, theirs = (found[n].sel(bounded_site=site) for n in ("slack", "proximal_slack"))
-    for k, chain in enumerate(ours["chain"].values):
-        ax.plot(ours.isel(chain=k), share, color=colour(k), marker="o", ms=4, lw=1.2)
-        label = r"proximal Gibbs density $\hat\mu$" if k == 0 else None
-        ax.plot(theirs.sel(chain=chain), share, color="black", ls="--", lw=1.0, label=label)
+    for k, label in enumerate(chain_labels(ours)):
+        ax.plot(ours.isel(chain=k), share, color=colour(k), marker="o", ms=4, lw=1.2, label=label)
+        last = k == ours.sizes["chain"] - 1
+        label = r"proximal Gibbs density $\hat\mu$" if last else None
+        beside = theirs.sel(chain=ours["chain"][k])
+        ax.plot(beside, share, color="black", ls="--", lw=1.0, label=label)
     ax.set(
         xscale="log",
         yscale="log",
         xlabel=f"distance of '{site}' from its boundary",
         ylabel="share of particles nearer",
     )
-    bare(ax)
-    ax.legend(frameon=False, fontsize="small")
-    return ax
+    legend_above(ax)
+    return bare(ax)

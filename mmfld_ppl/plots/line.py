@@ -11,7 +11,17 @@ from scipy.ndimage import gaussian_filter1d
 from ..inference_data.angles import about_mean_direction, is_angle
 from ..inference_data.groups import dataset
 from .density import effective_count
-from .style import axes_or_new, bare, colour, particle_masses, particles_of, pooled, stated_bound
+from .style import (
+    axes_or_new,
+    bare,
+    chain_labels,
+    colour,
+    legend_above,
+    particle_masses,
+    particles_of,
+    pooled,
+    stated_bound,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,11 +68,11 @@ def line_density(
         for v, e, sign in zip((low, high), ends, (-1, 1), strict=True)
     )
     ax = axes_or_new(ax)
-    for k in range(values.sizes["chain"]):
+    for k, label in enumerate(chain_labels(values)):
         chain = pooled(values.isel(chain=[k]), MOST_POINTS)
         weights = None if masses is None else pooled(masses.isel(chain=[k]), MOST_POINTS)
         x, density = density_between(chain, low, high, width, weights, periodic=periodic)
-        ax.plot(x, density, color=colour(k), lw=1.2)
+        ax.plot(x, density, color=colour(k), lw=1.2, label=label)
         ax.fill_between(x, density, color=colour(k), alpha=0.12, lw=0)
         last = values.isel(chain=k, draw=-1).values
         last = last[(last >= low) & (last <= high)]
@@ -83,6 +93,7 @@ def line_density(
     ax.set(xlabel=name, ylabel="density", ylim=(0, None), xlim=(low - pad, high + pad))
     # The rug stands between the axis and its numbers.
     ax.tick_params(axis="x", pad=6 + 5 * values.sizes["chain"], length=0)
+    legend_above(ax)
     return bare(ax)
 
 

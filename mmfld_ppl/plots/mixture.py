@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 
 from ..inference_data import dataset
-from .style import COLOURS, REFERENCE, axes_or_new, bare, particle_masses
+from .style import COLOURS, REFERENCE, axes_or_new, bare, legend_above, particle_masses
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Of the bands: the middle nine tenths of the draws of all chains.
-BAND = (0.05, 0.95)
+BAND, BAND_LABEL = (0.05, 0.95), "90% of the draws"
 SAMPLE = ("chain", "draw")
 
 
@@ -27,6 +27,7 @@ def density_band(idata: Any, *, ax: Axes | None = None, label: str = "mixture") 
     ax = axes_or_new(ax)
     _band(ax, points, group["density"], COLOURS[0], label)
     ax.set(xlabel="datum", ylabel="density")
+    legend_above(ax)
     return bare(ax)
 
 
@@ -42,9 +43,10 @@ def certificate(idata: Any, *, site: str = "theta", ax: Axes | None = None) -> A
         )
     points = _one_dimensional(group[f"{site}_points"])
     ax = axes_or_new(ax)
-    _band(ax, points, group["gradient"], COLOURS[0], None)
-    ax.axhline(0, color=REFERENCE, ls="--", lw=1.2)
+    _band(ax, points, group["gradient"], COLOURS[0], "mean")
+    ax.axhline(0, color=REFERENCE, ls="--", lw=1.2, label=r"$D \leq 0$ at the maximum")
     ax.set(xlabel=rf"{site}", ylabel="slope $D$ of the likelihood")
+    legend_above(ax)
     return bare(ax)
 
 
@@ -81,6 +83,7 @@ def mixing_distribution(
     ax = axes_or_new(ax)
     _band(ax, levels, xr.DataArray(share[None], dims=(*SAMPLE, "level")), COLOURS[0], label)
     ax.set(xlabel=site, ylabel="share of the mixing measure", ylim=(0, 1.02))
+    legend_above(ax)
     return bare(ax)
 
 
@@ -88,7 +91,8 @@ def shrinkage(
     idata: Any, estimates: np.ndarray, *, site: str = "theta", ax: Axes | None = None
 ) -> Axes:
     """Posterior means of a scalar theta, with their bands, against an estimate from each
-    observation alone; on the dashed line the two agree.
+    observation alone; on the dashed line the two agree. Observations with the same of both are
+    drawn once.
 
     Reads the group `empirical_bayes`. estimates: shape (n,), in the order of the observations.
 
@@ -103,12 +107,15 @@ def shrinkage(
             f"shrinkage takes an estimate for each of the {low.size} observations of the run, got "
             f"shape {np.shape(estimates)}"
         )
+    rows = np.stack([estimates, low, high, means.mean(SAMPLE).values], axis=1)
+    at, low, high, middle = np.unique(rows, axis=0).T
     ax = axes_or_new(ax)
-    ax.vlines(estimates, low, high, color=COLOURS[0], lw=1, alpha=0.5)
-    ax.plot(estimates, means.mean(SAMPLE), ".", ms=4, color=COLOURS[0])
-    ends = [float(np.min(estimates)), float(np.max(estimates))]
-    ax.plot(ends, ends, color=REFERENCE, ls="--", lw=1.2)
+    ax.vlines(at, low, high, color=COLOURS[0], lw=1, alpha=0.5, label=BAND_LABEL)
+    ax.plot(at, middle, ".", ms=4, color=COLOURS[0], label="mean")
+    ends = [at[0], at[-1]]
+    ax.plot(ends, ends, color=REFERENCE, ls="--", lw=1.2, label="the two agree")
     ax.set(xlabel=f"{site} from the observation alone", ylabel=f"posterior mean of {site}")
+    legend_above(ax)
     return bare(ax)
 
 
@@ -120,11 +127,11 @@ def _distribution_function(
     return total[np.searchsorted(points[order], levels, side="right")] / total[-1]
 
 
-def _band(ax: Axes, x: np.ndarray, values: xr.DataArray, color: str, label: str | None) -> None:
+def _band(ax: Axes, x: np.ndarray, values: xr.DataArray, color: str, label: str) -> None:
     order = np.argsort(x)
     low, high = (values.quantile(q, SAMPLE).values[order] for q in BAND)
-    ax.fill_between(x[order], low, high, color=color, alpha=0.25, lw=0)
     ax.plot(x[order], values.mean(SAMPLE).values[order], color=color, lw=1.4, label=label)
+    ax.fill_between(x[order], low, high, color=color, alpha=0.25, lw=0, label=BAND_LABEL)
 
 
 def _one_dimensional(points: xr.DataArray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference_data import dataset
-from .style import chain_lines
+from .style import chain_lines, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ LABELS = {
 
 def trace_moves(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
     """A panel each for what the run has of acceptance rate, step size and collective ratio, a line
-    a chain; the ratio's limit of one is dashed.
+    a chain, named above the first; the ratio's limit of one is dashed.
 
     Returns the axes by the names of the statistics. Raises ValueError where there is none."""
     from matplotlib import pyplot as plt
@@ -36,9 +36,11 @@ def trace_moves(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
         fig = plt.figure(figsize=(6.0, 1.7 * len(names)), layout="constrained")
     found = dict(zip(names, np.ravel(fig.subplots(len(names), sharex=True)), strict=True))
     for name, ax in found.items():
-        chain_lines(ax, stats[name], labelled=False)
+        chain_lines(ax, stats[name], labelled=name == names[0])
         ax.set_ylabel(LABELS[name])
     if "collective_ratio" in found:
-        found["collective_ratio"].axhline(1.0, color="black", ls="--", lw=1.0)
+        found["collective_ratio"].axhline(1.0, color="black", ls="--", lw=1.0, label="limit")
+    for ax in found.values():
+        legend_above(ax)
     found[names[-1]].set_xlabel("draw")
     return found

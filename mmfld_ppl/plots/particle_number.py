@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import REFERENCE, axes_or_new, bare, colour, pooled_statistics
+from .style import REFERENCE, axes_or_new, bare, colour, legend_above, pooled_statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,17 +25,19 @@ def particle_number(idata: Any, *, ax: Axes | None = None) -> Axes:
     mean = values.mean("chain").values
     error = np.sqrt(np.mean(found["objective_by_size_error"].values ** 2, axis=0) / chains)
     ax.errorbar(1 / size, mean, 2 * error, color=colour(0), marker="o", ms=5, lw=1.2, capsize=3)
-    ax.axhline(mean[-1], color=REFERENCE, ls="--", lw=1.0)
+    ax.axhline(mean[-1], color=REFERENCE, ls="--", lw=1.0, label="level of the pooled measure")
     for at, level, name in zip(1 / size, mean, values["subsample"].values, strict=True):
         ax.annotate(
             str(name),
             (at, level),
-            xytext=(6, -11),
+            # On the side of fewer particles the objective is higher.
+            xytext=(-6, 6),
+            ha="right",
             textcoords="offset points",
             fontsize="small",
             bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.5},
         )
     ax.set(xlabel="1 / number of particles", ylabel="objective $F$")
-    ax.margins(x=0.2, y=0.12)
-    bare(ax)
-    return ax
+    ax.margins(x=0.25, y=0.12)
+    legend_above(ax)
+    return bare(ax)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .style import REFERENCE, axes_or_new, bare, colour, legend_above, pooled_statistics
+from .style import axes_or_new, bare, chain_labels, colour, legend_above, pooled_statistics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,12 +19,11 @@ def trace_stein(idata: Any, *, ax: Axes | None = None) -> Axes:
     wide = "Stein discrepancies are of particles of at most 64 numbers, and these have more"
     found = pooled_statistics(idata, "stein_along", wide)
     ax, along = axes_or_new(ax), found["stein_along"]
-    for k, chain in enumerate(along["chain"].values):
-        label = f"chain {chain}"
+    for k, label in enumerate(chain_labels(along)):
         y = along.isel(chain=k)
         ax.plot(along["stein_draw"], y, "o-", ms=3, lw=0.9, color=colour(k), label=label)
     level = float(found["stein_threshold"].mean())
-    ax.axhline(level, color=REFERENCE, ls="--", lw=1.2, label="95% level")
+    ax.axhline(level, color="black", ls="--", lw=1.2, label="95% level")
     ax.axhline(0, color="black", lw=0.6)
     # The few early draws, on one axis with the long rest.
     ax.set_xscale("symlog", linthresh=10)

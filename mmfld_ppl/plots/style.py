@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: The palette of Okabe and Ito (2008), told apart with any colour vision; without its yellow,
 #: which is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-#: Marks what a run is compared with.
+#: Marks what a run is compared with; beside chains, one of which has this colour, black does.
 REFERENCE = "#D55E00"
 #: More chains than this have no entries in a legend.
 MOST_LABELS = 6
@@ -66,14 +66,19 @@ def bare(ax: Axes) -> Axes:
     return ax
 
 
+def chain_labels(values: xr.DataArray) -> list[str | None]:
+    """Of the chains in a legend; None each where they are too many."""
+    chains = values["chain"].values
+    return [f"chain {chain}" if len(chains) <= MOST_LABELS else None for chain in chains]
+
+
 def chain_lines(ax: Axes, values: xr.DataArray, *, labelled: bool = True) -> None:
     """A statistic over its draws, a line a chain; with an entry each in the legend, where they are
     few and `labelled`."""
-    labelled &= values.sizes["chain"] <= MOST_LABELS
+    labels = chain_labels(values) if labelled else [None] * values.sizes["chain"]
     # A line of one point is nothing to be seen.
     marker = "o" if values.sizes["draw"] == 1 else None
-    for k, chain in enumerate(values["chain"].values):
-        label = f"chain {chain}" if labelled else None
+    for k, label in enumerate(labels):
         y = values.isel(chain=k)
         ax.plot(values["draw"], y, color=colour(k), lw=0.8, alpha=0.85, label=label, marker=marker)
     ax.margins(x=0.01)

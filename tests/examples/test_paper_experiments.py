@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from examples.paper import simplex, tomography
+from examples.paper import ablations, simplex, spectraplex, tomography, xor_methods
 from examples.paper.__main__ import EXPERIMENTS, THEORY
 from examples.paper.compare import compare, verdicts
 from examples.paper.exact import Rule, match_mean, simplex_mean_matching
+from examples.paper.looks import LOOKS, look
 from examples.paper.reference import (
     drawn_spectraplex_reference,
     simplex_reference,
@@ -176,3 +177,18 @@ def test_linear_inversion_of_exact_frequencies():
     np.testing.assert_allclose(
         tomography.concurrence(np.outer(pure, pure)[None].astype(complex)), np.sin(0.8), atol=1e-7
     )
+
+
+def test_every_method_that_is_drawn_has_a_look_of_its_own():
+    simplices, matrices = simplex.problem((1, 1, 1)).base, spectraplex.problem(2).base
+    minibatches = [f"{size} of {ablations.ROWS}" for size in ablations.BATCHES]
+    figures = [
+        [c.name for c in simplex.candidates(simplices, 2)],
+        [c.name for c in spectraplex.candidates(matrices, 2)],
+        [c.name for c in xor_methods.candidates()],
+        [c.name for c in ablations.candidates()],
+        [*minibatches, "all"],
+    ]
+    for names in figures:
+        assert len({LOOKS[name] for name in names}) == len(names)
+    assert look("one step, log det")["color"] == look("one step, log barrier")["color"]

@@ -76,6 +76,18 @@ def test_the_objective_by_size(exported) -> None:
     assert {t.get_text() for t in ax.texts} == {"quarter", "half", "all", "pooled"}
 
 
+@pytest.mark.parametrize("draw", [boundary_slack, trace_stein, particle_number, trace_moves])
+def test_what_is_dashed_has_a_name(draw, exported) -> None:
+    drawn = draw(exported)
+    for ax in drawn.values() if isinstance(drawn, dict) else [drawn]:
+        dashed = {line.get_label() for line in ax.lines if line.get_linestyle() == "--"}
+        named = ax.get_legend().get_texts() if ax.get_legend() else []
+        # Of several with one meaning one is named; the others' labels begin with an underscore.
+        named_dashes = {label for label in dashed if not label.startswith("_")}
+        assert bool(dashed) == bool(named_dashes)
+        assert named_dashes <= {text.get_text() for text in named}
+
+
 def test_gap_and_discrepancy_of_each_chain(exported) -> None:
     axes = fixed_point(exported)
     assert set(axes) == {"gap", "stein"}

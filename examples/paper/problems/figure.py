@@ -6,12 +6,18 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from mmfld_ppl.plots import style
 
 from .deconvolution import TRUE_SPIKES
 from .problem import Problem, points_of
 from .tensors import TRUE_ANGLES
+
+PARTICLES = style.COLOURS[0]
+#: What the minimiser approaches as the temperature falls.
+LIMIT = {"color": style.REFERENCE, "lw": 1.2, "ls": "--"}
 
 
 def draw(problems: list[Problem], runs: list[Any], recovered: list[np.ndarray]) -> Any:
@@ -29,18 +35,31 @@ def draw(problems: list[Problem], runs: list[Any], recovered: list[np.ndarray]) 
     panels["tensor"].set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal", title="tensor")
     panels["spikes"].set(xlabel="position $t$", ylabel="mass $a$", title="spikes")
     for at in TRUE_SPIKES[0]:
-        panels["spikes"].axvline(at, color=style.REFERENCE, lw=1.2, ls="--")
+        panels["spikes"].axvline(at, **LIMIT)
     panels["MMD"].set(xlabel="$x$", ylabel="density", title="kernel discrepancy")
     panels["KSD"].set(xlabel="$x$", ylabel="density", title="Stein discrepancy")
     panels["transport"].set(xlabel="$x$", ylabel="$y$", title="entropic transport")
     weights, found, _ = recovered
     ax, place = style.bare(axes[1, 2]), np.arange(len(weights))
     ax.bar(place - 0.2, weights, 0.38, color="0.75", label="true")
-    ax.bar(place + 0.2, found, 0.38, color=style.COLOURS[0], label="found")
+    ax.bar(place + 0.2, found, 0.38, color=PARTICLES, label="found")
     ax.set(xticks=place, xticklabels=place + 1, xlabel="factor", ylabel="weight")
     ax.set_title("tensor in eight dimensions")
     ax.legend(frameon=False)
+    legend(figure)
     return figure
+
+
+def legend(figure: Any) -> None:
+    """Of the five panels with particles."""
+    shown = {
+        "particles": Line2D([], [], color=PARTICLES, marker="o", ms=4, ls=""),
+        "exact minimiser: shades of its density": Patch(color="0.6"),
+        "its density": Line2D([], [], color="black", lw=1.3),
+        "what it approaches as the temperature falls": Line2D([], [], **LIMIT),
+    }
+    place = {"loc": "outside upper center", "ncols": 4, "frameon": False}
+    figure.legend(list(shown.values()), list(shown), **place)
 
 
 def draw_plane(ax: Any, problem: Problem, points: np.ndarray) -> None:
@@ -49,7 +68,7 @@ def draw_plane(ax: Any, problem: Problem, points: np.ndarray) -> None:
     density = problem.exact.weights / base
     levels = density.max() * np.array([0.02, 0.1, 0.3, 0.6, 1.0])
     ax.tricontourf(*nodes.T, density, levels=levels, cmap="Greys", alpha=0.9)
-    ax.plot(*points.T, ".", ms=3, color=style.COLOURS[0], alpha=0.6)
+    ax.plot(*points.T, ".", ms=3, color=PARTICLES, alpha=0.6)
 
 
 def draw_disk(ax: Any, problem: Problem, points: np.ndarray) -> None:
@@ -63,17 +82,14 @@ def draw_disk(ax: Any, problem: Problem, points: np.ndarray) -> None:
     ax.fill(*circle, facecolor="white", edgecolor="black", lw=0.8)
     for angle in TRUE_ANGLES:
         radii = np.array([1.0, 1.5])
-        line = {"color": style.REFERENCE, "lw": 1.2, "ls": "--"}
-        ax.plot(radii * np.cos(angle), radii * np.sin(angle), **line)
-    ax.plot(*points.T, ".", ms=3, color=style.COLOURS[0], alpha=0.6)
+        ax.plot(radii * np.cos(angle), radii * np.sin(angle), **LIMIT)
+    ax.plot(*points.T, ".", ms=3, color=PARTICLES, alpha=0.6)
 
 
 def draw_line(ax: Any, problem: Problem, points: np.ndarray) -> None:
     """Histogram of the particles of all draws, density of the minimiser."""
-    bars = {"color": style.COLOURS[4], "label": "particles"}
-    ax.hist(points, 50, range=(0, 1), density=True, **bars)
+    ax.hist(points, 50, range=(0, 1), density=True, color=PARTICLES, alpha=0.6)
     density = problem.exact.weights / problem.base
-    ax.plot(problem.exact.points, density, color="black", lw=1.3, label="exact")
+    ax.plot(problem.exact.points, density, color="black", lw=1.3)
     if problem.target is not None:
-        ax.plot(*problem.target, color=style.REFERENCE, lw=1.2, ls="--", label="target")
-    ax.legend(frameon=False)
+        ax.plot(*problem.target, **LIMIT)

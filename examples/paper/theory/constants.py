@@ -31,7 +31,9 @@ SHOWN = (1, 3, 6)
 GROWTH = 1.5
 #: Maps in the figure.
 DRAWN = ("Simplex", "Spectraplex", "EntropyOrthant", "EntropySimplex", "VonNeumannSpectraplex")
-MARKERS = ("o-", "s--", "d-", "^--", "v-", "<-")
+MARKERS = "osd^v"
+#: Barriers are drawn solid, entropies dashed; where lines coincide, markers of two sizes.
+LINES = {"log barrier": {"ls": "-", "ms": 8, "mfc": "none"}, "entropy": {"ls": "--", "ms": 4}}
 
 
 def of_maps(quick: bool, directions: int) -> xr.Dataset:
@@ -114,26 +116,25 @@ def draw(maps: xr.Dataset, relative: xr.Dataset):
     near = slice(1, None)
     for k, name in enumerate(name for name in DRAWN if name in maps["map"]):
         ratio = maps["concordance"].sel(map=name)[near]
-        axes[0].plot(DISTANCES[near], ratio, MARKERS[k], color=COLOURS[k], ms=4, label=name)
+        line = LINES["entropy" if name.startswith(("Entropy", "VonNeumann")) else "log barrier"]
+        look = {"marker": MARKERS[k], "color": COLOURS[k], **line}
+        axes[0].plot(DISTANCES[near], ratio, **look, label=name)
     axes[0].set_ylabel("self-concordance ratio")
     which = relative["objective"].str.contains("simplex|repulsion").values
-    for k, i in enumerate(np.flatnonzero(which)):
+    objectives = list(dict.fromkeys(relative["objective"].values[which]))
+    for i in np.flatnonzero(which):
         one = relative.isel(pair=i)
-        name = one["objective"].item().replace("matching, ", "").replace("beta", r"$\beta$")
-        axes[1].plot(
-            DISTANCES[near],
-            one["slope"][near],
-            MARKERS[k],
-            color=COLOURS[k],
-            ms=4,
-            label=f"{name}, {one['beside'].item()}",
-        )
+        objective, beside = one["objective"].item(), one["beside"].item()
+        k = objectives.index(objective)
+        look = {"marker": MARKERS[k], "color": COLOURS[k], **LINES[beside]}
+        name = objective.replace("matching, ", "").replace("beta", r"$\beta$")
+        axes[1].plot(DISTANCES[near], one["slope"][near], **look, label=f"{name}, {beside}")
     axes[1].set_ylabel("slope of the first variation, local norm")
     for ax in axes:
         ax.set(xscale="log", yscale="log", xlabel="distance to the boundary, as a share")
         ax.minorticks_off()
         ax.invert_xaxis()
-        ax.legend(frameon=False, fontsize=7.5, loc="upper left")
+        ax.legend(frameon=False, fontsize=7.5, loc="upper left", handlelength=3)
         bare(ax)
     return figure
 

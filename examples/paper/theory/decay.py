@@ -117,7 +117,7 @@ def draw(cases: xr.Dataset, bounds: dict[str, tuple[float, float]]):
     t = cases["time"].values
     for k, name in enumerate(cases["case"].values):
         case = cases.sel(case=name)
-        left.plot(t, case["flow"], color=COLOURS[k], lw=1.4, label=str(name))
+        left.plot(t, case["flow"], color=COLOURS[k], lw=1.4, label=f"{name}, flow")
         clear = np.cumprod(case["particles"].values > 4 * case["error"].values)
         seen = np.where(clear, case["particles"], np.nan)
         left.errorbar(
@@ -151,6 +151,8 @@ def draw(cases: xr.Dataset, bounds: dict[str, tuple[float, float]]):
             right.axhline(bounds[name][0], color=COLOURS[k], ls="--", lw=1)
     right.plot([], [], "--", color="grey", lw=1, label="$2C$, for all measures")
     right.legend(frameon=False, loc="lower left", fontsize=8)
+    hollow = {"color": "grey", "mfc": "white", "ms": 3.5}
+    left.plot([], [], "o", **hollow, label="particles of Algorithm 1")
     left.plot([], [], "--", color="grey", lw=1, label=r"$e^{-2Ct}$, bound on $C$ from below")
     left.set(
         yscale="log",
