@@ -14,7 +14,7 @@ from jax.errors import ConcretizationTypeError, TracerArrayConversionError
 from jax.nn import logsumexp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from ..arrays import as_array
+from ..arrays import as_array, is_known
 from ..measures import Measure
 from .base import Functional, Linearization, cast, scalar
 from .checks import (
@@ -105,7 +105,8 @@ class PathSpace(Functional):
     Raises ValueError for fewer than two snapshots, snapshots that are empty, not finite or of
     differing shapes, masses or weights that are negative or do not sum to one, times that do not
     increase or are dates, diffusivity, bandwidth or regularization <= 0, a growth that does not
-    give one number, and measures whose number of atoms T does not divide; TypeError for a mapping
+    give one number, and measures whose number of atoms T does not divide, or with a block of no
+    mass; TypeError for a mapping
     of snapshots, and a growth that is no function or cannot be traced at one point. What is traced
     is checked for its shape only.
     """
@@ -259,7 +260,14 @@ class PathSpace(Functional):
         first = jax.tree.map(lambda leaf: leaf[0], self.cells)
         require_same_events("the measure", measure.points, "the snapshots", first)
         w = self.blocks(measure.weights)
-        return self.blocks(measure.points), w / jnp.sum(w, axis=1, keepdims=True)
+        total = jnp.sum(w, axis=1, keepdims=True)
+        if is_known(total) and not np.all(np.asarray(total) > 0):
+            empty = int(np.argmin(np.asarray(total) > 0))
+            raise ValueError(
+                f"the marginal at time {self.times[empty]} has no mass: each of the "
+                f"{self.num_times} blocks of atoms needs some"
+            )
+        return self.blocks(measure.points), w / total
 
     def _grow(self, x: PyTree, w: Array) -> tuple[Float[Array, "t-1 m"], Float[Array, " t-1"]]:
         """Masses of the first T-1 blocks when the next snapshot is taken, and the log growth."""

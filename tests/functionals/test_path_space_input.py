@@ -84,6 +84,8 @@ def test_measures_that_do_not_fit():
         path(Measure.uniform(jnp.zeros((4, 2))))
     with pytest.raises(ValueError, match=r"the measure has points of shape \(3,\)"):
         path(Measure.uniform(jnp.zeros((6, 3))))
+    with pytest.raises(ValueError, match="the marginal at time 1.0 has no mass: each of the 3"):
+        path(Measure(jnp.zeros((6, 2)), jnp.array([0.25, 0.25, 0.0, 0.0, 0.25, 0.25])))
 
 
 def test_misuse_is_explained_while_tracing():

@@ -261,15 +261,6 @@ def test_sites_that_were_not_collected() -> None:
         to_inference_data(mcmc, log_likelihood=True)
 
 
-def test_draws_that_are_all_zero_are_draws() -> None:
-    def model() -> None:
-        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
-        numpyro.deterministic("far", x > 50)
-
-    idata = to_inference_data(run(mm.MMFLD(model), fields=("~z.x",)))
-    assert not np.any(dataset(idata, "posterior")["far"])
-
-
 def minibatch(data) -> None:
     loc = numpyro.sample("loc", dist.Normal(0.0, 1.0))
     with numpyro.plate("record", len(data), subsample_size=2) as index:

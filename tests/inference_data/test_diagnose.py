@@ -291,7 +291,7 @@ def test_draws_of_nuts_may_alternate() -> None:
         (set_chain("objective_by_size", [1, 1, np.inf, 1]), "particle number", "fail", "infinite"),
         (set_chain("objective_by_size_error", np.nan), "particle number", "fail", "not finite"),
         (on_the_way(0.0), "snapshots", "ok", ""),
-        (on_the_way(0.5), "snapshots", "warn", "regularization times 2"),
+        (on_the_way(0.5), "snapshots", "warn", "must be well below 1"),
         (certified(0.01), "mixture", "ok", ""),
         (certified(0.2), "mixture", "not checked", "proves nothing"),
         (solves(3e-4, converged=True), "transport", "ok", ""),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
 
 import mmfld_ppl as mm
-from mmfld_ppl.inference_data import export, to_inference_data
+from mmfld_ppl.inference_data import dataset, export, to_inference_data
 from tests.helpers import run
 from tests.inference_data.models import cloud
 
@@ -68,3 +69,12 @@ def test_acceptance_at_either_end(step, words) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         to_inference_data(run(unadjusted, warmup=0))
+
+
+def test_draws_that_are_all_zero_are_draws() -> None:
+    def model() -> None:
+        x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        numpyro.deterministic("far", x > 50)
+
+    idata = to_inference_data(run(mm.MMFLD(model), fields=("~z.x",)))
+    assert not np.any(dataset(idata, "posterior")["far"])
