@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import arviz as az
 import numpy as np
 import pytest
@@ -11,77 +9,15 @@ import xarray as xr
 
 from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
 from mmfld_ppl.inference_data.groups import from_groups
+from tests.inference_data.made_up import ATOMS, CHAINS, DRAWS, TAU, made_up
 
-CHAINS, DRAWS, ATOMS, TAU = 4, 200, 50, 0.1
 
-
-def made_up(metropolize: bool = True) -> dict[str, xr.Dataset]:
-    """A run in which nothing is wrong."""
-    rng = np.random.default_rng(0)
-    pair, along = (CHAINS, DRAWS), ("chain", "draw")
-    attrs = {
-        "particle_plate": "atom",
-        "num_particles": ATOMS,
-        "temperature": TAU,
-        "kernel_settings": json.dumps({"metropolize": metropolize}),
-        "phase": "sample",
-        "thinning": 1,
-    }
-    coords = {"chain": range(CHAINS), "draw": range(DRAWS)}
-    x = rng.gamma(2.0, 1.0, (*pair, ATOMS))
-    objective = 0.3 + 0.01 * TAU * rng.standard_normal(pair)
-    stats = {
-        "objective": objective,
-        "acceptance_rate": np.full(pair, 0.6 if metropolize else 1.0),
-        "collective_ratio": np.full(pair, 0.3),
-        "diverging": np.zeros(pair, bool),
-    }
-    some = np.arange(0, DRAWS, 2)
-    measure = {
-        "optimality_gap": np.full(CHAINS, 0.0002),
-        "optimality_gap_error": np.full(CHAINS, 0.001),
-        "proximal_divergence": np.full(CHAINS, 0.002),
-        "proximal_divergence_error": np.full(CHAINS, 0.01),
-        "proximal_memory": np.full(CHAINS, 0.05),
-        "stein_statistic": np.full(CHAINS, 0.001),
-        "stein_threshold": np.full(CHAINS, 0.002),
-        "stein_p_value": np.array([0.3, 0.1, 0.6, 0.9]),
-        "first_variation_ratio": np.full(CHAINS, 1.001),
-        "first_variation_rounding": np.full(CHAINS, 1e-4),
-    }
-    if not metropolize:
-        measure["would_accept"] = np.full(CHAINS, 0.97)
-    sized = {
-        "size": [ATOMS / 4, ATOMS / 2, ATOMS, 20 * ATOMS],
-        "objective_by_size": [0.306, 0.303, 0.3015, 0.3],
-        "objective_by_size_error": [4e-4, 2e-4, 1e-4, 1e-4],
-    }
-    variables = {n: (("chain",), v) for n, v in measure.items()}
-    variables |= {n: (("chain", "subsample"), np.tile(v, (CHAINS, 1))) for n, v in sized.items()}
-    level = objective[:, some] + 0.02 * TAU * rng.standard_normal((CHAINS, 100))
-    variables |= {
-        "stein_along": (("chain", "stein_draw"), 1e-3 * rng.standard_normal((CHAINS, 5))),
-        "free_energy": (along, level),
-        "pile_up": (("chain", "bounded_site"), np.full((CHAINS, 1), 0.012)),
-    }
-    return {
-        "posterior": xr.Dataset({"x": ((*along, "atom"), x)}, coords, attrs),
-        "sample_stats": xr.Dataset({n: (along, v) for n, v in stats.items()}, coords),
-        "mean_field": xr.Dataset(
-            variables,
-            {
-                "chain": range(CHAINS),
-                "draw": some,
-                "bounded_site": ["x"],
-                "stein_draw": [0, 1, 10, 100, 199],
-            },
-            {"temperature": TAU, "num_particles": ATOMS},
-        ),
-    }
+def checks_of(groups) -> dict:
+    return {c.name: c for c in diagnose(from_groups(groups, {})).checks}
 
 
 def verdicts(groups) -> dict[str, str]:
-    return {c.name: c.verdict for c in diagnose(from_groups(groups, {})).checks}
+    return {name: check.verdict for name, check in checks_of(groups).items()}
 
 
 @pytest.mark.parametrize("metropolize", [True, False])
@@ -211,13 +147,13 @@ def test_particles_that_floating_point_does_not_tell_apart() -> None:
     groups["posterior"]["x"] = (groups["posterior"]["x"] + 1e5).astype(np.float32)
     set_chain("optimality_gap", np.inf)(groups)
     set_chain("first_variation_ratio", 0.5)(groups)
-    checks = {c.name: c for c in diagnose(from_groups(groups, {})).checks}
+    checks = checks_of(groups)
     assert checks["resolution"].verdict == "warn"
     assert "numbers of float32 lie within" in checks["resolution"].value
     assert "subtract their mean" in checks["resolution"].advice
     for name in ("fixed point", "first variation"):
         assert checks[name].verdict == "not checked" and "resolution" in checks[name].advice
-    assert "resolution" not in {c.name for c in diagnose(from_groups(made_up(), {})).checks}
+    assert "resolution" not in checks_of(made_up())
 
 
 def test_chains_are_called_by_their_names() -> None:
@@ -225,9 +161,9 @@ def test_chains_are_called_by_their_names() -> None:
     for plant in (standstill, set_chain("optimality_gap", np.inf, chain=3)):
         plant(groups)
     some = {name: group.isel(chain=[1, 3]) for name, group in groups.items()}
-    checks = {c.name: c.advice for c in diagnose(from_groups(some, {})).checks}
+    checks = checks_of(some)
     for name in ("moves", "stuck particles", "fixed point"):
-        assert "n chain 3" in checks[name]
+        assert "n chain 3" in checks[name].advice
 
 
 def test_particles_that_were_left_out_are_not_checked() -> None:
@@ -241,15 +177,22 @@ def test_divergences_of_nuts_are_no_refusals() -> None:
     groups["posterior"].attrs["kernel_settings"] = "{}"
     assert verdicts(groups)["moves"] == "ok"
     set_chain("diverging", True, "sample_stats")(groups)
-    (check,) = [c for c in diagnose(from_groups(groups, {})).checks if c.name == "moves"]
-    assert check.verdict == "warn" and "25.0% of draws end divergent" in check.value
+    found = checks_of(groups)["moves"]
+    assert found.verdict == "warn" and "25.0% of draws end divergent" in found.value
+
+
+def test_noise_that_would_hide_a_movement_is_called_so() -> None:
+    groups = made_up()
+    groups["sample_stats"]["objective"] *= np.random.default_rng(0).normal(size=(CHAINS, DRAWS))
+    found = checks_of(groups)["stationarity"]
+    assert found.verdict == "ok" and "(no more than its noise)" in found.value
 
 
 def test_draws_of_nuts_may_alternate() -> None:
     groups = made_up()
     overshooting(groups)
     groups["posterior"].attrs["kernel_settings"] = "{}"
-    assert "overshoot" not in {c.name for c in diagnose(from_groups(groups, {})).checks}
+    assert "overshoot" not in checks_of(groups)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +268,7 @@ def test_the_decay_of_a_warm_up(half_time, verdict, words) -> None:
     groups["posterior"].attrs |= {"phase": "warmup", "thinning": 2}
     fall = TAU * 20 * 0.5 ** (2 * np.arange(DRAWS) / half_time)
     groups["sample_stats"]["objective"].values[:] += fall
-    found = {c.name: c for c in diagnose(from_groups(groups, {})).checks}
+    found = checks_of(groups)
     assert "stationarity" not in found
     check = found["decay"]
     assert check.verdict == verdict
@@ -391,6 +334,6 @@ def test_a_mass_that_is_not_a_number_is_found() -> None:
     mass[1, 2, 3] = np.nan
     groups["posterior"]["mass"] = ("chain", "draw", "atom"), mass
     groups["posterior"].attrs["mass_site"] = "mass"
-    checks = {c.name: c for c in diagnose(from_groups(groups, {})).checks}
+    checks = checks_of(groups)
     assert checks["finite values"].value.startswith("mass is not finite at 1 of")
     assert checks["chains agree"].verdict == "ok"

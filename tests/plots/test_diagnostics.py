@@ -12,7 +12,7 @@ from mmfld_ppl.plots.free_energy import trace_free_energy
 from mmfld_ppl.plots.moves import trace_moves
 from mmfld_ppl.plots.particle_number import particle_number
 from mmfld_ppl.plots.stein import trace_stein
-from tests.inference_data.test_diagnose import CHAINS, made_up
+from tests.inference_data.made_up import CHAINS, made_up
 
 
 @pytest.fixture(scope="module")
