@@ -237,7 +237,8 @@ Y, B = TARGETS[0]
         ([(Y, B)], {"epsilon": 0.0}, "epsilon must be one positive number, got 0.0"),
         ([(Y, B)], {"epsilon": np.ones(2)}, "epsilon must be one positive number"),
         ([(Y, B)], {"threshold": 0.0}, "threshold must be positive"),
-        ([(Y, B)], {"max_iterations": 0}, "max_iterations at least 1"),
+        ([(Y, B)], {"max_iterations": 0}, "max_iterations a whole number of at least 1"),
+        ([(Y, B)], {"max_iterations": 10.5}, "max_iterations a whole number of at least 1"),
     ],
 )
 def test_misuse_is_explained(targets, options, message):
