@@ -208,8 +208,8 @@ class Chain:
         adaptation = {}
         for block, adapted in state.adaptation.items():
             shared = block == "particles" and self._has_ratio()
-            # A measure that was refused as a whole has none, and an acceptance of zero.
-            ratio = jnp.nan_to_num(state.collective_ratio) if shared else 0.0
+            # There is none where the measure was refused, or drifts end nowhere: too long a step.
+            ratio = jnp.nan_to_num(state.collective_ratio, nan=jnp.inf) if shared else 0.0
             adaptation[block] = self.settings.adaptation.update(
                 adapted, *self._units_and_slopes(state, block), state.accepted[block], ratio
             )

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmfld_ppl.plots.style import COLOURS
 
-BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, BLACK = (*COLOURS,)
+BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, BLACK = COLOURS
 #: The scores' axis.
 SCORE = r"$(L - L(\mu_*))/\tau$, nats"
 #: A line that methods are compared with.

@@ -173,9 +173,9 @@ def collective_ratio(
         r = sum_i <grad u(x_i'), d_mu(x_i') - d_mu'(x_i')> / sum_i (u(x_i') - u(x_i)),
 
     u = V_mu' - V_mu, for particles that went from x_i to x_i', d_mu(x) being where a step without
-    noise takes x under V_mu; 0 where nothing answers, NaN where u is not finite. Every particle
-    answers the same field at once, and each acceptance is blind to that: the collective modes (the
-    mean, say) can overshoot although every particle is accepted. Short steps answer by
+    noise takes x under V_mu; 0 where nothing answers, NaN where u or a drift is not finite. Every
+    particle answers the same field at once, and each acceptance is blind to that: the collective
+    modes (the mean, say) can overshoot although every particle is accepted. Short steps answer by
     h |grad u|^2 in G^-1. Long ones do not: at the ends of an interval, where that norm vanishes,
     all particles may change ends.
 
@@ -197,4 +197,4 @@ def collective_ratio(
     rounding = largest * jnp.linalg.norm(corners / largest) * jnp.finfo(corners.dtype).eps
     answer = corners.shape[-1] * jnp.mean(answers)
     ratio = answer / (divergence + jnp.copysign(rounding, divergence))
-    return jnp.where(jnp.isfinite(divergence), jnp.where(answer > 0, ratio, answer), jnp.nan)
+    return jnp.where(jnp.isfinite(divergence), jnp.where(answer == 0, 0, ratio), jnp.nan)

@@ -260,8 +260,8 @@ class PathSpace(Functional):
         require_same_events("the measure", measure.points, "the snapshots", first)
         w = self.blocks(measure.weights)
         total = jnp.sum(w, axis=1, keepdims=True)
-        if is_known(total) and not np.all(np.asarray(total) > 0):
-            empty = int(np.argmin(np.asarray(total) > 0))
+        if is_known(total) and not np.all(some := np.asarray(total) > 0):
+            empty = int(np.argmin(some))
             raise ValueError(
                 f"the marginal at time {self.times[empty]} has no mass: each of the "
                 f"{self.num_times} blocks of atoms needs some"

@@ -18,7 +18,7 @@ from ..measures import Measure
 from .angles import centres_of
 from .attributes import at_last_step
 from .chain_measure import QUANTILES, STEIN_DRAWS, chain_statistics
-from .datasets import file_name
+from .datasets import SAMPLE_DIMS, file_name
 from .geometry import Draws, geometry_of, supports_of
 from .proximal import KEY, Block, FrozenModel, free_coordinates
 from .thinning import early_and_late, evenly
@@ -28,8 +28,6 @@ from .transport import transport_statistics
 DRAWS = 100
 #: Entropies need at least so many particles.
 LEAST = 8
-
-ALONG = ("chain", "draw")
 
 
 class MeanFieldRun(NamedTuple):
@@ -211,7 +209,7 @@ def _along(run: MeanFieldRun) -> tuple[dict, dict]:
         found = np.array([_free_energy(run, f, y, b) for f, y, b in rows])
     columns = dict(zip(("free_energy", "free_energy_error", "divergence"), found.T, strict=True))
     shaped = {
-        n: (ALONG, v.reshape(chains, -1)) for n, v in ({"objective": value} | columns).items()
+        n: (SAMPLE_DIMS, v.reshape(chains, -1)) for n, v in ({"objective": value} | columns).items()
     }
     return shaped, {"draw": at}
 

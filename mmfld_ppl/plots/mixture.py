@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..inference_data import dataset
+from ..inference_data.datasets import SAMPLE_DIMS
 from .style import COLOURS, REFERENCE, axes_or_new, bare, legend_above, particle_masses
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 #: Of the bands: the middle nine tenths of the draws of all chains.
 BAND, BAND_LABEL = (0.05, 0.95), "90% of the draws"
-SAMPLE = ("chain", "draw")
 
 
 def density_band(idata: Any, *, ax: Axes | None = None, label: str = "mixture") -> Axes:
@@ -70,18 +70,18 @@ def mixing_distribution(
     values, plate = posterior[site], posterior.attrs.get("particle_plate")
     if plate not in values.dims or values.ndim != 3:
         raise ValueError(f"site '{site}' is no number of each particle: it has dims {values.dims}")
-    theta = values.transpose(*SAMPLE, plate).values
+    theta = values.transpose(*SAMPLE_DIMS, plate).values
     if mass is not None and mass not in posterior:
         raise ValueError(f"the run has no site '{mass}', only {list(posterior.data_vars)}")
     masses = particle_masses(idata, site) if mass is None else posterior[mass]
     weights = np.ones_like(theta)
     if masses is not None:
-        weights = masses.transpose(*SAMPLE, plate).values
+        weights = masses.transpose(*SAMPLE_DIMS, plate).values
     levels = np.quantile(theta, np.linspace(0, 1, 400))
     flat = zip(*(np.reshape(v, (-1, theta.shape[-1])) for v in (theta, weights)), strict=True)
     share = np.stack([_distribution_function(levels, *one) for one in flat])
     ax = axes_or_new(ax)
-    _band(ax, levels, xr.DataArray(share[None], dims=(*SAMPLE, "level")), COLOURS[0], label)
+    _band(ax, levels, xr.DataArray(share[None], dims=(*SAMPLE_DIMS, "level")), COLOURS[0], label)
     ax.set(xlabel=site, ylabel="share of the mixing measure", ylim=(0, 1.02))
     legend_above(ax)
     return bare(ax)
@@ -101,13 +101,13 @@ def shrinkage(
     means = dataset(idata, "empirical_bayes")[site]
     if means.ndim != 3:
         raise ValueError(f"site '{site}' is no number: its posterior means have dims {means.dims}")
-    low, high = (means.quantile(q, SAMPLE).values for q in BAND)
+    low, high = (means.quantile(q, SAMPLE_DIMS).values for q in BAND)
     if np.shape(estimates) != low.shape:
         raise ValueError(
             f"shrinkage takes an estimate for each of the {low.size} observations of the run, got "
             f"shape {np.shape(estimates)}"
         )
-    rows = np.stack([estimates, low, high, means.mean(SAMPLE).values], axis=1)
+    rows = np.stack([estimates, low, high, means.mean(SAMPLE_DIMS).values], axis=1)
     at, low, high, middle = np.unique(rows, axis=0).T
     ax = axes_or_new(ax)
     ax.vlines(at, low, high, color=COLOURS[0], lw=1, alpha=0.5, label=BAND_LABEL)
@@ -129,8 +129,8 @@ def _distribution_function(
 
 def _band(ax: Axes, x: np.ndarray, values: xr.DataArray, color: str, label: str) -> None:
     order = np.argsort(x)
-    low, high = (values.quantile(q, SAMPLE).values[order] for q in BAND)
-    ax.plot(x[order], values.mean(SAMPLE).values[order], color=color, lw=1.4, label=label)
+    low, high = (values.quantile(q, SAMPLE_DIMS).values[order] for q in BAND)
+    ax.plot(x[order], values.mean(SAMPLE_DIMS).values[order], color=color, lw=1.4, label=label)
     ax.fill_between(x[order], low, high, color=color, alpha=0.25, lw=0, label=BAND_LABEL)
 
 

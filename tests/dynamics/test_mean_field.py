@@ -61,8 +61,15 @@ def test_a_solver_that_goes_on_where_nothing_moved_is_no_answer() -> None:
 def test_values_that_are_not_finite_have_no_ratio() -> None:
     answers, corners = jnp.ones(3), jnp.ones((2, 2, 3))
     assert np.isnan(collective_ratio(answers, corners.at[1, 0, 0].set(jnp.inf)))
+    assert np.isnan(collective_ratio(answers.at[0].set(jnp.nan), corners.at[0, 0, 0].set(2.0)))
     large = collective_ratio(answers, 1e30 * corners.at[0, 0, 0].set(2.0))
     assert 0 < large < 1e-20
+
+
+def test_answers_below_zero_by_rounding_are_measured_as_others_are() -> None:
+    corners = jnp.zeros((2, 2, 4)).at[0, 0].set(100.0)
+    ratio = collective_ratio(jnp.full(4, -1e-3), corners)
+    np.testing.assert_allclose(ratio, -1e-5, rtol=1e-3)
 
 
 def test_nothing_that_answers_is_a_ratio_of_zero() -> None:

@@ -212,14 +212,14 @@ def boundary(run: Run) -> Check | None:
             "99% of the proximal Gibbs density"
         )
 
-    most, least = share.max(axis=0), share.mean(axis=0)
-    full, bare = int(np.argmax(most)), int(np.argmin(least))
+    most, average = share.max(axis=0), share.mean(axis=0)
+    full, bare = int(np.argmax(most)), int(np.argmin(average))
     verdict = graded(most[full], PILE_UP)
-    if verdict == OK and least[bare] < SCARCE:
+    if verdict == OK and average[bare] < SCARCE:
         return Check(
             name,
             WARN,
-            nearer(least[bare], bare),
+            nearer(average[bare], bare),
             "The particles have not come to the boundary yet, which takes long where the density "
             "has no bound there. Begin with a longer warm-up, or with "
             "init_strategy=numpyro.infer.init_to_sample.",

@@ -54,8 +54,8 @@ def snapshots(run: Run) -> Check | None:
     found = run.marginals["x"].astype(float).mean(("chain", "draw", "particle")).values
     cells, mass = (run.snapshots[n].values.astype(float) for n in ("x", "mass"))
     times = run.marginals["time"].values
-    of_time = run.snapshots["observed_time"].values == times[:, None]
-    shares = np.where(of_time, mass, 0) / np.sum(np.where(of_time, mass, 0), 1, keepdims=True)
+    held = np.where(run.snapshots["observed_time"].values == times[:, None], mass, 0)
+    shares = held / np.sum(held, axis=1, keepdims=True)
     seen = shares @ cells
     count = 1 / np.sum(shares**2, axis=1)
     square = np.sum(shares * np.sum((cells - seen[:, None]) ** 2, axis=-1), axis=1)
