@@ -77,4 +77,4 @@ class Measure(eqx.Module):
 
     def mean(self, values: Float[Array, "n ..."]) -> Float[Array, " ..."]:
         """The integral sum_i weights[i] * values[i] of a function with these values."""
-        return jnp.tensordot(self.weights, values, axes=1)
+        return jnp.tensordot(self.weights, values, axes=1, precision="highest")

@@ -101,7 +101,9 @@ def mixture_result(
         )
         found = {
             "log_p": log_p,
-            "means": jax.tree.map(lambda leaf: jnp.tensordot(shares.T, leaf, 1), theta),
+            "means": jax.tree.map(
+                lambda leaf: jnp.tensordot(shares.T, leaf, 1, precision="highest"), theta
+            ),
             "components": effective_components(each, log_w, counts=jnp.asarray(occurs)),
             "certificate": bound.gap,
             "location": bound.location,

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 import mmfld_ppl as mm
 from mmfld_ppl.arrays import as_array, is_known
 from mmfld_ppl.functionals import EmpiricalRisk
+from mmfld_ppl.mirrors.linalg import matmul
 
 
 def two_layer(
@@ -99,14 +100,14 @@ def two_layer_classes(
 
 def activation(neuron: Float[Array, " d+2"], x: Float[Array, " d"]) -> Float[Array, ""]:
     """a relu(<w, x> + b) of one neuron (a, b, w)."""
-    return neuron[0] * jax.nn.relu(neuron[2:] @ x + neuron[1])
+    return neuron[0] * jax.nn.relu(matmul(neuron[2:], x) + neuron[1])
 
 
 def activations(
     neuron: Float[Array, " k+1+d"], x: Float[Array, " d"], classes: int
 ) -> Float[Array, " k"]:
     """a relu(<w, x> + b) of one neuron (a, b, w) with an entry of a for each class."""
-    return neuron[:classes] * jax.nn.relu(neuron[classes + 1 :] @ x + neuron[classes])
+    return neuron[:classes] * jax.nn.relu(matmul(neuron[classes + 1 :], x) + neuron[classes])
 
 
 def output(
@@ -114,8 +115,8 @@ def output(
 ) -> Float[Array, " n"]:
     """f at each input, of the network of these neurons; its sign is the label, and
     1/(1 + exp(-f)) the probability of the label 1."""
-    hidden = jax.nn.relu(jnp.asarray(inputs) @ neurons[:, 2:].T + neurons[:, 1])
-    return scale * hidden @ neurons[:, 0] / neurons.shape[0]
+    hidden = jax.nn.relu(matmul(jnp.asarray(inputs), neurons[:, 2:].T) + neurons[:, 1])
+    return scale * matmul(hidden, neurons[:, 0]) / neurons.shape[0]
 
 
 def outputs(
@@ -126,8 +127,8 @@ def outputs(
 ) -> Float[Array, "n classes"]:
     """f at each input, of the network of these neurons; the largest entry is the class."""
     weights, bias = neurons[:, classes + 1 :], neurons[:, classes]
-    hidden = jax.nn.relu(jnp.asarray(inputs) @ weights.T + bias)
-    return scale * hidden @ neurons[:, :classes] / neurons.shape[0]
+    hidden = jax.nn.relu(matmul(jnp.asarray(inputs), weights.T) + bias)
+    return scale * matmul(hidden, neurons[:, :classes]) / neurons.shape[0]
 
 
 def _checked(inputs: Array, labels: Array) -> tuple[Array, Array]:

@@ -60,6 +60,11 @@ class Field(eqx.Module):
         """Whether linearisations at one measure differ from key to key, as with minibatches."""
         return False
 
+    @property
+    def fixed(self) -> bool:
+        """Whether linearisations are the same at all measures."""
+        return False
+
     def feel(
         self, frozen: Frozen, particles: PyTree, temperature: ArrayLike, key: PRNGKeyArray
     ) -> Felt:

@@ -61,7 +61,8 @@ class MeanFieldLangevin(eqx.Module):
     Cost: one linearisation, and the first variation at N particles three times, twice with its
     gradient: at the proposals, for the ratio and to refuse what is not finite; under the new
     linearisation, at the particles and, without the gradient, where they were. Two gradients more
-    where the temperature changes. The ratio takes two drifts of some particles besides."""
+    where the temperature changes; one less under a fixed field. The ratio takes two drifts of some
+    particles besides."""
 
     field: Field
     transition: Transition
@@ -104,7 +105,10 @@ class MeanFieldLangevin(eqx.Module):
         accept = jax.random.uniform(key_accept, (n,), dtype) < accept_prob
         x_new = select(accept, move.position, x)
         following = self.temperature if self.next_temperature is None else self.next_temperature
-        new = self._settle(x_new, frozen.carry, following, key_field)
+        if self.field.fixed and self.next_temperature is None:
+            new = MeanFieldState(x_new, frozen, select(accept, proposed, felt))
+        else:
+            new = self._settle(x_new, frozen.carry, following, key_field)
         # A measure at which F or the field is not finite is refused as a whole.
         usable = all_finite((new.frozen.value, new.felt))
         if self.field.stochastic:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..arrays import as_array
 from ..measures import Measure
+from ..mirrors.linalg import matmul
 from .base import Functional, Linearization, cast
 from .checks import (
     as_targets,
@@ -144,7 +145,7 @@ class SinkhornBarycenter(Functional):
         def at(y: PyTree, b: Array, g: Array) -> Float[Array, " m"]:
             return soft_transform(like.cost, points, y, b, g, like.epsilon)
 
-        total = like.weights @ each(at, like.points, like.masses, g)
+        total = matmul(like.weights, each(at, like.points, like.masses, g))
         return total if p is None else total - at(measure.points, masses(measure), p)
 
     def init_carry(self, measure: Measure) -> Potentials:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..arrays import as_array, as_arrays, is_count, is_known
 from ..measures import Measure
-from ..mirrors.linalg import inner
+from ..mirrors.linalg import inner, matmul
 from .base import Functional, Linearization, scalar
 from .checks import require_finite
 
@@ -190,7 +190,7 @@ def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Arra
     ratios = jnp.exp(logs - log_p)
     # An atom without mass may be so much nearer than others that its ratio overflows.
     shares = jnp.where(weights[:, None] > 0, weights[:, None] * ratios, 0)
-    return log_p, jnp.sum(shares * tangents[0], axis=0) + tangents[1] @ ratios
+    return log_p, jnp.sum(shares * tangents[0], axis=0) + matmul(tangents[1], ratios)
 
 
 def _size(data: PyTree) -> int:

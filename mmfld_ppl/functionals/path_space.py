@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..arrays import as_array, is_known
 from ..measures import Measure
+from ..mirrors.linalg import matmul
 from .base import Functional, Linearization, cast, scalar
 from .checks import (
     require_limits,
@@ -194,7 +195,7 @@ class PathSpace(Functional):
         f = like._each(soft_transform, *_split(x), w[1:], g)
         transported = jnp.sum(a * f, axis=1) + jnp.sum(w[1:] * g, axis=1)
         evidence = logsumexp(like._log_kernel(x) + jnp.log(w)[:, None], axis=2)
-        fit = -like.weights @ jnp.sum(like.masses * evidence, axis=1)
+        fit = -matmul(like.weights, jnp.sum(like.masses * evidence, axis=1))
         total = fit / like.regularization + jnp.sum(transported / like.gaps)
         tangent = jax.lax.stop_gradient(PathTangent(x, w, a, log_growth, g, f, evidence))
         return Linearization(total / self.num_times, tangent, g)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
 from ..mirrors import MirrorMap
+from ..mirrors.linalg import matmul
 from .base import Functional, Linearization, scalar
 from .checks import require_block, require_instance
 from .interaction import Interaction, PairKernel
@@ -91,8 +92,10 @@ class KSD(Functional):
         k = scalar(self.kernel, "the kernel of KSD")
         value, (down, right) = jax.value_and_grad(k, (0, 1))(x.x, y.x)
         mixed = jax.jacfwd(jax.grad(k, 0), 1)(x.x, y.x)
-        crossed = x.drift @ (y.mobility @ right) + y.drift @ (x.mobility @ down)
-        return x.drift @ y.drift * value + crossed + jnp.sum(x.mobility * (mixed @ y.mobility))
+        crossed = matmul(x.drift, matmul(y.mobility, right))
+        crossed += matmul(y.drift, matmul(x.mobility, down))
+        curved = jnp.sum(x.mobility * matmul(mixed, y.mobility))
+        return matmul(x.drift, y.drift) * value + crossed + curved
 
     def lift(self, x: Vector) -> Lifted:
         """One point with its drift and mobility."""

@@ -23,6 +23,7 @@ from ott.problems.linear.linear_problem import LinearProblem
 from ott.solvers.linear.acceleration import Momentum
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
+from ..mirrors.linalg import matmul
 from ..programs import in_all
 from .blocks import on_cpu
 from .distances import Cost, pairwise, transposed
@@ -78,8 +79,8 @@ def assess(
     there = soft_transform(transposed(cost), y, x, a, f, eps)
     rows = jnp.exp((g - there) / eps + jnp.log(b))
     # The derivative in eps is f/eps + E[g - C]/eps under each column of P.
-    transported = rows @ g + a @ f - eps * (a @ slope)
-    return jnp.sum(jnp.abs(rows - b)), a @ f + b @ g, transported
+    transported = matmul(rows, g) + matmul(a, f) - eps * matmul(a, slope)
+    return jnp.sum(jnp.abs(rows - b)), matmul(a, f) + matmul(b, g), transported
 
 
 class SinkhornReport(NamedTuple):
@@ -149,7 +150,7 @@ def _solve(
 
     if geometry.is_online:
         g, iterations = safe(g)
-        return g - b @ g, iterations
+        return g - matmul(b, g), iterations
 
     # Rows (nu) are OTT's first side. It updates the second side first, and so from g.
     kernel = KernelMatrix(None, _coupling(geometry.cost_matrix, b, a, g, eps), Epsilon(eps))
@@ -172,7 +173,7 @@ def _solve(
         return jax.tree.map(functools.partial(jnp.where, done), confirmed, safe(g))
 
     g, more = jax.lax.cond(in_all(done), lambda g: confirmed, unless_done, g)
-    return g - b @ g, quick.n_iters + more
+    return g - matmul(b, g), quick.n_iters + more
 
 
 def solve_self(

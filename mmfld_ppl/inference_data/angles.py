@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool
 from ..functionals.stein import Lifted
 from ..latent.charts import Chart, wrapped
 from ..latent.layout import Site
+from ..mirrors.linalg import congruence, matmul
 from .datasets import SAMPLE_DIMS, support_of
 
 
@@ -75,4 +76,4 @@ def on_circles(point: Lifted, angles: Bool[np.ndarray, " d"]) -> Lifted:
     own = jnp.diagonal(a)[angles]
     bent = jnp.concatenate([jnp.zeros_like(rest), -own * cos, -own * sin])
     embedded = jnp.concatenate([rest, cos, sin])
-    return Lifted(embedded, jacobian @ b + bent, jacobian @ a @ jacobian.T)
+    return Lifted(embedded, matmul(jacobian, b) + bent, congruence(jacobian, a))

@@ -59,6 +59,10 @@ class FrozenField(Field):
     def init_carry(self, particles: Block) -> PyTree:
         return None
 
+    @property
+    def fixed(self) -> bool:
+        return True
+
 
 class Walk(NamedTuple):
     """blocks: draws of the Gibbs density, (block, N, ...) by site. acceptance: of the first steps,

@@ -164,6 +164,42 @@ def test_a_step_of_particles_costs_one_linearisation_and_two_gradients(metropoli
     assert calls == ["feel", "linearize", "feel"]
 
 
+@pytest.mark.parametrize("next_temperature", [None, 0.3])
+def test_a_fixed_field_is_felt_once_a_step(x64, next_temperature):
+    """With the same particles as if it were not known to be fixed, and the same field at them."""
+    felt = []
+
+    class Linear(FunctionalField):
+        known: bool = False
+
+        @property
+        def fixed(self):
+            return self.known
+
+        def feel(self, frozen, particles, temperature, key):
+            felt.append(self.known)
+            return super().feel(frozen, particles, temperature, key)
+
+    def stepped(known):
+        dynamics = MeanFieldLangevin(
+            Linear(OfMean(potential=lambda x: x**4 / 4), known=known),
+            Mirror(Euclidean()),
+            *(0.3, 0.5, next_temperature),
+        )
+        keys = jax.random.split(jax.random.key(0), 20)
+        start = dynamics.init(jax.random.normal(keys[0], (50,)), keys[0])
+        felt.clear()
+        return jax.lax.scan(lambda state, key: dynamics.step(key, state), start, keys)
+
+    (known, info), once = stepped(True), len(felt)
+    (other, expected), twice = stepped(False), len(felt)
+    # Another temperature after each step is felt by all, also where they were.
+    assert (once, twice) == ((1, 2) if next_temperature is None else (4, 4))
+    assert 0 < info.accept_prob.mean() < 1
+    compared = (known.particles, known.felt, info), (other.particles, other.felt, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), *compared)
+
+
 def test_moves_to_points_that_are_not_finite_are_refused_and_reported():
     def potential(x, key):
         return jnp.where(x > 1.0, jnp.nan, x**2), None
