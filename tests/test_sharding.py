@@ -112,7 +112,7 @@ FIELDS = {
 @pytest.mark.parametrize("name", FIELDS)
 def test_blocks_of_points_lie_on_all_devices(monkeypatch, name: str) -> None:
     """Each takes a share of every block, and they send nothing while they go through them."""
-    monkeypatch.setattr(soft_transform, "CPU_PAIRS", 16 * len(POINTS))
+    monkeypatch.setattr(soft_transform, "PAIRS", (16 * len(POINTS),) * 2)
     functional = FIELDS[name]
     mesh = jax.make_mesh((2,), ("particles",), axis_types=(jax.sharding.AxisType.Auto,))
     spread = jax.sharding.NamedSharding(mesh, PartitionSpec("particles"))

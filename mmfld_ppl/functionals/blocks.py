@@ -18,6 +18,12 @@ def on_cpu() -> bool:
     return (getattr(chosen, "platform", chosen) or jax.default_backend()) == "cpu"
 
 
+def fitting(held: tuple[int, int], atoms: int) -> int:
+    """Points to compare with so many atoms at a time, where a block on a CPU may hold as many pairs
+    as the first number says, and one elsewhere as many as the second."""
+    return max(1, held[0 if on_cpu() else 1] // atoms)
+
+
 def by_blocks(
     function: Callable[[PyTree], Any], points: PyTree[Float[Array, "n ..."]], size: int
 ) -> PyTree[Float[Array, "n ..."]]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..arrays import is_known
 from ..measures import Measure
 from .base import Functional, Linearization, cast, scalar
-from .blocks import by_blocks, on_cpu
+from .blocks import by_blocks, fitting
 from .checks import as_probability, require_block, require_instance, require_same_events
 from .distances import flatten
 from .kernels import Radial
@@ -25,7 +25,7 @@ PairKernel = Callable[[Any, Any], Float[Array, ""]]
 
 #: Coordinates of pairs in one block: on a CPU what stays in its cache, on other devices enough to
 #: keep them busy.
-CPU_BLOCK, ACCELERATOR_BLOCK = 2**20, 2**27
+BLOCK = 2**20, 2**27
 
 
 class Interaction(Functional):
@@ -175,6 +175,4 @@ def smooth(
 
 def default_block(measure: Measure) -> int:
     """Points to compare with all of a measure's at a time, on the device that JAX runs on."""
-    held = CPU_BLOCK if on_cpu() else ACCELERATOR_BLOCK
-    numbers = sum(leaf.size for leaf in jax.tree.leaves(measure.points))
-    return max(1, held // numbers)
+    return fitting(BLOCK, sum(leaf.size for leaf in jax.tree.leaves(measure.points)))

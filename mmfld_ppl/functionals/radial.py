@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .blocks import by_blocks, on_cpu
+from .blocks import by_blocks, fitting, on_cpu
 from .kernels import Radial
 
 #: Pairs in one block: on a CPU what stays in the cache of a core, on other devices what stays in
 #: the cache that all of its cores share.
-CPU_PAIRS, ACCELERATOR_PAIRS = 2**16, 2**23
+PAIRS = 2**16, 2**23
 #: Atoms in one block on a CPU: so many stay in the cache of a core, in many dimensions too, while
 #: the points pass by.
 CPU_ATOMS = 2**11
@@ -75,10 +75,9 @@ def _at_points(
 ) -> Any:
     atoms = len(y)
     if block_size is None:
-        pairs = CPU_PAIRS if on_cpu() else ACCELERATOR_PAIRS
         atoms = min(atoms, CPU_ATOMS) if on_cpu() else atoms
         # Of a single row XLA would not make products of a matrix and a vector.
-        block_size = max(2, pairs // atoms)
+        block_size = max(2, fitting(PAIRS, atoms))
 
     def against(y: Float[Array, "k d"], w: Float[Array, " k"]) -> Any:
         return by_blocks(jax.vmap(lambda point: function(kernel, point, y.T, w)), x, block_size)

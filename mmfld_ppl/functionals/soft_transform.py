@@ -17,7 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.nn import logsumexp
 from jaxtyping import Array, Float, PyTree
 
-from .blocks import by_blocks, on_cpu
+from .blocks import by_blocks, fitting
 from .distances import (
     Cost,
     centred_distances,
@@ -29,7 +29,7 @@ from .distances import (
 )
 
 #: Pairs in one block: on a CPU what stays in its caches, on other devices enough to keep them busy.
-CPU_PAIRS, ACCELERATOR_PAIRS = 2**18, 2**27
+PAIRS = 2**18, 2**27
 _SLOPE = "slope of a soft transform"
 
 
@@ -67,7 +67,7 @@ def soft_transform(
 
 def block_size(atoms: int) -> int:
     """Points to compare with so many atoms at a time."""
-    return max(1, (CPU_PAIRS if on_cpu() else ACCELERATOR_PAIRS) // atoms)
+    return fitting(PAIRS, atoms)
 
 
 @jax.custom_jvp

@@ -17,9 +17,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..diagnostics import unconstrained
-from ..dynamics import Field, Frozen, MeanFieldLangevin, Mirror
+from ..dynamics import Frozen, MeanFieldLangevin, Mirror
 from ..functionals.stein import Lifted, lift_point
-from ..latent import LatentProblem, product_of
+from ..latent import LatentProblem, ModelField, product_of
 from ..latent.charts import wrapped
 from ..measures import Measure
 from ..mirrors import MirrorMap
@@ -40,21 +40,16 @@ FORGOTTEN = 0.1
 EASY, HARD = 0.8, 0.4
 
 
-class FrozenField(Field):
-    """The field of a model's objective under one linearisation, whatever the particles do."""
+class FrozenField(ModelField):
+    """The field of a model's objective under one linearisation, whatever the particles do.
 
-    problem: LatentProblem
+    tangent: of that linearisation."""
+
     tangent: PyTree
 
     def linearize(self, particles: Block, carry: PyTree, key: PRNGKeyArray) -> Frozen:
         dtype = jax.tree.leaves(particles)[0].dtype
         return Frozen(jnp.zeros((), dtype), self.tangent, None)
-
-    def potentials(
-        self, frozen: Frozen, particles: Block, key: PRNGKeyArray
-    ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-        evaluation, stated = self.problem.evaluate(particles, key)
-        return stated.functional.first_variation(self.tangent, stated.points), evaluation.log_base
 
     def init_carry(self, particles: Block) -> PyTree:
         return None
@@ -129,14 +124,16 @@ class FrozenModel:
         at = stated.functional.linearize(measure, stated.functional.init_carry(measure))
         return at.value, at.tangent
 
+    def _field(self, tangent: PyTree) -> FrozenField:
+        return FrozenField(self.problem, {}, tangent)
+
     def _energies(
         self, tangent: PyTree, block: Block
     ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, "n k"]]:
         """First variation, minus the log of the Gibbs density, and the free coordinates that it is
         the density of, of each particle."""
-        variation, log_base = FrozenField(self.problem, tangent).potentials(
-            Frozen(jnp.zeros(()), tangent, None), block, KEY
-        )
+        field = self._field(tangent)
+        variation, log_base = field.potentials(field.linearize(block, None, KEY), block, KEY)
         z, log_det = free_coordinates(block, self.supports, self.centres)
         return variation, variation / self.temperature - log_base - log_det, z
 
@@ -149,7 +146,7 @@ class FrozenModel:
         """Flattened particles, angles as (cos, sin), with drift and mobility of mirror Langevin
         dynamics at each of those chosen. The model has a place for every particle, so that the
         block holds all."""
-        field = FrozenField(self.problem, tangent)
+        field = self._field(tangent)
         frozen = field.linearize(block, None, KEY)
         slopes = field.feel(frozen, block, self.temperature, KEY).slope
         scores = jax.tree.map(jnp.negative, slopes)
@@ -165,7 +162,7 @@ class FrozenModel:
     ) -> tuple[Block, Float[Array, ""]]:
         """A round of adjusted steps of every particle on its own; their mean acceptance."""
         dynamics = MeanFieldLangevin(
-            FrozenField(self.problem, tangent), Mirror(self.map), step_size, self.temperature
+            self._field(tangent), Mirror(self.map), step_size, self.temperature
         )
 
         def walk(block: Block, key: PRNGKeyArray):

@@ -26,7 +26,6 @@ from .style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_POINTS = 500_000
 CELLS = 512
 #: Shares of the mass left out on a side without an end.
 TAIL = 0.001
@@ -56,9 +55,9 @@ def line_density(
     ends = [stated_bound(idata, name, f"{side}_bound") for side in ("lower", "upper")]
     periodic = is_angle(dataset(idata, "posterior"), name)
     cut = about_mean_direction(values, values.dims) if periodic else values
-    everything = pooled(cut, MOST_POINTS)
+    everything = pooled(cut)
     masses = particle_masses(idata, name)
-    shares = None if masses is None else pooled(masses, MOST_POINTS)
+    shares = None if masses is None else pooled(masses)
     tails = _quantiles(everything, [TAIL, 1 - TAIL], shares)
     low, high = (float(t) if e is None else e for t, e in zip(tails, ends, strict=True))
     width = spread_bandwidth(everything, shares) if bandwidth is None else bandwidth
@@ -69,8 +68,8 @@ def line_density(
     )
     ax = axes_or_new(ax)
     for k, label in enumerate(chain_labels(values)):
-        chain = pooled(values.isel(chain=[k]), MOST_POINTS)
-        weights = None if masses is None else pooled(masses.isel(chain=[k]), MOST_POINTS)
+        chain = pooled(values.isel(chain=[k]))
+        weights = None if masses is None else pooled(masses.isel(chain=[k]))
         x, density = density_between(chain, low, high, width, weights, periodic=periodic)
         ax.plot(x, density, color=colour(k), lw=1.2, label=label)
         ax.fill_between(x, density, color=colour(k), alpha=0.12, lw=0)

@@ -26,8 +26,6 @@ from .style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Points that enter a density estimate.
-MOST_POINTS = 500_000
 #: Of a density, across and up.
 CELLS = 160
 
@@ -77,8 +75,8 @@ def particle_density(
     site, coordinates, extent: as for `particle_cloud`. bandwidth: standard deviation of the
     Gaussian kernel, in the units of the points. Default: Scott's rule."""
     values = _in_plane(idata, site, coordinates)
-    ax, points = axes_or_new(ax), pooled(values, MOST_POINTS)
-    masses = pooled_masses(idata, values, MOST_POINTS)
+    ax, points = axes_or_new(ax), pooled(values)
+    masses = pooled_masses(idata, values)
     if bandwidth is None:
         bandwidth = scott_bandwidth(points, masses)
     extent = extent or _around(idata, values, points)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 CORNERS = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, np.sqrt(3)]]) / np.sqrt(3)
 SIDE = 2 / np.sqrt(3)
 EXTENT = (-SIDE / 2, SIDE / 2, 0.0, 1.0)
-MOST_POINTS = 500_000
 #: Shapes of the marks, in their order.
 MARKS = "*DPX"
 CELLS = 240
@@ -61,8 +60,8 @@ def simplex(
     from matplotlib.colors import PowerNorm
 
     values = particles_of(idata, site, 3)
-    points = to_plane(pooled(values, MOST_POINTS))
-    masses = pooled_masses(idata, values, MOST_POINTS)
+    points = to_plane(pooled(values))
+    masses = pooled_masses(idata, values)
     width = scott_bandwidth(points, masses) if bandwidth is None else SIDE * bandwidth
     triangle = ternary_axes(ax, labels or entry_names(values))
     grid = np.stack(np.meshgrid(*centres(EXTENT, CELLS)), axis=-1)

@@ -29,6 +29,8 @@ MOST_IN_A_ROW = 4
 INK = "Greys"
 #: Shades of time, from dark to light, in order for any colour vision.
 TIME = "viridis"
+#: Events that enter a picture of their law.
+MOST_POINTS = 500_000
 
 
 def colour(k: int) -> str:
@@ -151,10 +153,10 @@ def particle_masses(idata: Any, site: str) -> xr.DataArray | None:
     return (masses / total.where(usable, 1.0)).where(usable, 0.0)
 
 
-def pooled_masses(idata: Any, values: xr.DataArray, most: int) -> np.ndarray | None:
+def pooled_masses(idata: Any, values: xr.DataArray) -> np.ndarray | None:
     """Masses of the events that `pooled` takes; None where they are equal."""
     masses = particle_masses(idata, str(values.name))
-    return None if masses is None else pooled(masses, most)
+    return None if masses is None else pooled(masses)
 
 
 def dot_areas(idata: Any, values: xr.DataArray, count: int) -> np.ndarray:
@@ -184,8 +186,8 @@ def entry_names(values: xr.DataArray) -> list[str]:
     return [f"{values.name}[{c}]" for c in values[values.dims[-1]].values]
 
 
-def pooled(values: xr.DataArray, most: int) -> np.ndarray:
-    """Events of all chains and evenly spaced draws, about `most` of them, (n, ...)."""
+def pooled(values: xr.DataArray) -> np.ndarray:
+    """Events of all chains and evenly spaced draws, about `MOST_POINTS` of them, (n, ...)."""
     chains, draws, size = values.shape[:3]
-    at = evenly(draws, most // (chains * size))
+    at = evenly(draws, MOST_POINTS // (chains * size))
     return values.values[:, at].reshape(-1, *values.shape[3:])

@@ -53,7 +53,7 @@ def test_far_from_the_origin_in_single_precision():
 def test_blocks_change_nothing(x64, monkeypatch, cost, size):
     """Values, and derivatives in the points and in everything; the last block may be smaller."""
     given = tuple(map(jnp.asarray, (X, Y, B, G, EPS)))
-    monkeypatch.setattr(blocks, "CPU_PAIRS", size * len(Y))
+    monkeypatch.setattr(blocks, "PAIRS", (size * len(Y),) * 2)
 
     def whole(x, y, *rest):
         return transform(pairwise(cost, x, y), *rest)
