@@ -20,11 +20,12 @@ os.environ["MPLBACKEND"] = "Agg"
 jaxlib = ".".join(version("jaxlib").split(".")[:2])
 
 # Three quarters of the time that jaxlib 0.10 takes to compile go into its emitters of fusions, a
-# twelfth into dividing modules among threads that a test process has not got. Other versions need
-# not know the flags, and would stop at them. The preset FAST_COMPILE of 0.12 is no way: inverse
-# norms of mirror maps came out wrong under it.
-if jaxlib == "0.10":
-    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+# twelfth of that of either into dividing modules among threads that a test process has not got.
+# Other versions need not know the flags, and would stop at them. The preset FAST_COMPILE of 0.12 is
+# no way: inverse norms of mirror maps came out wrong under it.
+undivided = "--xla_cpu_parallel_codegen_split_count=1"
+flags = {"0.10": f"--xla_cpu_use_fusion_emitters=false {undivided}", "0.12": undivided}.get(jaxlib)
+if flags is not None:
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
 
 # These two divide a batch of factorisations among the threads of a pool while they hold one of
@@ -48,8 +49,9 @@ numpyro.set_host_device_count(2)
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Most tests compile much and run little, so that XLA had better not optimise. Not so the slow
-    ones, and those with a mark `optimised`."""
-    runs_long = item.get_closest_marker("slow") or item.get_closest_marker("optimised")
+    ones, but for those with a mark `unoptimised`, and those with a mark `optimised`."""
+    marks = {mark.name for mark in item.iter_markers()}
+    runs_long = bool(marks & {"slow", "optimised"}) and "unoptimised" not in marks
     jax.config.update("jax_disable_most_optimizations", not runs_long)
 
 

@@ -166,12 +166,14 @@ def measure(of: Experiment, run: Run, arguments: argparse.Namespace, particles: 
     kept = go(every(of.temperature), jnp.zeros(arguments.chains), every(h), every(particles), keys)
     z, squares = np.split(kept.statistics[:, :, 0].astype(float), 2, axis=-1)
     mean = z.mean(axis=(0, 1))
+    # Of a short run, the estimate of an effective size may be below zero.
+    error_sq = z.var(axis=(0, 1)) / effective_sample_size(z)
     return Row(
         of.name,
         particles,
         f"{run.method.name}, eta={run.eta:g}",
         mean,
-        np.sqrt(z.var(axis=(0, 1)) / effective_sample_size(z)),
+        np.sqrt(np.where(error_sq >= 0, error_sq, np.nan)),
         np.sqrt(squares.mean(axis=(0, 1)) - mean**2),
         *(
             float(np.mean(leaf))

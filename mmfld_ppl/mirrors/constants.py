@@ -58,10 +58,12 @@ def map_constants(
     random = jax.random.normal(key, (directions, len(frame)), frame.dtype)
     tangents = jax.vmap(unravel)(matmul(random, frame))
     ratios = jax.vmap(lambda u: self_concordance_ratio(mirror, x, u))(tangents)
-    across = metric.solve(jax.grad(mirror.slack)(x))
-    # Where there is no boundary, and where all of it is as near, there is no way to it; one in its
-    # place keeps the ratio a number.
-    nowhere = inner(across, metric.apply(across)) == 0
+    slope = jax.grad(mirror.slack)(x)
+    across, steep = metric.solve(slope), ravel_pytree(slope)[0]
+    # Where there is no boundary, and where all of it is as near but for rounding, there is no way
+    # to it; one in its place keeps the ratio a number.
+    least, most = matmul(frame, steep), matmul(jnp.abs(frame), jnp.abs(steep))
+    nowhere = jnp.sum(least**2) <= jnp.finfo(frame.dtype).eps * jnp.sum(most**2)
     safe = jax.tree.map(lambda a, t: jnp.where(nowhere, t[0], a), across, tangents)
     along = jnp.where(nowhere, 0, self_concordance_ratio(mirror, x, safe))
     found = jnp.maximum(jnp.max(ratios), along)

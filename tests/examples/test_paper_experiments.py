@@ -159,6 +159,7 @@ def test_verdicts():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimised
 @pytest.mark.parametrize("name", sorted(set(EXPERIMENTS) - set(THEORY)))
 def test_the_quick_versions_run(tmp_path, name, capsys):
     program = importlib.import_module(f"examples.paper.{name}")

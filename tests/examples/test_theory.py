@@ -134,6 +134,7 @@ def test_noise_moves_the_mean_as_a_constant_push_would():
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimised
 @pytest.mark.parametrize("name", THEORY)
 def test_a_command_runs(name, tmp_path, capsys):
     module = importlib.import_module(f"examples.paper.theory.{name}")

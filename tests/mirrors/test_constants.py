@@ -100,6 +100,20 @@ def test_the_centre_of_a_ball():
     np.testing.assert_array_equal(jax.grad(mirror.slack)(centre), 0)
 
 
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_the_middle_of_a_simplex(dtype):
+    """All of the boundary is as near, also where rounding leaves a direction to it."""
+    for d in range(2, 12):
+        mirror = mirrors.Simplex.of_size(d, dtype)
+        middle = jnp.full((1, d), 1 / d, dtype)
+        found = jax.jit(jax.vmap(lambda x, m=mirror: constants.map_constants(m, x, KEY)))(middle)
+        # The greatest of sum v_i^3 over unit vectors of zero sum has one entry apart.
+        greatest = (d - 2) / np.sqrt(d * (d - 1))
+        assert found.concordance[0] <= greatest + 1e-4
+        np.testing.assert_allclose(found.convexity, d**2, rtol=1e-4)
+
+
 class Blunt(mirrors.Ball):
     """With the norm as it is written most often."""
 

@@ -18,6 +18,7 @@ FAULTS = {
 
 
 @pytest.mark.slow
+@pytest.mark.unoptimised
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_found(fault: str) -> None:

@@ -57,6 +57,7 @@ def held_to(exact, functions, model, site, taus, draws=2000):
     assert_law(rows, least_ess=100)
 
 
+@pytest.mark.unoptimised
 @pytest.mark.parametrize(("tau", "masses"), [(0.1, False), (0.01, False), (0.1, True)])
 def test_a_poisson_mixture(tau, masses) -> None:
     functions = {
