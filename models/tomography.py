@@ -103,7 +103,7 @@ def probabilities(
 
     A sum of squares, which no rounding makes negative where a state is nearly pure."""
     factor = jnp.linalg.cholesky(to_complex(state))
-    sides = jnp.einsum("skir,ij->skrj", jnp.conj(roots), factor)
+    sides = jnp.einsum("skir,ij->skrj", jnp.conj(roots), factor, precision="highest")
     return jnp.sum(jnp.real(sides) ** 2 + jnp.imag(sides) ** 2, axis=(-2, -1))
 
 

@@ -7,6 +7,7 @@ product of the package must ask for all of them.
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,24 +15,29 @@ import numpy as np
 import pytest
 
 import mmfld_ppl as mm
+from mmfld_ppl import devices
 from mmfld_ppl.dynamics import Langevin, Mirror, Symmetric
 from mmfld_ppl.functionals import KSD, MMD, PathSpace, transport_costs
 from mmfld_ppl.functionals.kernels import Gaussian
+from mmfld_ppl.inference_data import capacity
 from mmfld_ppl.measures import Measure
 from mmfld_ppl.mirrors import Ball
+from models.tomography import pauli_measurement, tomography
+from models.two_layer import two_layer
 from tests.functionals.test_functional_laws import TABLE
 from tests.mirrors.cases import CASES
 from tests.small_models import centred_cloud
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.uniform(-0.5, 0.5, (6, 2)).astype(np.float32)
+QUBIT = np.stack([pauli_measurement(letter) for letter in "XYZ"])
 KEY = jax.random.key(0)
 
 
 @pytest.fixture(autouse=True)
 def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks and branches as on one."""
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(devices, "default_device", lambda: SimpleNamespace(platform="gpu"))
 
 
 def rounded_products(function, *args) -> list[str]:
@@ -110,8 +116,32 @@ def test_functionals(name, monkeypatch) -> None:
     assert not rounded_products(everything, pack(jnp.asarray(POINTS)))
 
 
-def test_a_step_of_a_model() -> None:
-    """Global sites, and particles with bounds that these move."""
-    kernel = mm.MMFLD(centred_cloud)
+MODELS = {
+    "bounds that move": centred_cloud,
+    "network": lambda: two_layer(POINTS, np.sign(POINTS[:, 0]), neurons=4),
+    "qubit": lambda: tomography(QUBIT, np.array([[9, 3], [2, 10], [11, 1]])),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_of_a_model(name) -> None:
+    kernel = mm.MMFLD(MODELS[name])
     state = kernel.init(KEY, 10, None, (), {})
     assert not rounded_products(lambda state: kernel.sample(state, (), {}), state)
+
+
+def test_memory_is_that_of_the_device(monkeypatch) -> None:
+    """Where it has its own."""
+    assert 0 < capacity.available() < np.inf
+    there = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 100, "bytes_in_use": 30})
+    monkeypatch.setattr(capacity, "default_device", lambda: there)
+    assert capacity.available() == 70 and capacity.fits(70) and not capacity.fits(71)
+
+
+@pytest.mark.parametrize("chosen", [None, "cpu"])
+def test_what_jax_computes_on(chosen, monkeypatch) -> None:
+    monkeypatch.undo()
+    with jax.default_device(chosen):
+        assert devices.default_device() == jax.devices()[0] and devices.on_cpu()
+    with jax.default_device(jax.devices()[1]):
+        assert devices.default_device() == jax.devices()[1]

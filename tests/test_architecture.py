@@ -25,6 +25,7 @@ LAYERS = (
     "arrays",
     "digests",
     "programs",
+    "devices",
     "measures",
     "functionals",
     "dynamics",

@@ -64,9 +64,9 @@ class SinkhornBarycenter(Functional):
     max_iterations: at which it stops all the same, with the potentials that it has: see `report`.
 
     Cost: a solve is O(N m) in time for each target and iteration. Up to 2^26 pairs it holds the
-    costs, on CPUs of one target, elsewhere of all; beyond, they are made anew in every iteration, a
-    block at a time. A first variation at n points is O(n m) in time for each target, its gradient
-    in the points included, and holds a block of pairs.
+    costs of one target, on accelerators of as many as keep them busy; beyond, they are made anew in
+    every iteration, a block at a time. A first variation at n points is O(n m) in time for each
+    target, its gradient in the points included, and holds a block of pairs.
 
     The carry is `Potentials`. One that is not finite, or exceeds the range of the cost, makes a
     cold start, so that a bad step does not outlive itself. A measure whose mass is not one is
@@ -145,7 +145,8 @@ class SinkhornBarycenter(Functional):
         def at(y: PyTree, b: Array, g: Array) -> Float[Array, " m"]:
             return soft_transform(like.cost, points, y, b, g, like.epsilon)
 
-        total = matmul(like.weights, each(at, like.points, like.masses, g))
+        pairs = jax.tree.leaves(points)[0].shape[0] * g.shape[1]
+        total = matmul(like.weights, each(at, like.points, like.masses, g, pairs=pairs))
         return total if p is None else total - at(measure.points, masses(measure), p)
 
     def init_carry(self, measure: Measure) -> Potentials:
@@ -199,4 +200,4 @@ class SinkhornBarycenter(Functional):
         def at(y: PyTree, b: Array, g: Array) -> PyTree:
             return function(self.cost, x, y, b, a, g, self.epsilon, *limits)
 
-        return each(at, self.points, self.masses, g)
+        return each(at, self.points, self.masses, g, pairs=measure.size * g.shape[1])

@@ -9,13 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-
-def on_cpu() -> bool:
-    """Whether JAX runs on a CPU, and a block had better stay in its caches; on other devices it
-    must be large enough to keep them busy."""
-    settings: Any = jax.config
-    chosen = settings.jax_default_device  # A device, or the name of a platform.
-    return (getattr(chosen, "platform", chosen) or jax.default_backend()) == "cpu"
+from ..devices import on_cpu
 
 
 def fitting(held: tuple[int, int], atoms: int) -> int:

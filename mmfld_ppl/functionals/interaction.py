@@ -25,7 +25,7 @@ PairKernel = Callable[[Any, Any], Float[Array, ""]]
 
 #: Coordinates of pairs in one block: on a CPU what stays in its cache, on other devices enough to
 #: keep them busy.
-BLOCK = 2**20, 2**27
+BLOCK = 2**20, 2**24
 
 
 class Interaction(Functional):

@@ -24,7 +24,7 @@ from .checks import (
     require_probabilities,
     require_same_events,
 )
-from .distances import half_squared_distance, pairwise
+from .distances import half_squared_distance
 from .snapshots import Snapshot, stack_snapshots
 from .soft_transform import soft_transform
 from .transport import SinkhornReport, assess, coupling, each, solve
@@ -194,7 +194,7 @@ class PathSpace(Functional):
         # By the envelope theorem the gradient of this in points and masses is that of OT.
         f = like._each(soft_transform, *_split(x), w[1:], g)
         transported = jnp.sum(a * f, axis=1) + jnp.sum(w[1:] * g, axis=1)
-        evidence = logsumexp(like._log_kernel(x) + jnp.log(w)[:, None], axis=2)
+        evidence = like._evidence(x, w)
         fit = -matmul(like.weights, jnp.sum(like.masses * evidence, axis=1))
         total = fit / like.regularization + jnp.sum(transported / like.gaps)
         tangent = jax.lax.stop_gradient(PathTangent(x, w, a, log_growth, g, f, evidence))
@@ -213,8 +213,7 @@ class PathSpace(Functional):
             factor = jnp.exp(like._rates(p) * gaps[:, None] - log_growth[:, None])
             leave = factor * (leave - jnp.sum(a * f, axis=1, keepdims=True))
         arrive = like._each(soft_transform, later, before, a, f)
-        slopes = jnp.exp(like._log_kernel(p) - evidence[:, :, None])
-        fit = -like.weights[:, None] * jnp.sum(like.masses[:, :, None] * slopes, axis=1)
+        fit = -like.weights[:, None] * like._explained(p, evidence)
         total = fit / like.regularization
         total = total.at[:-1].add(leave / gaps[:, None])
         return total.at[1:].add(arrive / gaps[:, None]).reshape(-1)
@@ -292,9 +291,30 @@ class PathSpace(Functional):
         rates = jax.vmap(scalar(growth, "growth"), (0, None))
         return jax.vmap(rates)(_split(x)[0], self.times[:-1])
 
-    def _log_kernel(self, x: PyTree[Float[Array, "t m ..."]]) -> Float[Array, "t n m"]:
-        costs = jax.vmap(functools.partial(pairwise, half_squared_distance))(x, self.cells)
-        return -costs / self.bandwidth**2
+    def _evidence(self, x: PyTree, w: Float[Array, "t m"]) -> Float[Array, "t n"]:
+        """log E_mu_t[k(c, .)] at the cells, up to a constant: minus a soft minimum over points."""
+        square = self.bandwidth**2
+
+        def at(cells: PyTree, x: PyTree, w: Array) -> Float[Array, " n"]:
+            none = jnp.zeros_like(w)
+            return -soft_transform(half_squared_distance, cells, x, w, none, square) / square
+
+        return each(at, self.cells, x, w, pairs=w.shape[1] * self.masses.shape[1])
+
+    def _explained(
+        self, p: PyTree[Float[Array, "t m ..."]], evidence: Float[Array, "t n"]
+    ) -> Float[Array, "t m"]:
+        """The mean over cells c of k(c, p) / E_mu_t[k(c, .)] at points: of exp(-distance), minus
+        evidence, so that a soft minimum over cells is its logarithm."""
+        square = self.bandwidth**2
+
+        def at(p: PyTree, cells: PyTree, masses: Array, evidence: Array) -> Float[Array, " m"]:
+            level = -square * evidence
+            f = soft_transform(half_squared_distance, p, cells, masses, level, square)
+            return jnp.exp(-f / square)
+
+        pairs = jax.tree.leaves(p)[0].shape[1] * evidence.shape[1]
+        return each(at, p, self.cells, self.masses, evidence, pairs=pairs)
 
     def _each(
         self, function: Callable[..., PyTree], *gaps: PyTree[Float[Array, "t-1 ..."]]
@@ -304,6 +324,7 @@ class PathSpace(Functional):
             functools.partial(function, half_squared_distance),
             *gaps,
             self.diffusivity * self.gaps,
+            pairs=jax.tree.leaves(gaps)[0].shape[1] ** 2,
         )
 
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .blocks import by_blocks, fitting, on_cpu
+from ..devices import on_cpu
+from .blocks import by_blocks, fitting
 from .kernels import Radial
 
 #: Pairs in one block: on a CPU what stays in the cache of a core, on other devices what stays in

@@ -29,7 +29,7 @@ from .distances import (
 )
 
 #: Pairs in one block: on a CPU what stays in its caches, on other devices enough to keep them busy.
-PAIRS = 2**18, 2**27
+PAIRS = 2**18, 2**24
 _SLOPE = "slope of a soft transform"
 
 

@@ -23,22 +23,28 @@ from ott.problems.linear.linear_problem import LinearProblem
 from ott.solvers.linear.acceleration import Momentum
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
+from ..devices import on_cpu
 from ..mirrors.linalg import matmul
 from ..programs import in_all
-from .blocks import on_cpu
 from .distances import Cost, pairwise, transposed
 from .soft_transform import soft_transform, transform
 from .transport_costs import KernelMatrix, cost_geometry, largest_cost
 
+#: Pairs that keep an accelerator busy.
+BUSY = 2**22
 
-def each(function: Callable[..., PyTree], *problems: PyTree[Float[Array, "k ..."]]) -> PyTree:
-    """`function` of what belongs to each of k problems."""
-    # On a CPU one after another: the matrices of one stay in the cache, no other is held, and each
+
+def each(
+    function: Callable[..., PyTree], *problems: PyTree[Float[Array, "k ..."]], pairs: int
+) -> PyTree:
+    """`function` of what belongs to each of k problems, of so many pairs."""
+    # One after another: the matrices of one stay in the cache of a CPU, no other is held, and each
     # solve stops by itself. In a batch all wait for the slowest, but its loop starts once, not once
-    # a problem, which is what counts where a loop costs more than what it computes.
-    if on_cpu():
-        return jax.lax.map(lambda problem: function(*problem), problems)
-    return jax.vmap(function)(*problems)
+    # a problem, which is what counts where a loop costs more than what it computes: on other
+    # devices, those that do not keep them busy.
+    together = 1 if on_cpu() else max(1, BUSY // pairs)
+    batch_size = together if together > 1 else None
+    return jax.lax.map(lambda problem: function(*problem), problems, batch_size=batch_size)
 
 
 def coupling(

@@ -1,13 +1,19 @@
-"""How much memory there is, and bytes in words."""
+"""How much memory there is where JAX computes, and bytes in words."""
 
 from __future__ import annotations
 
 import math
 import os
 
+from ..devices import default_device
+
 
 def available() -> float:
-    """Memory that can be had without swapping, infinite where the system does not tell."""
+    """Memory that can be had: of the device where it has its own, else of the machine without
+    swapping; infinite where neither tells."""
+    own = default_device().memory_stats()
+    if own and "bytes_limit" in own:
+        return own["bytes_limit"] - own["bytes_in_use"]
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             lines = dict(line.split(":") for line in file)

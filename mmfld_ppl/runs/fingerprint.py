@@ -14,6 +14,7 @@ from jaxtyping import Array, PyTree
 from numpyro.distributions import Distribution
 from numpyro.infer import MCMC
 
+from ..devices import default_device
 from ..digests import digest
 from ..inference_data.attributes import kernel_settings, run_attributes
 
@@ -83,7 +84,7 @@ def spelled_out(tree: PyTree) -> PyTree:
 
 def compiler() -> str:
     """What makes the last bits of a run beside the program."""
-    device = jax.devices()[0]
+    device = default_device()
     return f"jax {jax.__version__} on {device.platform} ({device.device_kind})"
 
 

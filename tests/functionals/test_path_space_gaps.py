@@ -1,10 +1,13 @@
 """The gaps of a path, one by one or in a batch: the same answer, and the memory that it takes."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmfld_ppl import devices
 from mmfld_ppl.functionals.path_space import PathSpace
 from mmfld_ppl.measures import Measure
 from tests.functionals.test_path_space import ATOMS, GROWTH, POINTS, build, family, mixed
@@ -20,8 +23,8 @@ def test_gaps_one_by_one_or_in_a_batch(x64, growth, monkeypatch):
         out = F.linearize(Measure(x, mu.weights))
         return out.value, out.tangent
 
-    for backend in ("cpu", "gpu"):
-        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+    for device in (jax.devices()[0], SimpleNamespace(platform="gpu")):
+        monkeypatch.setattr(devices, "default_device", lambda device=device: device)
         (total, tangent), in_points = jax.value_and_grad(value, has_aux=True)(mu.points)
         field = jax.jacobian(lambda x, tangent=tangent: F.first_variation(tangent, x))(POINTS)
         results.append((total, tangent, in_points, field, F.couplings(mu), F.report(mu)))
