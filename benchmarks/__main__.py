@@ -17,6 +17,7 @@ NAMES = (
     "density",
     "diagnostics",
     "fluxes",
+    "gpu_memory",
     "interactions",
     "marks",
     "path_space",
