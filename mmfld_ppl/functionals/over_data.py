@@ -43,7 +43,8 @@ class EmpiricalRisk(Functional):
     data: an array, or a pytree of arrays, with the n data along the leading axis.
     potential: U, of one point, to a number. None for U = 0.
     batch_size: how many data a key draws. None: `linearize` uses all data, with or without a key.
-    Cost: O(N n) features, O(N batch_size) with a key.
+    Cost: O(N n) features, O(N batch_size) with a key, in time; in memory as well where a feature is
+    more than elementwise, as one with a product is.
 
         >>> import jax.numpy as jnp
         >>> F = EmpiricalRisk(
