@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmfld_ppl import devices
+from mmfld_ppl.functionals import transport
 from mmfld_ppl.functionals.path_space import PathSpace
 from mmfld_ppl.measures import Measure
 from tests.functionals.test_path_space import ATOMS, GROWTH, POINTS, build, family, mixed
@@ -15,21 +16,25 @@ from tests.functionals.test_path_space import ATOMS, GROWTH, POINTS, build, fami
 
 @pytest.mark.parametrize("growth", GROWTH)
 def test_gaps_one_by_one_or_in_a_batch(x64, growth, monkeypatch):
-    """As on a CPU and elsewhere."""
+    """As on a CPU and elsewhere, where all problems keep a device busy together, or two of them."""
     mu, results = family(ATOMS, mixed(0.4)), []
     F = build(GROWTH[growth])
+    two = 2 * mu.size // F.num_times * F.masses.shape[1]
 
     def value(x):
         out = F.linearize(Measure(x, mu.weights))
         return out.value, out.tangent
 
-    for device in (jax.devices()[0], SimpleNamespace(platform="gpu")):
+    for platform, busy in (("cpu", transport.BUSY), ("gpu", transport.BUSY), ("gpu", two)):
+        device = SimpleNamespace(platform=platform)
         monkeypatch.setattr(devices, "default_device", lambda device=device: device)
+        monkeypatch.setattr(transport, "BUSY", busy)
         (total, tangent), in_points = jax.value_and_grad(value, has_aux=True)(mu.points)
         field = jax.jacobian(lambda x, tangent=tangent: F.first_variation(tangent, x))(POINTS)
         results.append((total, tangent, in_points, field, F.couplings(mu), F.report(mu)))
-    for one, batch in zip(*map(jax.tree.leaves, results), strict=True):
-        np.testing.assert_allclose(one, batch, rtol=1e-9, atol=1e-12)
+    for one, *others in zip(*map(jax.tree.leaves, results), strict=True):
+        for other in others:
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.optimised
