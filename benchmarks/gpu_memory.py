@@ -124,7 +124,7 @@ PROBLEMS: dict[str, tuple[Callable[[], tuple[Callable, Any]], int, int]] = {
 
 def compiler() -> Any:
     """A device to compile for. Raises ImportError where its compiler is not installed."""
-    found = find_spec("nvidia.cuda_nvcc")
+    found = find_spec("nvidia.cuda_nvcc") if find_spec("jax_cuda12_plugin") else None
     if found is None or not found.submodule_search_locations:
         raise ImportError("gpu_memory takes jax-cuda12-plugin and nvidia-cuda-nvcc-cu12")
     home = Path(next(iter(found.submodule_search_locations)))
@@ -141,9 +141,12 @@ def held(device: Any, function: Callable, arguments: Any) -> int:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there), arguments
     )
     lowered = jax.jit(function).trace(*shapes).lower(lowering_platforms=("cuda",))
-    return lowered.compile().memory_analysis().temp_size_in_bytes
+    found = lowered.compile().memory_analysis()
+    assert found is not None, "XLA knows what a program for a GPU holds"
+    return found.temp_size_in_bytes
 
 
+@patch.dict(os.environ)
 def run() -> list[dict]:
     try:
         device = compiler()

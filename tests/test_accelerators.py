@@ -17,7 +17,7 @@ import pytest
 import mmfld_ppl as mm
 from mmfld_ppl import devices
 from mmfld_ppl.dynamics import Langevin, Mirror, Symmetric
-from mmfld_ppl.functionals import KSD, MMD, PathSpace, transport_costs
+from mmfld_ppl.functionals import KSD, MMD, PathSpace, agreement, transport_costs
 from mmfld_ppl.functionals.kernels import Gaussian
 from mmfld_ppl.inference_data import capacity
 from mmfld_ppl.measures import Measure
@@ -116,6 +116,11 @@ def test_functionals(name, monkeypatch) -> None:
     assert not rounded_products(everything, pack(jnp.asarray(POINTS)))
 
 
+def test_the_check_of_a_functional() -> None:
+    functional, mu = BUILT["mean and potential"](), Measure.uniform(POINTS)
+    assert not rounded_products(lambda mu: agreement._see(functional, mu, mu), mu)
+
+
 MODELS = {
     "bounds that move": centred_cloud,
     "network": lambda: two_layer(POINTS, np.sign(POINTS[:, 0]), neurons=4),
@@ -136,6 +141,7 @@ def test_memory_is_that_of_the_device(monkeypatch) -> None:
     there = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 100, "bytes_in_use": 30})
     monkeypatch.setattr(capacity, "default_device", lambda: there)
     assert capacity.available() == 70 and capacity.fits(70) and not capacity.fits(71)
+    assert capacity.fits(70, 1e6) and not capacity.fits(70, 1e18)
 
 
 @pytest.mark.parametrize("chosen", [None, "cpu"])

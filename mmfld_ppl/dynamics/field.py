@@ -62,7 +62,7 @@ class Field(eqx.Module):
 
     @property
     def fixed(self) -> bool:
-        """Whether linearisations are the same at all measures."""
+        """Whether linearisations are the same at all particles and keys, value and aux included."""
         return False
 
     def feel(

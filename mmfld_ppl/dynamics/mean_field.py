@@ -61,8 +61,8 @@ class MeanFieldLangevin(eqx.Module):
     Cost: one linearisation, and the first variation at N particles three times, twice with its
     gradient: at the proposals, for the ratio and to refuse what is not finite; under the new
     linearisation, at the particles and, without the gradient, where they were. Two gradients more
-    where the temperature changes; one less under a fixed field. The ratio takes two drifts of some
-    particles besides."""
+    where the temperature changes. The ratio takes two drifts of some particles besides. Under a
+    fixed field of one temperature: no linearisation, and one gradient less."""
 
     field: Field
     transition: Transition

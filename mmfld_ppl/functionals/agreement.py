@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from ..measures import Measure
-from ..mirrors.linalg import inner
+from ..mirrors.linalg import inner, matmul
 from .base import Functional, as_functional
 
 #: What is meant to hold, by what is held to it. A law takes those before it for granted, so that
@@ -121,7 +121,7 @@ def _see(functional: Functional, mu: Measure, nu: Measure) -> _Seen:
         return (4 * difference(STEP / 2) - difference(STEP)) / 3
 
     ways = _ways(m.weights, blocks)
-    found, predicted = jax.lax.map(slope, ways), ways @ (m.weights * joint)
+    found, predicted = jax.lax.map(slope, ways), matmul(ways, m.weights * joint)
 
     # Chords between atoms stay within a convex support.
     middle = jax.tree.map(lambda x, z: (x + z) / 2, mu.points, nu.points)

@@ -324,7 +324,7 @@ class PathSpace(Functional):
             functools.partial(function, half_squared_distance),
             *gaps,
             self.diffusivity * self.gaps,
-            pairs=jax.tree.leaves(gaps)[0].shape[1] ** 2,
+            pairs=jax.tree.leaves(gaps[0])[0].shape[1] * gaps[-1].shape[1],
         )
 
 

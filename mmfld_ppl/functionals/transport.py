@@ -11,6 +11,7 @@ stored: f follows from it by `soft_transform`, at any point.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -42,8 +43,10 @@ def each(
     # solve stops by itself. In a batch all wait for the slowest, but its loop starts once, not once
     # a problem, which is what counts where a loop costs more than what it computes: on other
     # devices, those that do not keep them busy.
-    together = 1 if on_cpu() else max(1, BUSY // pairs)
-    batch_size = together if together > 1 else None
+    count = len(jax.tree.leaves(problems)[0])
+    together = 1 if on_cpu() else max(1, BUSY // max(1, pairs))
+    even = math.ceil(count / math.ceil(count / together))
+    batch_size = even if even > 1 else None
     return jax.lax.map(lambda problem: function(*problem), problems, batch_size=batch_size)
 
 

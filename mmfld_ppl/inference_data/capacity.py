@@ -11,9 +11,24 @@ from ..devices import default_device
 def available() -> float:
     """Memory that can be had: of the device where it has its own, else of the machine without
     swapping; infinite where neither tells."""
+    own = _of_device()
+    return _of_machine() if own is None else own
+
+
+def fits(there: float, copied: float = 0.0) -> bool:
+    """Whether so much fits where JAX computes, beside a copy of so much on the machine."""
+    if _of_device() is None:
+        return there + copied <= available()
+    return there <= available() and copied <= _of_machine()
+
+
+def _of_device() -> float | None:
+    """None where the device has no memory of its own."""
     own = default_device().memory_stats()
-    if own and "bytes_limit" in own:
-        return own["bytes_limit"] - own["bytes_in_use"]
+    return own["bytes_limit"] - own["bytes_in_use"] if own and "bytes_limit" in own else None
+
+
+def _of_machine() -> float:
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             lines = dict(line.split(":") for line in file)
@@ -24,10 +39,6 @@ def available() -> float:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
         return math.inf
-
-
-def fits(count: float) -> bool:
-    return count <= available()
 
 
 def size(count: float) -> str:

@@ -155,12 +155,12 @@ class Export:
     def _log_likelihood(self, draws: Draws) -> dict[str, Named]:
         chains, length = next(iter(draws.values())).shape[:2]
         observed = [s.batch_size() for s in self.recording.sites.values() if s.kind == "observed"]
-        # One array on the device, and its copy.
-        needed = 2 * chains * length * sum(observed) * jnp.zeros(()).dtype.itemsize
-        if not fits(needed):
+        # One array where JAX computes, and its copy.
+        needed = chains * length * sum(observed) * jnp.zeros(()).dtype.itemsize
+        if not fits(needed, needed):
             warnings.warn(
                 f"the log likelihood of {sum(observed)} observations at {chains * length} draws "
-                f"takes {size(needed)}, and {size(available())} of memory are free: keep fewer "
+                f"takes {size(2 * needed)}, and {size(available())} of memory are free: keep fewer "
                 "draws with thinning=, or stream them with mm.run, which evaluates it chunk by "
                 "chunk with export={'log_likelihood': True}",
                 stacklevel=4,

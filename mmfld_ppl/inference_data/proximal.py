@@ -17,9 +17,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..diagnostics import unconstrained
-from ..dynamics import Frozen, MeanFieldLangevin, Mirror
+from ..dynamics import Field, Frozen, MeanFieldLangevin, Mirror
 from ..functionals.stein import Lifted, lift_point
-from ..latent import LatentProblem, ModelField, product_of
+from ..latent import LatentProblem, product_of
 from ..latent.charts import wrapped
 from ..measures import Measure
 from ..mirrors import MirrorMap
@@ -28,7 +28,7 @@ from .angles import on_circles
 #: Coordinates of N particles by site, the particle axis in front.
 Block = dict[str, Array]
 
-#: Nothing that is evaluated here is random.
+#: Of all evaluations: nothing here is random, or changes with a subsample.
 KEY = jax.random.key(0)
 
 #: Steps between two looks at the draws of the Gibbs density, and the most that are taken.
@@ -40,16 +40,22 @@ FORGOTTEN = 0.1
 EASY, HARD = 0.8, 0.4
 
 
-class FrozenField(ModelField):
-    """The field of a model's objective under one linearisation, whatever the particles do.
+class FrozenField(Field):
+    """The field of a model's objective under one linearisation, whatever the particles do."""
 
-    tangent: of that linearisation."""
-
+    problem: LatentProblem
     tangent: PyTree
 
     def linearize(self, particles: Block, carry: PyTree, key: PRNGKeyArray) -> Frozen:
         dtype = jax.tree.leaves(particles)[0].dtype
         return Frozen(jnp.zeros((), dtype), self.tangent, None)
+
+    def potentials(
+        self, frozen: Frozen, particles: Block, key: PRNGKeyArray
+    ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+        # Of a subsample, the one that the tangent is of.
+        evaluation, stated = self.problem.evaluate(particles, KEY)
+        return stated.functional.first_variation(self.tangent, stated.points), evaluation.log_base
 
     def init_carry(self, particles: Block) -> PyTree:
         return None
@@ -125,7 +131,7 @@ class FrozenModel:
         return at.value, at.tangent
 
     def _field(self, tangent: PyTree) -> FrozenField:
-        return FrozenField(self.problem, {}, tangent)
+        return FrozenField(self.problem, tangent)
 
     def _energies(
         self, tangent: PyTree, block: Block

@@ -16,6 +16,9 @@ from .base import Event, MirrorMap, Scalar
 from .linalg import inner, matmul
 from .metric import Metric
 
+#: What rounding may leave of a sum that is zero, in units of the last place: one was seen.
+ROUNDINGS = 16
+
 
 class MapConstants(NamedTuple):
     """concordance: the greatest |D^3 phi[u,u,u]| / (2 (D^2 phi[u,u])^(3/2)) seen, c_1 of assumption
@@ -63,7 +66,8 @@ def map_constants(
     # Where there is no boundary, and where all of it is as near but for rounding, there is no way
     # to it; one in its place keeps the ratio a number.
     least, most = matmul(frame, steep), matmul(jnp.abs(frame), jnp.abs(steep))
-    nowhere = jnp.sum(least**2) <= jnp.finfo(frame.dtype).eps * jnp.sum(most**2)
+    rounding = ROUNDINGS * jnp.finfo(frame.dtype).eps * jnp.linalg.norm(most)
+    nowhere = jnp.linalg.norm(least) <= rounding
     safe = jax.tree.map(lambda a, t: jnp.where(nowhere, t[0], a), across, tangents)
     along = jnp.where(nowhere, 0, self_concordance_ratio(mirror, x, safe))
     found = jnp.maximum(jnp.max(ratios), along)

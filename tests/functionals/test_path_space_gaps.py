@@ -19,7 +19,7 @@ def test_gaps_one_by_one_or_in_a_batch(x64, growth, monkeypatch):
     """As on a CPU and elsewhere, where all problems keep a device busy together, or two of them."""
     mu, results = family(ATOMS, mixed(0.4)), []
     F = build(GROWTH[growth])
-    two = 2 * mu.size // F.num_times * F.masses.shape[1]
+    two = 2 * (mu.size // F.num_times) ** 2
 
     def value(x):
         out = F.linearize(Measure(x, mu.weights))

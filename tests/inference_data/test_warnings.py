@@ -26,11 +26,11 @@ def test_a_healthy_run_says_nothing(mixed_run, cloud_run, nuts_run) -> None:
 def test_a_log_likelihood_that_memory_does_not_hold(mixed_run, monkeypatch) -> None:
     # Five observations at 2 x 20 draws, in single precision, and their copy.
     asked = []
-    monkeypatch.setattr(export, "fits", lambda count: asked.append(count))
+    monkeypatch.setattr(export, "fits", lambda *counts: asked.append(counts))
     monkeypatch.setattr(export, "available", lambda: 1000.0)
     with pytest.warns(UserWarning, match="takes 1.6 kB, and 1 kB of memory are free"):
         to_inference_data(mixed_run, log_likelihood=True)
-    assert asked == [2 * 5 * 2 * 20 * 4]
+    assert asked == [(5 * 2 * 20 * 4,) * 2]
 
 
 def test_particles_that_overshoot_together() -> None:

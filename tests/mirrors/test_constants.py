@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmfld_ppl import mirrors
+from mmfld_ppl.constraints import polytope
 from mmfld_ppl.mirrors import constants
 from mmfld_ppl.mirrors.constants import self_concordance_ratio
 
@@ -112,6 +113,17 @@ def test_the_middle_of_a_simplex(dtype):
         greatest = (d - 2) / np.sqrt(d * (d - 1))
         assert found.concordance[0] <= greatest + 1e-4
         np.testing.assert_allclose(found.convexity, d**2, rtol=1e-4)
+
+
+def test_a_facet_that_lies_along_no_axis():
+    """Close to it the way there is seen in single precision, too: -log of the distance has the
+    constant one."""
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
+    cube = np.concatenate([turn, -turn]).astype(np.float32)
+    mirror = mirrors.mirror_map(polytope(cube, np.ones(16, np.float32)), (8,), jnp.float32)
+    for distance in (1e-2, 1e-3, 1e-4):
+        x = jnp.asarray((1 - distance) * turn[0], jnp.float32)
+        np.testing.assert_allclose(map_constants(mirror, x, KEY).concordance, 1, rtol=0.01)
 
 
 class Blunt(mirrors.Ball):
