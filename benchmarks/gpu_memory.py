@@ -59,34 +59,36 @@ dnn_version_info { major: 9 minor: 7 }
 device_description_str: "NVIDIA H100 80GB HBM3"
 """
 RNG = np.random.default_rng(0)
+#: Of each field.
+CHAINS = 4
 
 
 def cloud(count: int, dimension: int = 2) -> mm.Measure:
     return mm.Measure.uniform(RNG.normal(size=(count, dimension)).astype(np.float32))
 
 
-def field(functional: Functional, count: int, dimension: int, chains: int) -> tuple[Callable, Any]:
-    """A value and the field at the particles, from a warm start, and its arguments."""
+def field(functional: Functional, count: int, dimension: int) -> tuple[Callable, Any]:
+    """A value and the field at the particles of each chain, from a warm start; its arguments."""
 
     def one(x, carry):
         value, tangent, carry = functional.linearize(mm.Measure.uniform(x), carry)
         slope = jax.grad(lambda points: functional.first_variation(tangent, points).sum())(x)
         return value, slope, carry
 
-    x = jnp.zeros((chains, count, dimension), np.float32)
+    x = jnp.zeros((CHAINS, count, dimension), np.float32)
     carry = jax.eval_shape(jax.vmap(lambda x: functional.init_carry(mm.Measure.uniform(x))), x)
     return jax.vmap(one), (x, carry)
 
 
 def step(count: int, dimension: int) -> tuple[Callable, Any]:
-    """An adjusted step of particles on a simplex."""
+    """An adjusted step of particles of one chain on a simplex, and its argument."""
     kernel, shape = mm.MMFLD(matching), (count, dimension)
     x = jnp.full(shape, 1 / dimension)
     state = jax.eval_shape(lambda key: kernel.init(key, 0, {"x": x}, shape, {}), jax.random.key(0))
     return lambda state: kernel.sample(state, shape, {}), (state,)
 
 
-def barycenter(count: int, atoms: int, targets: int) -> Functional:
+def barycenter(atoms: int, targets: int) -> Functional:
     return SinkhornBarycenter([cloud(atoms) for _ in range(targets)], epsilon=0.05)
 
 
@@ -101,25 +103,17 @@ def ksd() -> Functional:
     return KSD(lambda x: -jnp.sum(x**4), Gaussian(1.0))
 
 
-#: Of each problem: the program, and the numbers of particles and chains.
-PROBLEMS: dict[str, tuple[Callable[[], tuple[Callable, Any]], int, int]] = {
-    "step on the 9-simplex": (lambda: step(1_000_000, 10), 1_000_000, 1),
-    "MMD to 8,192 atoms, d = 8": (
-        lambda: field(MMD(cloud(8192, 8), Gaussian(1.0)), 65_536, 8, 4),
-        *(65_536, 4),
-    ),
-    "KSD, d = 10": (lambda: field(ksd(), 16_384, 10, 4), 16_384, 4),
-    "barycenter of 4 x 8,192 atoms": (
-        lambda: field(barycenter(8192, 8192, 4), 8192, 2, 4),
-        *(8192, 4),
-    ),
-    "barycenter of 10 x 8,192 atoms": (
-        lambda: field(barycenter(65_536, 8192, 10), 65_536, 2, 4),
-        *(65_536, 4),
-    ),
-    "paths, 10 x 1,000 cells": (lambda: field(paths(10, 1000), 65_540, 2, 4), 65_540, 4),
-    "paths, 5 x 13,108 cells": (lambda: field(paths(5, 13_108), 65_540, 2, 4), 65_540, 4),
+#: The functional, the number of particles in each chain, and their dimension.
+FIELDS: dict[str, tuple[Callable[[], Functional], int, int]] = {
+    "MMD to 8,192 atoms, d = 8": (lambda: MMD(cloud(8192, 8), Gaussian(1.0)), 65_536, 8),
+    "KSD, d = 10": (ksd, 16_384, 10),
+    "barycenter of 4 x 8,192 atoms": (lambda: barycenter(8192, 4), 8192, 2),
+    "barycenter of 10 x 8,192 atoms": (lambda: barycenter(8192, 10), 65_536, 2),
+    "paths, 10 x 1,000 cells": (lambda: paths(10, 1000), 65_540, 2),
+    "paths, 5 x 13,108 cells": (lambda: paths(5, 13_108), 65_540, 2),
 }
+#: Of the step.
+PARTICLES, SHARES = 1_000_000, 10
 
 
 def compiler() -> Any:
@@ -152,11 +146,14 @@ def run() -> list[dict]:
         device = compiler()
     except ImportError as error:
         return [{"left out": str(error)}]
-    rows = []
     with patch.object(devices, "default_device", lambda: device):
-        for name, (build, particles, chains) in PROBLEMS.items():
-            size = held(device, *build())
-            rows.append(
-                {"problem": name, "particles": particles, "chains": chains, "MB": size / 1e6}
-            )
+        size = held(device, *step(PARTICLES, SHARES))
+        rows = [row(f"step on the simplex of {SHARES}", PARTICLES, 1, size)]
+        for name, (build, count, dimension) in FIELDS.items():
+            size = held(device, *field(build(), count, dimension))
+            rows.append(row(name, count, CHAINS, size))
     return rows
+
+
+def row(problem: str, particles: int, chains: int, size: int) -> dict:
+    return {"problem": problem, "particles": particles, "chains": chains, "MB": size / 1e6}

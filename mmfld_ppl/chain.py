@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
 from .dynamics import (
     Adaptation,
+    AdaptationState,
     Culprit,
     Langevin,
     LangevinState,
@@ -203,8 +204,8 @@ class Chain:
             refusals = select(count > 0, refusals.at(state.i + 1, site, particle), refusals)
         return refusals
 
-    def adapt(self, state: KernelState) -> KernelState:
-        """One update of every block's step size and metric, for the warm-up."""
+    def adapt(self, state: KernelState) -> dict[str, AdaptationState]:
+        """Every block's step size and metric after one update, for the warm-up."""
         adaptation = {}
         for block, adapted in state.adaptation.items():
             shared = block == "particles" and self._has_ratio()
@@ -213,7 +214,7 @@ class Chain:
             adaptation[block] = self.settings.adaptation.update(
                 adapted, *self._units_and_slopes(state, block), state.accepted[block], ratio
             )
-        return state._replace(adaptation=adaptation)
+        return adaptation
 
     def _has_ratio(self) -> bool:
         layout = self.problem.layout

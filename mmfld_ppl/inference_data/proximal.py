@@ -130,15 +130,12 @@ class FrozenModel:
         at = stated.functional.linearize(measure, stated.functional.init_carry(measure))
         return at.value, at.tangent
 
-    def _field(self, tangent: PyTree) -> FrozenField:
-        return FrozenField(self.problem, tangent)
-
     def _energies(
         self, tangent: PyTree, block: Block
     ) -> tuple[Float[Array, " n"], Float[Array, " n"], Float[Array, "n k"]]:
         """First variation, minus the log of the Gibbs density, and the free coordinates that it is
         the density of, of each particle."""
-        field = self._field(tangent)
+        field = FrozenField(self.problem, tangent)
         variation, log_base = field.potentials(field.linearize(block, None, KEY), block, KEY)
         z, log_det = free_coordinates(block, self.supports, self.centres)
         return variation, variation / self.temperature - log_base - log_det, z
@@ -152,7 +149,7 @@ class FrozenModel:
         """Flattened particles, angles as (cos, sin), with drift and mobility of mirror Langevin
         dynamics at each of those chosen. The model has a place for every particle, so that the
         block holds all."""
-        field = self._field(tangent)
+        field = FrozenField(self.problem, tangent)
         frozen = field.linearize(block, None, KEY)
         slopes = field.feel(frozen, block, self.temperature, KEY).slope
         scores = jax.tree.map(jnp.negative, slopes)
@@ -168,7 +165,7 @@ class FrozenModel:
     ) -> tuple[Block, Float[Array, ""]]:
         """A round of adjusted steps of every particle on its own; their mean acceptance."""
         dynamics = MeanFieldLangevin(
-            self._field(tangent), Mirror(self.map), step_size, self.temperature
+            FrozenField(self.problem, tangent), Mirror(self.map), step_size, self.temperature
         )
 
         def walk(block: Block, key: PRNGKeyArray):

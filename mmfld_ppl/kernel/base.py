@@ -136,9 +136,7 @@ class LangevinKernel(MCMCKernel):
         if self.settings.adapts:
             # One decision for all chains, so that `cond` stays a branch and is not a `select`.
             warming = jnp.any(next(iter(state.adaptation.values())).warming())
-            adaptation = jax.lax.cond(
-                warming, lambda s: adapt(s).adaptation, lambda s: s.adaptation, state
-            )
+            adaptation = jax.lax.cond(warming, adapt, lambda s: s.adaptation, state)
             state = state._replace(adaptation=adaptation)
         return state if self.mesh is None else place(state, self.mesh)
 
