@@ -91,7 +91,7 @@ def check_functional(
             )
         if e > tolerance:
             raise ValueError(
-                f"{what} of {name} disagrees by {e:.2g} of its size, of which rounding explains "
+                f"{what} of {name}: wrong by {e:.2g} of the size, of which rounding explains "
                 f"{r:.1g}: {law}"
             )
 

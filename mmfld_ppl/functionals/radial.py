@@ -14,10 +14,11 @@ from jaxtyping import Array, Float
 from ..devices import on_cpu
 from .blocks import by_blocks, fitting
 from .kernels import Radial
+from .one_pass import COLUMNS, in_rows, weighted_sums
 
-#: Pairs in one block: on a CPU what stays in the cache of a core, on other devices what stays in
-#: the cache that all of its cores share.
-PAIRS = 2**16, 2**23
+#: Pairs in one block: on a CPU what stays in the cache of a core, on other devices enough to keep
+#: them busy.
+PAIRS = 2**16, 2**26
 #: Atoms in one block on a CPU: so many stay in the cache of a core, in many dimensions too, while
 #: the points pass by.
 CPU_ATOMS = 2**11
@@ -56,14 +57,22 @@ def _smooth_radial_jvp(
 
     if along_x is None:
         return eqx.filter_jvp(integrals, primals, others)
-    # JAX takes one mark off, as the first derivative has nothing to compute again; the other is for
-    # the second.
-    with_gradient = _recomputed(_recomputed(_with_gradient))
-    values, gradients = _at_points(with_gradient, block_size, *primals)
+    if on_cpu():
+        values, gradients = _at_points(_known(_with_gradient), block_size, *primals)
+    else:
+        # Apart: what the two shared would be stored.
+        values = _at_points(_known(_integral), block_size, *primals)
+        gradients = _at_points(_known(_gradient), block_size, *primals)
     tangent = jnp.sum(gradients * along_x, axis=1)
     if jax.tree.leaves(others):
         tangent = tangent + eqx.filter_jvp(integrals, primals, others)[1]
     return values, tangent
+
+
+def _known(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of a first derivative. JAX takes one mark off, as that has nothing to compute again;
+    the other is for the second."""
+    return _recomputed(_recomputed(function))
 
 
 def _at_points(
@@ -74,9 +83,11 @@ def _at_points(
     y: Float[Array, "n d"],
     w: Float[Array, " n"],
 ) -> Any:
+    if not on_cpu():
+        return _in_one_pass(function, block_size, kernel, x, y, w)
     atoms = len(y)
     if block_size is None:
-        atoms = min(atoms, CPU_ATOMS) if on_cpu() else atoms
+        atoms = min(atoms, CPU_ATOMS)
         # Of a single row XLA would not make products of a matrix and a vector.
         block_size = max(2, fitting(PAIRS, atoms))
 
@@ -90,6 +101,23 @@ def _at_points(
     blocks = y[rest:].reshape(-1, atoms, y.shape[1]), w[rest:].reshape(-1, atoms)
     total = against(y[:rest], w[:rest])
     return total if rest == len(y) else jax.lax.scan(add, total, blocks)[0]
+
+
+def _in_one_pass(
+    function: Callable[..., Array],
+    block_size: int | None,
+    kernel: Radial,
+    x: Float[Array, "m d"],
+    y: Float[Array, "n d"],
+    w: Float[Array, " n"],
+) -> Array:
+    ys, ws = in_rows(y, w, 0.0)
+
+    def at(x: Float[Array, "b d"]) -> Array:
+        along = jax.vmap(lambda y, w: jax.vmap(lambda point: function(kernel, point, y, w))(x))
+        return jnp.sum(along(ys, ws), axis=0)
+
+    return by_blocks(at, x, fitting(PAIRS, len(y)) if block_size is None else block_size)
 
 
 def _integral(
@@ -109,10 +137,26 @@ def _with_gradient(
         a, b = coordinate
         return None, _dot(slopes * (a - b), w)
 
-    # Coordinate by coordinate: in a product of the slopes and y what is large cancels as well. On a
-    # CPU more than one of them at a time leave its cache; elsewhere they share a reading of slopes.
-    unroll = 1 if on_cpu() else 8
-    return _dot(values, w), 2 * jax.lax.scan(pull, None, (x, y), unroll=unroll)[1]
+    # One coordinate at a time: more of them leave the cache. And not by a product of the slopes and
+    # y, in which what is large cancels as well.
+    return _dot(values, w), 2 * jax.lax.scan(pull, None, (x, y))[1]
+
+
+def _gradient(
+    kernel: Radial, x: Float[Array, " d"], y: Float[Array, "d n"], w: Float[Array, " n"]
+) -> Float[Array, " d"]:
+    """That of the integral."""
+    square = _squared_distances(x, y)
+    slopes = w * jax.jvp(_profile(kernel), (square,), (jnp.ones_like(square),))[1]
+
+    def pull(coordinates: tuple[Array, Array]) -> Array:
+        a, b = coordinates
+        return weighted_sums(slopes, [a - b for a, b in zip(a, b, strict=True)])
+
+    rest = len(x) % COLUMNS
+    groups = x[rest:].reshape(-1, COLUMNS), y[rest:].reshape(-1, COLUMNS, y.shape[1])
+    parts = [pull((x[:rest], y[:rest]))] if rest else []
+    return 2 * jnp.concatenate([*parts, *jax.lax.map(pull, groups)])
 
 
 def _profile(kernel: Radial) -> Callable[[Array], Array]:
@@ -136,8 +180,8 @@ def _squared_distances(x: Float[Array, " d"], y: Float[Array, "d n"]) -> Float[A
         return total + (a - b) ** 2, None
 
     none = jnp.zeros(y.shape[1], jnp.result_type(x, y))
-    # Sixteen: the loops that XLA makes for CPUs of two to twelve are three times slower.
-    return jax.lax.scan(add, none, (x, y), unroll=16)[0]
+    # The loops that XLA makes for CPUs of two to twelve are three times slower.
+    return jax.lax.scan(add, none, (x, y), unroll=COLUMNS)[0]
 
 
 def _dot(values: Float[Array, " n"], w: Float[Array, " n"]) -> Float[Array, ""]:

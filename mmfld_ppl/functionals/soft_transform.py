@@ -17,6 +17,8 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.nn import logsumexp
 from jaxtyping import Array, Float, PyTree
 
+from ..devices import on_cpu
+from ..mirrors.linalg import total
 from .blocks import by_blocks, fitting
 from .distances import (
     Cost,
@@ -27,6 +29,7 @@ from .distances import (
     squared_distance,
     squared_distances,
 )
+from .one_pass import COLUMNS, in_rows, soft_maximum
 
 #: Pairs in one block: on a CPU what stays in its caches, on other devices enough to keep them busy.
 PAIRS = 2**18, 2**24
@@ -81,7 +84,9 @@ def extend(
     """f at the x_i, by `transform`, under the cost |x - y|^2 / 2.
 
     Its gradient there, x_i - E[y] under the masses b_j exp((g_j - C_ji)/eps), is computed beside
-    it by one more product: a reverse pass would keep the whole matrix, and take twice as long."""
+    it: a reverse pass would keep the whole matrix, and take twice as long."""
+    if _fits_one_pass(y):
+        return _in_one_pass(x, y, b, g, eps, False)[0]
     return transform(squared_distances(x, y) / 2, b, g, eps)
 
 
@@ -89,7 +94,8 @@ def extend(
 def _extend_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     x, *rest = primals
     dx, *moved = tangents
-    f, slope = _extend_with_slope(*primals)
+    slopes = _in_one_pass if _fits_one_pass(rest[0]) else _by_products
+    f, slope = slopes(*primals)
     slope = checkpoint_name(slope, _SLOPE)
     df = jnp.zeros_like(f) if _still(dx) else jnp.sum(slope * dx, axis=1)
     moving = [k for k, tangent in enumerate(moved) if not _still(tangent)]
@@ -110,7 +116,32 @@ def _still(tangent: Any) -> bool:
     return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
 
 
-def _extend_with_slope(
+def _fits_one_pass(y: Float[Array, "m d"]) -> bool:
+    return not on_cpu() and y.shape[1] <= COLUMNS
+
+
+def _in_one_pass(
+    x: Float[Array, "n d"],
+    y: Float[Array, "m d"],
+    b: Float[Array, " m"],
+    g: Float[Array, " m"],
+    eps: Float[Array, ""],
+    sloped: bool = True,
+) -> tuple[Float[Array, " n"], Float[Array, "n d"]]:
+    """f and its slope, if asked for."""
+
+    def against(x: Float[Array, " d"], y: Float[Array, "d k"], top: Float[Array, " k"]) -> Any:
+        apart = [a - b for a, b in zip(x, y, strict=True)]
+        exponents = top - total([a * a for a in apart]) / (2 * eps)
+        return soft_maximum(exponents, apart if sloped else [])
+
+    rows = in_rows(y, g / eps + jnp.log(b), -jnp.inf)
+    tops, means = jax.vmap(jax.vmap(against, (0, None, None)), (None, 0, 0))(x, *rows)
+    share = jax.nn.softmax(tops, axis=0)
+    return -eps * logsumexp(tops, axis=0), jnp.sum(share[:, :, None] * means, axis=0)
+
+
+def _by_products(
     x: Float[Array, "n d"],
     y: Float[Array, "m d"],
     b: Float[Array, " m"],

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpyro.infer import MCMC
 
 #: Groups all of whose variables are by chain and draw.
 OF_DRAWS = (
@@ -47,7 +48,10 @@ def dataset(idata: Any, group: str) -> xr.Dataset:
     """One group of an exported run, of either ArviZ generation.
 
     Raises ValueError when there is no such group, and where one chain or draw was selected by a
-    number from a group that does not have all of its variables for each draw."""
+    number from a group that does not have all of its variables for each draw; TypeError for a run
+    that is not exported."""
+    if isinstance(idata, MCMC):
+        raise TypeError("got an MCMC, where an exported run is taken: mm.to_inference_data(mcmc)")
     if group not in idata:
         present = list(idata.children if isinstance(idata, xr.DataTree) else idata.groups())
         advice = "; `mm.to_inference_data(mcmc, diagnostics=True)` makes it" * (

@@ -6,8 +6,9 @@ import arviz as az
 import numpy as np
 import pytest
 import xarray as xr
+from numpyro.infer import MCMC, NUTS
 
-from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
+from mmfld_ppl.inference_data import dataset, diagnose, summary, to_inference_data
 from mmfld_ppl.inference_data.groups import from_groups
 from tests.inference_data.made_up import ATOMS, CHAINS, DRAWS, TAU, made_up
 
@@ -337,3 +338,9 @@ def test_a_mass_that_is_not_a_number_is_found() -> None:
     checks = checks_of(groups)
     assert checks["finite values"].value.startswith("mass is not finite at 1 of")
     assert checks["chains agree"].verdict == "ok"
+
+
+@pytest.mark.parametrize("take", [diagnose, summary])
+def test_a_run_is_exported_first(take) -> None:
+    with pytest.raises(TypeError, match=r"got an MCMC.*to_inference_data\(mcmc\)"):
+        take(MCMC(NUTS(lambda: None), num_warmup=1, num_samples=1))

@@ -50,11 +50,11 @@ class Run:
 
     @classmethod
     def of(cls, idata: Any) -> Run:
+        posterior = unrolled(dataset(idata, "posterior"))
         stats, mean_field, marginals, snapshots = (
             dataset(idata, name) if name in idata else xr.Dataset()
             for name in ("sample_stats", "mean_field", "marginals", "snapshots")
         )
-        posterior = unrolled(dataset(idata, "posterior"))
         attrs = dict(posterior.attrs)
         return cls(posterior, stats, mean_field, marginals, snapshots, attrs)
 
