@@ -100,7 +100,7 @@ def cases() -> dict[str, Case]:
         "unadjusted h=.2": Case(unadjusted(matching(200, 0.1, 0.1), step_size=0.2)),
         "unadjusted h=.05": Case(unadjusted(matching(200, 0.1, 0.1), step_size=0.05)),
         "one stuck chain": Case(StuckChain(matching(200, 0.1, 0.1))),
-        "first variation halved": Case(mm.MMFLD(matching(200, 0.1, 0.1, 0.5))),
+        "first variation -20%": Case(mm.MMFLD(matching(200, 0.1, 0.1, 0.8))),
         "first variation +30%": Case(mm.MMFLD(matching(200, 0.1, 0.1, 1.3))),
         "projected, pile-up": Case(
             mm.ProjectedMFLD(matching(200, 0.05), step_size=0.001), 1000, 300

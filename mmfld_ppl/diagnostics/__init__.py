@@ -1,5 +1,6 @@
 """Diagnostics: pure functions of arrays. `mm.diagnose` runs those that apply to a run."""
 
+from ..functionals.slopes import slope_ratio
 from .boundary import boundary_fraction, stuck_particles
 from .certificate import Certificate, likelihood_certificate
 from .components import effective_components
@@ -8,7 +9,6 @@ from .entropy import entropy, surprise
 from .estimate import Estimate, clustered_mean
 from .free_energy import FreeEnergy, free_energy
 from .health import run_complaints
-from .linearisation import slope_ratio
 from .mixing import nested_r_hat
 from .optimality_gap import Minorant, optimality_gap, relative_entropy
 from .particle_number import ParticleNumberFit, fit_particle_number

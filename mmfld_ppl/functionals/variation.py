@@ -1,5 +1,6 @@
 """Puts to the test what users write: plain functions of a measure, whose differentiation in the
-weights misses something, and kernels, whose first variation is of a symmetric one."""
+weights misses something, kernels, whose first variation is of a symmetric one, and functionals,
+whose first variation may be of another one."""
 
 from __future__ import annotations
 
@@ -17,21 +18,26 @@ from .checks import require_symmetric
 from .interaction import MMD, Interaction
 from .kernels import Radial
 from .parts import parts
+from .slopes import slope_ratio
 
 #: Relative disagreement that is an error, of derivatives for many atoms, and of values. Functions
 #: that sort atoms may disagree by a share 1/N, those with solvers by a threshold.
 OF_DERIVATIVES, OF_VALUES = 0.1, 0.01
+#: And of differences of values, where a solver within may explain less.
+OF_DIFFERENCES = 0.3
 
 
 def require_first_variation(functional: Functional, measure: Measure) -> None:
     """Raises ValueError for a plain function of a measure, within `functional` or all of it, whose
-    first variation is not what `Autodiff` takes for it; and for a kernel that is not symmetric.
+    first variation is not what `Autodiff` takes for it; for a kernel that is not symmetric; and for
+    a functional from elsewhere whose first variation is far from differences of its values.
 
     At the N > 1 atoms of `measure`, which are known: the derivatives in their weights must be those
     in the weights of further atoms in the same places, which weigh nothing. And what weighs nothing
     may be anywhere, which the first variation could not tell."""
     if measure.size < 2:
         return
+    package = __package__ or ""
     for part, (at,) in parts(functional, measure):
         if isinstance(part, (Interaction, MMD)):
             name = f"the kernel of {type(part).__name__}"
@@ -42,6 +48,8 @@ def require_first_variation(functional: Functional, measure: Measure) -> None:
             slopes, variation, values = compiled(functools.partial(_evidence, part), at)(at)
             _require_same_slopes(np.asarray(slopes), np.asarray(variation))
             _require_same_values(np.asarray(values))
+        elif not type(part).__module__.startswith(package) and part.num_blocks == 1:
+            _require_differences(part, at)
 
 
 def _evidence(plain: Autodiff, mu: Measure) -> tuple[Array, Array, Array]:
@@ -77,4 +85,24 @@ def _require_same_values(values: Float[np.ndarray, " 3"]):
             f"from {values[1]:.4g} to {values[2]:.4g}, so it is no function of the measure: in "
             "each of its terms integrate with measure.mean(values), or use measure.weights, in "
             "place of averages over the points"
+        )
+
+
+def _require_differences(functional: Functional, mu: Measure) -> None:
+    def linearized(mu: Measure) -> Array:
+        tangent = functional.linearize(mu, functional.init_carry(mu)).tangent
+        return functional.first_variation(tangent, mu.points)
+
+    variation = compiled(linearized, mu)(mu)
+    at_weights = compiled(lambda w: functional(Measure(mu.points, w)), mu.weights)
+    ratio, rounding = slope_ratio(
+        lambda w: float(at_weights(jnp.asarray(w, mu.weights.dtype))), np.asarray(variation)
+    )
+    if abs(ratio - 1) > OF_DIFFERENCES + 3 * rounding:
+        name = type(functional).__name__
+        raise ValueError(
+            f"the first variation of {name} is not the derivative of its values: differences of "
+            f"F in the weights of its atoms are {ratio:.3g} times what it predicts. At 0 the value "
+            "reads no weights: integrate with measure.mean; below 0 a sign is wrong. "
+            f"mm.functionals.check_functional({name}(...), mu, nu) tells more"
         )

@@ -11,7 +11,9 @@ import mmfld_ppl as mm
 from mmfld_ppl.functionals import (
     MMD,
     Composition,
+    Functional,
     Interaction,
+    Linearization,
     MixtureLikelihood,
     OfMean,
     Pushforward,
@@ -149,3 +151,31 @@ def test_misuse_of_a_composition_is_explained():
         Composition(jnp.exp)
     with pytest.raises(ValueError, match="outer function of Composition must give one number"):
         Composition(lambda f: f[None], SQUARE)(measure(2))
+
+
+class Variance(Functional):
+    """(of the points) times `factor` in its first variation; of no measure where it is blind."""
+
+    factor: float = 1.0
+    blind: bool = False
+
+    def linearize(self, measure, carry=None, key=None):
+        mean = measure.mean(measure.points)
+        value = jnp.var(measure.points) if self.blind else measure.mean(measure.points**2) - mean**2
+        return Linearization(value, mean, None)
+
+    def first_variation(self, tangent, points):
+        return self.factor * (points - tangent) ** 2
+
+
+@pytest.mark.parametrize("size", [5, 200])
+@pytest.mark.parametrize(
+    ("wrong", "ratio"),
+    [(Variance(-1.0), "-1"), (Variance(2.0), r"0\.5"), (Variance(blind=True), "-?0")],
+)
+def test_a_first_variation_of_another_functional_is_refused(wrong, ratio, size):
+    message = f"first variation of Variance is not the derivative.* are {ratio} times"
+    for whole in (wrong, SQUARE + 2 * wrong, Pushforward(wrong, lambda x: 2 * x)):
+        with pytest.raises(ValueError, match=message):
+            require_first_variation(whole, measure(size))
+    require_first_variation(SQUARE + Variance(), measure(size))
