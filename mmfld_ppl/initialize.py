@@ -7,18 +7,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Bool, PRNGKeyArray
 
 from .arrays import is_known
 from .chain import Chain
+from .dynamics.langevin import rounding_of
 from .dynamics.transition import select
 from .latent import Site
 from .mirrors import MirrorMap
 from .programs import compiled
 from .state import KernelState
 
-#: Draws of the initial values before giving up.
-ATTEMPTS = 50
+#: Draws of the initial values before giving up, and before taking the lowest.
+ATTEMPTS, ATTEMPTS_AT_LOWER = 50, 10
 
 Attempt = Callable[[PRNGKeyArray, dict[str, Array]], tuple[KernelState, Array]]
 
@@ -28,7 +29,10 @@ def first_valid(
 ) -> tuple[KernelState, Array]:
     """The first draw that is valid, for one chain or a batch of them; and whether it is.
 
-    Outside of a trace a Python loop draws, most often once; inside one, a while loop."""
+    Where its energy is a number of so many digits that moves are lost in their rounding, the lowest
+    of several: a model that grows exponentially from its parameters may start at 1e30, which no
+    warm-up in single precision comes back from. Outside of a trace a Python loop draws, most often
+    once; inside one, a while loop."""
     draw = compiled(attempt if single else jax.vmap(attempt), rng_key, given)
 
     def again(count: Array | int, state: KernelState, valid: Array) -> tuple[KernelState, Array]:
@@ -36,36 +40,36 @@ def first_valid(
         # those of its neighbour: an attempt splits its key, too.
         fold = jax.random.fold_in if single else jax.vmap(jax.random.fold_in, (0, None))
         new, now_valid = draw(fold(rng_key, count), given)
-        return select(valid, state, new), valid | now_valid
+        lower = now_valid & _is_lost(state) & (new.potential_energy < state.potential_energy)
+        return select(valid & ~lower, state, new), valid | now_valid
+
+    def unfinished(count: Array | int, state: KernelState, valid: Array) -> Array:
+        lost = _is_lost(state) & (count < ATTEMPTS_AT_LOWER)
+        return jnp.any(~valid | lost) & (count < ATTEMPTS)
 
     state, valid = draw(rng_key, given)
     if not retry:
         return state, valid
     if not is_known(valid):
-        return _traced_retry(again, state, valid)
-    for count in range(1, ATTEMPTS):
-        if bool(jnp.all(valid)):
-            break
+        _, state, valid = jax.lax.while_loop(
+            lambda loop: unfinished(*loop),
+            lambda loop: (loop[0] + 1, *again(*loop)),
+            (jnp.ones((), jnp.int32), state, valid),
+        )
+        return state, valid
+    count = 1
+    while bool(unfinished(count, state, valid)):
         state, valid = again(count, state, valid)
+        count += 1
     return state, valid
 
 
-def _traced_retry(
-    again: Callable[[Array, KernelState, Array], tuple[KernelState, Array]],
-    state: KernelState,
-    valid: Array,
-) -> tuple[KernelState, Array]:
-    def unfinished(loop):
-        count, _, valid = loop
-        return ~jnp.all(valid) & (count < ATTEMPTS)
-
-    def iterate(loop):
-        count, state, valid = loop
-        return count + 1, *again(count, state, valid)
-
-    first = jnp.ones((), jnp.int32)
-    _, state, valid = jax.lax.while_loop(unfinished, iterate, (first, state, valid))
-    return state, valid
+def _is_lost(state: KernelState) -> Bool[Array, "..."]:
+    """Whether a nat is less than what rounding does to the energy of an ordinary model. Particles
+    are told one by one what a move has changed."""
+    if state.particles:
+        return jnp.zeros_like(state.diverging)
+    return rounding_of(state.potential_energy) > 1
 
 
 def require_valid(

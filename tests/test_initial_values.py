@@ -94,6 +94,22 @@ def test_a_start_without_density_is_drawn_again():
     assert jnp.all(together > 0) and len(jnp.unique(together[:, 0])) == 8
 
 
+def test_a_start_whose_energy_is_mostly_rounding_is_drawn_again():
+    """A path that grows exponentially from parameters drawn between -2 and 2: some starts are
+    at 1e5 nats and more. From 1e18 on chains of single precision stood still."""
+
+    def model():
+        growth = numpyro.sample("growth", dist.Normal(0.0, 0.1).expand([40]).to_event(1))
+        rate = jnp.exp(3.0 + jnp.cumsum(growth))
+        numpyro.sample("cases", dist.Poisson(rate), obs=jnp.full(40, 20))
+
+    keys = jax.random.split(KEY, 64)
+    for begin in (start, jax.jit(start, static_argnums=0)):
+        assert jnp.all(begin(mm.MMFLD(model), key=keys).potential_energy < 1e5 * 1.4)
+    draws = run(mm.MMFLD(model), warmup=300, draws=50, chains=64).get_samples(group_by_chain=True)
+    assert np.all(np.std(draws["growth"], axis=1) > 0)
+
+
 def test_every_attempt_draws_other_numbers():
     """Four sites of which the first is far out: an attempt must not hand its numbers on."""
     seen = []

@@ -50,7 +50,9 @@ def welford_update(state: Welford, batch: Observation, slopes: PyTree) -> Welfor
         def add(mean, squares, x):
             batch_mean = jnp.mean(x, axis=0)
             within = jnp.sum(jnp.square(x - batch_mean), axis=0)
-            return squares + within + state.observations * share * jnp.square(batch_mean - mean)
+            # Nothing was before the first, the square of which may overflow.
+            moved = jnp.where(state.observations > 0, batch_mean - mean, 0)
+            return squares + within + state.observations * share * jnp.square(moved)
 
         return jax.tree.map(add, mean, squares, new)
 
@@ -81,6 +83,8 @@ def welford_moments(state: Welford) -> Moments:
         variance(state.squares),
         state.local_variance,
         score_variance,
-        jax.tree.map(lambda mean, v: jnp.square(mean) + v, state.score_mean, score_variance),
+        jax.tree.map(
+            lambda mean, v: jnp.hypot(mean, jnp.sqrt(v)), state.score_mean, score_variance
+        ),
         state.score_mean,
     )

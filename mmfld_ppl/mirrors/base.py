@@ -8,6 +8,7 @@ do the batching. An event is an array, or a pytree of arrays for a product of ma
 from __future__ import annotations
 
 import abc
+import functools
 import math
 from typing import ClassVar, NamedTuple
 
@@ -45,16 +46,17 @@ class Moments(NamedTuple):
 
     mean, variance: of the coordinates; no variance where one point was seen.
     local_variance: average of `Observation.local_variance`.
-    score_variance, score_square, score_mean: variance, mean square and mean of the potential's
+    score_variance, score_size, score_mean: variance, root mean square and mean of the potential's
       slope in local units, sqrt(local_variance) times the slope; None where the slopes are not
-      known.
+      known. Of a slope of more than 1e19 the square overflows in single precision, and the root
+      mean square does not.
     """
 
     mean: PyTree
     variance: PyTree | None
     local_variance: PyTree
     score_variance: PyTree | None = None
-    score_square: PyTree | None = None
+    score_size: PyTree | None = None
     score_mean: PyTree | None = None
 
     def ratio(self) -> PyTree:
@@ -67,11 +69,11 @@ class Moments(NamedTuple):
         position by the curvature (compare the metric of nutpie)."""
         if self.variance is None:
             # The drift of a step is then of unit length.
-            return jax.tree.map(jnp.sqrt, self.score_square)
+            return self.score_size
         ratio = jax.tree.map(jnp.divide, self.local_variance, self.variance)
         if self.score_variance is None:
             return ratio
-        return jax.tree.map(lambda r, s: jnp.sqrt(r * s), ratio, self.score_variance)
+        return jax.tree.map(lambda r, s: jnp.sqrt(r) * jnp.sqrt(s), ratio, self.score_variance)
 
     def barrier_floor(self) -> PyTree:
         """The least weight that a barrier can use, by coordinate.
@@ -79,10 +81,10 @@ class Moments(NamedTuple):
         Its local unit is the distance to the boundary: a law is never wider than that, whatever a
         few points may have suggested, and a drift of more than one unit a step leaves it. 1 where
         the scores overflow."""
-        if self.score_square is None:
+        if self.score_size is None:
             return jax.tree.map(jnp.ones_like, self.local_variance)
         return jax.tree.map(
-            lambda d: jnp.where(jnp.isfinite(d), jnp.maximum(1, jnp.sqrt(d)), 1), self.score_square
+            lambda s: jnp.where(jnp.isfinite(s), jnp.maximum(1, s), 1), self.score_size
         )
 
     def part(self, name: str | int) -> Moments:
@@ -90,10 +92,13 @@ class Moments(NamedTuple):
         return Moments(*(None if m is None else m[name] for m in self))
 
     def total(self) -> Moments:
-        """Summed over the coordinates; the variance of scores averaged."""
+        """Summed over the coordinates, their squares where it is a root mean square; the variance
+        of scores averaged."""
         sums = Moments(
             *(None if m is None else total(map(sum_entries, jax.tree.leaves(m))) for m in self)
         )
+        if self.score_size is not None:
+            sums = sums._replace(score_size=_length(jax.tree.leaves(self.score_size)))
         if sums.score_variance is None:
             return sums
         size = sum(jnp.size(leaf) for leaf in jax.tree.leaves(self.score_variance))
@@ -335,6 +340,13 @@ class Weighted(MirrorMap):
 
     def describe(self) -> str:
         return self.base.describe()
+
+
+def _length(leaves: list[Array]) -> Scalar:
+    """The root of the sum of squares, which themselves may overflow."""
+    largest = functools.reduce(jnp.maximum, map(jnp.max, map(jnp.abs, leaves)))
+    unit = jnp.where(largest > 0, largest, 1)
+    return unit * jnp.sqrt(total(sum_entries(jnp.square(leaf / unit)) for leaf in leaves))
 
 
 def trust_of(observations: Array) -> Scalar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import jax.numpy as jnp
@@ -77,10 +78,10 @@ class HalfLine(MirrorMap):
         if moments.variance is None:
             return self
         rms = jnp.sqrt(2 * moments.local_variance)
-        if moments.score_square is not None:
+        if moments.score_size is not None:
             # Of any law on a half-line E[u V'(u)] = 1, by parts, so the mean square of its score is
             # 1/2 or more. Less says that the points have not come to where the law falls off.
-            rms = rms / jnp.sqrt(jnp.minimum(1, 2 * moments.score_square))
+            rms = rms / jnp.minimum(1, math.sqrt(2) * moments.score_size)
         scale = interpolate_scale(self.scale, rms, tail_trust(trust))
         return HalfLine(self.bound, self.sign, scale)
 

@@ -118,7 +118,9 @@ class ScaledMetric(Metric):
         return self.base.log_det()
 
     def inverse_norm_sq(self, v: PyTree) -> Float[Array, ""]:
-        return self.base.inverse_norm_sq(v) / self.weight
+        # Weights are as large as slopes, where the squares of both overflow.
+        root = jnp.sqrt(self.weight)
+        return self.base.inverse_norm_sq(jax.tree.map(lambda u: u / root, v))
 
     def shortest(self, v: PyTree) -> PyTree:
         return self.base.shortest(v)

@@ -106,10 +106,10 @@ class LogSimplex(Simplex):
 
     def adapted(self, moments: Moments, trust: Scalar) -> MirrorMap:
         weights = interpolate_scale(self.weights, moments.ratio(), trust)
-        if moments.variance is None or moments.score_square is None:
+        if moments.variance is None or moments.score_size is None:
             # A slope at one point may be small by chance.
             return LogSimplex(jnp.maximum(weights, 1))
-        floor = jnp.minimum(moments.score_square, jnp.sqrt(moments.score_square))
+        floor = jnp.minimum(moments.score_size, jnp.square(moments.score_size))
         return LogSimplex(jnp.maximum(weights, jnp.where(jnp.isfinite(floor), floor, 0)))
 
 

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
 
 import mmfld_ppl as mm
 from mmfld_ppl.dynamics.adaptation import _window_ends
 from mmfld_ppl.dynamics.step_size import LEAST, DualAveraging
 from mmfld_ppl.dynamics.welford import welford_init, welford_moments, welford_update
-from mmfld_ppl.mirrors import Observation
-from tests.helpers import run
+from mmfld_ppl.mirrors import Euclidean, Observation, Weighted
+from tests.helpers import run, start
 
 
 def test_dual_averaging_finds_the_step_of_the_target():
@@ -43,7 +44,7 @@ def test_running_moments_are_those_of_all_observations():
     np.testing.assert_allclose(moments.variance, together.var(0, ddof=1), rtol=1e-3)
     np.testing.assert_allclose(moments.local_variance, (together**2).mean(0), rtol=1e-5)
     # Slopes 3 / x in units of x: the same 3 everywhere.
-    np.testing.assert_allclose(moments.score_square, 9, rtol=1e-5)
+    np.testing.assert_allclose(moments.score_size, 3, rtol=1e-5)
     np.testing.assert_allclose(moments.score_variance, 0, atol=1e-5)
     assert int(state.observations) == 46 and int(state.steps) == 3
 
@@ -54,6 +55,26 @@ def test_ratio_of_a_gaussian_is_its_precision_even_while_it_is_travelled_to():
     state = welford_init(Observation(jnp.zeros(1), jnp.zeros(1)))
     state = welford_update(state, Observation(x, jnp.ones_like(x)), x / 25.0)
     np.testing.assert_allclose(welford_moments(state).ratio(), 1 / 25.0, rtol=1e-4)
+
+
+@pytest.mark.parametrize("law", [dist.Normal(), dist.HalfNormal(), dist.Dirichlet(jnp.ones(3))])
+def test_the_first_scale_is_that_of_slopes_whose_squares_overflow(law):
+    """The weights stayed at one, and no step was short enough."""
+
+    def weights(slope):
+        def model():
+            x = numpyro.sample("x", law)
+            numpyro.factor("steep", -slope * jnp.sum(jnp.arange(1, 1 + jnp.size(x)) * x))
+
+        map = start(mm.MMFLD(model)).adaptation["globals"].map.parts["x"]
+        return np.asarray(map.weights if hasattr(map, "weights") else map.weight)
+
+    np.testing.assert_allclose(weights(1e25), 1e15 * weights(1e10), rtol=1e-3)
+
+
+def test_momenta_of_such_slopes_have_a_norm():
+    metric = Weighted(Euclidean(), jnp.asarray(1e25)).metric(jnp.zeros(2))
+    assert metric.inverse_norm_sq(jnp.full(2, 1e24)) == pytest.approx(2e23)
 
 
 def test_windows_double_once_the_early_ones_are_over():
