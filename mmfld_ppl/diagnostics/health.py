@@ -78,8 +78,9 @@ def run_complaints(
     if np.any(slow := rate < low):
         found.append(
             f"the mean acceptance rate is {_numbers(rate[slow])} in {named_chains(labels[slow])}: "
-            "moves are too long to be accepted, and draws repeat. Take a smaller step_size, or a "
-            "longer warm-up where the step is adapted."
+            "moves are too long to be accepted, and draws repeat. Take a smaller step_size; where "
+            "it is adapted a longer warm-up, or, if it has come to nothing, another start "
+            "(init_strategy=numpyro.infer.init_to_sample)."
         )
     idle = rate > high
     if ratio is not None:

@@ -19,6 +19,9 @@ from .export import Dims, Export, flat, statistics_of
 from .groups import from_groups
 from .mean_field import mean_field_statistics
 
+#: Chains that a warning of refused moves lists.
+WORST = 3
+
 
 def to_inference_data(
     mcmc: MCMC,
@@ -141,19 +144,22 @@ def complaints(mcmc: MCMC, statistics: Mapping[str, Any]) -> list[str]:
 
 
 def _refusals(state: KernelState) -> str:
-    """Where moves were refused, chain by chain, in words."""
+    """Where moves were refused, in words: the chains in which most were."""
     layout, found = state.layout.value, []
     sites = layout.sites
     unknown = "the density, the objective or the support"
     if layout.objective is None:
         unknown = "the log density or the support"
-    rows = np.stack([np.atleast_1d(leaf) for leaf in state.refusals], axis=-1)
-    for chain, (steps, step, site, particle) in enumerate(rows.tolist()):
-        if steps:
-            place = f"site '{sites[site].name}'" if site >= 0 else unknown
-            place += f", particle {particle}" if particle >= 0 else ""
-            found.append(
-                f"chain {chain}: in {steps} of all steps, warm-up included, the last of them "
-                f"step {step} at {place}"
-            )
+    rows = np.stack([np.atleast_1d(leaf) for leaf in state.refusals], axis=-1).tolist()
+    affected = sorted((c for c, row in enumerate(rows) if row[0]), key=lambda c: -rows[c][0])
+    for chain in affected[:WORST]:
+        steps, step, site, particle = rows[chain]
+        place = f"site '{sites[site].name}'" if site >= 0 else unknown
+        place += f", particle {particle}" if particle >= 0 else ""
+        found.append(
+            f"chain {chain}: in {steps} of all steps, warm-up included, the last of them "
+            f"step {step} at {place}"
+        )
+    if others := len(affected) - len(found):
+        found.append(f"no more than that in {others} other chains")
     return "; ".join(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from typing import Any, NamedTuple
 
@@ -35,7 +36,7 @@ class Diagnosis(NamedTuple):
     def __repr__(self) -> str:
         lines = [_headline(self.checks)]
         indent = " " * 8
-        for check in self.checks:
+        for check in _merged(self.checks):
             mark = "-" if check.verdict == SKIPPED else check.verdict
             first = f"{check.name}: {check.value or check.verdict}"
             lines += textwrap.wrap(
@@ -64,6 +65,16 @@ def diagnose(idata: Any) -> Diagnosis:
     run = Run.of(idata)
     found = (check(run) for check in CHECKS)
     return Diagnosis(tuple(check for check in found if check is not None))
+
+
+def _merged(checks: tuple[Check, ...]) -> list[Check]:
+    """One in place of those that were left out for the same reason, one after another."""
+    rows = itertools.groupby(checks, key=lambda c: (c.verdict == SKIPPED and c.advice) or id(c))
+    merged = []
+    for _, row in rows:
+        first, *others = row
+        merged.append(first._replace(name=", ".join(c.name for c in (first, *others))))
+    return merged
 
 
 def _headline(checks: tuple[Check, ...]) -> str:

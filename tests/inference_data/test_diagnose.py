@@ -89,6 +89,23 @@ def certified(gap):
     return plant
 
 
+def test_equal_masses_are_a_reason_for_mixtures_to_differ() -> None:
+    groups = made_up()
+    certified(0.01)(groups)
+    shifted(groups)
+    assert "masses=dist.Exponential(1.)" in checks_of(groups)["chains agree"].advice
+
+
+def test_the_largest_r_hat_is_stated_beside_the_largest_spread() -> None:
+    groups = made_up()
+    noise = 1e-4 * np.random.default_rng(0).standard_normal((CHAINS, DRAWS, 1))
+    noise[2] += 1e-3
+    groups["posterior"]["y"] = ("chain", "draw", "atom"), noise + np.linspace(0, 1, ATOMS)
+    shifted(groups)
+    value = checks_of(groups)["chains agree"].value
+    assert " for mean(x), averages" in value and " for mean(y), by " in value
+
+
 def negligible(groups):
     # R-hat sees it, and nobody else would.
     groups["posterior"]["x"].values[2] += 0.03
@@ -212,7 +229,7 @@ def test_draws_of_nuts_may_alternate() -> None:
         (set_chain("first_variation_ratio", np.nan), "first variation", "fail", "not the deriv"),
         (flat, "first variation", "ok", ""),
         (set_chain("objective", np.inf, "sample_stats"), "stationarity", "fail", "overflow"),
-        (set_chain("pile_up", 0.1), "boundary", "warn", "piles up"),
+        (set_chain("pile_up", 0.1), "boundary", "warn", "piles up at the boundary, though"),
         (set_chain("pile_up", 0.5), "boundary", "fail", "piles up"),
         (set_chain("pile_up", 0.002, chain=slice(None)), "boundary", "warn", "not come to the"),
         (set_chain("pile_up", 0.002), "boundary", "ok", ""),
@@ -295,7 +312,11 @@ def test_without_the_group_of_the_measure() -> None:
     assert "diagnostics=True" in check.advice
     assert found.verdict == "ok"
     assert repr(found).startswith("Nothing wrong was found: ")
-    assert repr(found).splitlines()[0].endswith("not checked: fixed point.")
+    left_out = "fixed point, Stein discrepancy, first variation, particle number, boundary"
+    assert repr(found).splitlines()[0].endswith(f"not checked: {left_out}.")
+    # They share one line of the report, and have a row each in the table.
+    assert f"-     {left_out}: not checked" in repr(found)
+    assert set(left_out.split(", ")) <= set(found.table.index)
 
 
 def test_real_runs_of_every_kind(mixed_run, nuts_run, cloud_run) -> None:

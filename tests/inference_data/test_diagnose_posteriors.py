@@ -64,10 +64,44 @@ def test_an_ordinary_model_is_spoken_of_in_its_own_words() -> None:
 
 
 def test_an_adjusted_kernel_may_run_into_a_boundary_now_and_then() -> None:
-    for metropolize, refused, verdict in ((True, 8, "ok"), (True, 80, "fail"), (False, 8, "warn")):
+    for metropolize, refused, verdict in (
+        (True, 8, "ok"),
+        (True, 80, "warn"),
+        (True, 480, "fail"),
+        (False, 8, "warn"),
+        (False, 80, "fail"),
+    ):
         groups = posterior(metropolize)
         groups["sample_stats"]["diverging"].values[0, :refused] = True
         assert by_name(groups)["moves"].verdict == verdict
+
+
+def test_a_chain_that_stands_still_is_named_and_hides_nothing() -> None:
+    """Far out its log density was the scale of all others, and averages overflowed."""
+    groups = posterior()
+    groups["posterior"]["a"].values[1] = 7.0
+    groups["sample_stats"]["lp"].values[1] = -1e30
+    groups["sample_stats"]["lp"].values[:, 500:] += 5
+    found = by_name(groups)
+    assert found["standstill"].verdict == "fail" and "init_to_sample" in found["standstill"].advice
+    assert found["standstill"].value == "every draw of chain 1 is the same"
+    assert found["stationarity"].verdict == "fail"
+    assert float(found["chains agree"].value.split()[1]) < 2
+    groups["posterior"]["a"].values[:] = np.arange(CHAINS)[:, None]
+    found = by_name(groups)
+    assert found["standstill"].value == "every draw of chains 0, 1, 2, 3 is the same"
+    assert not {"stationarity", "chains agree", "accuracy"} & set(found)
+    assert "standstill" not in by_name(posterior())
+
+
+def test_tails_that_few_draws_know() -> None:
+    """Chains that cross the middle at every draw, and their wings hardly ever."""
+    groups = posterior()
+    wide = np.where(np.arange(1000) // 500 % 2, 3.0, 0.1)
+    groups["posterior"]["a"].values[:] *= wide
+    check = by_name(groups)["accuracy"]
+    assert check.verdict == "warn" and check.advice.startswith("Averages are known, and quantiles")
+    assert int(check.value.split()[-4]) < 400
 
 
 def test_a_schedule_that_turns_negative_is_named() -> None:

@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 from .base import FAIL, OK, SKIPPED, WARN, Check, Run
 from .measure import boundary, first_variation, fixed_point, particle_number, resolution, stein
-from .moves import collapsed_step, moves, overshoot, precision, stuck, unadjusted_step
+from .moves import (
+    collapsed_step,
+    moves,
+    overshoot,
+    precision,
+    standstill,
+    stuck,
+    unadjusted_step,
+)
 from .problem import mixture, snapshots, transport
 from .replicates import accuracy, agreement, decay, finite, stationarity
 
@@ -15,6 +23,7 @@ CHECKS: tuple[Callable[[Run], Check | None], ...] = (
     unadjusted_step,
     precision,
     collapsed_step,
+    standstill,
     stuck,
     finite,
     decay,

@@ -24,6 +24,8 @@ OK, WARN, FAIL, SKIPPED = "ok", "warn", "fail", "not checked"
 LEAST_NUMBERS = 3000
 #: Standard errors beyond which a difference is one.
 SIGNIFICANT = 3.0
+#: Draws that it takes to tell that something does not move.
+STILL_DRAWS = 20
 
 
 class Check(NamedTuple):
@@ -98,6 +100,20 @@ class Run:
         }
 
     @functools.cached_property
+    def standing(self) -> Bool[np.ndarray, " chain"]:
+        """Which chains of an ordinary model drew one point again and again. They say nothing of the
+        law, and hide what the others say: their log density may be the only one that is large."""
+        values = [v for v in self.posterior.data_vars.values() if "draw" in v.dims and v.size]
+        count = self.posterior.sizes["chain"]
+        if not self.ordinary or not values or self.posterior.sizes["draw"] < STILL_DRAWS:
+            return np.zeros(count, bool)
+        still = np.ones(count, bool)
+        for v in values:
+            x = v.transpose(*SAMPLE_DIMS, ...).values
+            still &= np.all((x == x[:, :1]).reshape(count, -1), axis=1)
+        return still
+
+    @functools.cached_property
     def widths(self) -> dict[str, xr.DataArray]:
         """The logarithm of the standard deviation of each coordinate of the particles, by site, at
         every draw; 0 for coordinates that every particle shares."""
@@ -125,6 +141,15 @@ class Run:
             if least < LEAST_NUMBERS:
                 found[name] = float(least)
         return found
+
+    def moving(self) -> Run:
+        """The chains that move."""
+        if not np.any(self.standing):
+            return self
+        kept = {"chain": np.flatnonzero(~self.standing)}
+        return dataclasses.replace(
+            self, posterior=self.posterior.isel(kept), stats=self.stats.isel(kept)
+        )
 
     def chains(self, which: Bool[np.ndarray, " chain"] | int) -> str:
         """Some chains by name: a draw, or a chain, may have been selected since the export."""

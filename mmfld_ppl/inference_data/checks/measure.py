@@ -104,7 +104,7 @@ def fixed_point(run: Run) -> Check | None:
 def stein(run: Run) -> Check | None:
     name, p_value = "Stein discrepancy", run.measure("stein_p_value")
     if p_value is None:
-        return None
+        return _without_diagnostics(name, run)
     if np.any(np.isnan(p_value)):
         return Check(name, SKIPPED, "", "takes particles of at most 64 numbers")
     measured = run.mean_field
@@ -132,10 +132,10 @@ def stein(run: Run) -> Check | None:
 
 
 def first_variation(run: Run) -> Check | None:
-    ratio = run.measure("first_variation_ratio")
+    name, ratio = "first variation", run.measure("first_variation_ratio")
     if ratio is None:
-        return None
-    name, rounding = "first variation", run.mean_field["first_variation_rounding"].values
+        return _without_diagnostics(name, run)
+    rounding = run.mean_field["first_variation_rounding"].values
     known = np.flatnonzero(rounding < SLOPE)
     if not len(known):
         return Check(name, SKIPPED, "", "F is flat here, to the precision of its numbers")
@@ -159,6 +159,8 @@ def first_variation(run: Run) -> Check | None:
 def particle_number(run: Run) -> Check | None:
     values = run.measure("objective_by_size")
     if values is None:
+        if not run.mean_field:
+            return _without_diagnostics("particle number", run)
         size = run.mean_field.attrs.get("num_particles", LEAST)
         if size >= LEAST:
             return None
@@ -201,10 +203,10 @@ def particle_number(run: Run) -> Check | None:
 
 
 def boundary(run: Run) -> Check | None:
-    share = run.measure("pile_up")
+    name, share = "boundary", run.measure("pile_up")
     if share is None:
-        return None
-    name, sites = "boundary", run.mean_field["bounded_site"].values
+        return _without_diagnostics(name, run)
+    sites = run.mean_field["bounded_site"].values
 
     def nearer(share: float, site: int) -> str:
         return (
@@ -228,9 +230,23 @@ def boundary(run: Run) -> Check | None:
         name,
         verdict,
         nearer(most[full], full),
-        "Mass piles up at the boundary, as projections and long unadjusted steps make it. Use "
-        "mm.MMFLD with the default map and metropolize=True, or a much smaller step_size.",
+        "Mass piles up at the boundary, "
+        + (
+            "though the moves are adjusted: the particles are still on their way, or have come "
+            "nearer to it than the precision can tell. Begin with a longer warm-up, and then try "
+            "double precision."
+            if run.adjusted
+            else "as projections and long unadjusted steps make it. Use mm.MMFLD with the default "
+            "map and metropolize=True, or a much smaller step_size."
+        ),
     )
+
+
+def _without_diagnostics(name: str, run: Run) -> Check | None:
+    """Of a run with particles of which nothing but the draws is known."""
+    if run.plate is None or run.mean_field:
+        return None
+    return Check(name, SKIPPED, "", why_not_pooled(run.mean_field) or "")
 
 
 def _round_up(size: float) -> int:

@@ -8,18 +8,19 @@ from jaxtyping import Bool
 from ...diagnostics import run_complaints, stuck_particles
 from ...diagnostics.health import mean_ratio
 from ..datasets import SAMPLE_DIMS
-from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, judged
+from .base import FAIL, OK, SIGNIFICANT, SKIPPED, STILL_DRAWS, WARN, Check, Run, judged
 
 #: Acceptance that steps which were not adjusted would have had.
 WOULD_ACCEPT = (0.9, 0.6)
-#: Share of particles that do not move, and draws that it takes to tell.
-STUCK, STILL_DRAWS = 0.01, 20
+#: Share of particles that do not move.
+STUCK = 0.01
 #: Share that stays in place by chance beyond which the chain is at fault, and not its particles.
 IDLE = 0.5
 #: Acceptance below which a chain stands still.
 STANDSTILL = 0.01
-#: Refused moves that are more than an accident.
-REFUSED = 0.01
+#: Refused moves that are more than an accident, and share of them that an adjusted kernel is right
+#: in spite of.
+REFUSED, MANY_REFUSED = 0.01, 0.1
 #: Correlation of successive means of the particles below which they overshoot, and that below
 #: which they fluctuate five times as much as they should.
 OVERSHOT = (-0.3, -0.6)
@@ -53,7 +54,8 @@ def moves(run: Run) -> Check:
     parts += [f"refused in {refused.mean():.1%} of draws"]
     # Moves that overshoot or are refused bias the result, and a chain that stands still has none;
     # others only waste time.
-    wrong = refused.mean() > REFUSED or (means is not None and not np.all(means <= 1))
+    wrong = refused.mean() > (MANY_REFUSED if run.adjusted else REFUSED)
+    wrong |= means is not None and not np.all(means <= 1)
     wrong |= bool(run.adjusted and rate is not None and not np.all(rate.mean(-1) >= STANDSTILL))
     steps = run.stats["step_size"].values if "step_size" in run.stats else np.ones(1)
     if not np.all(steps > 0):
@@ -173,6 +175,19 @@ def collapsed_step(run: Run) -> Check | None:
         "in single precision: run in double precision. Or it is the start, far out, as for "
         "parameters that are much smaller than one, and for matrices: pass "
         "init_strategy=numpyro.infer.init_to_sample.",
+    )
+
+
+def standstill(run: Run) -> Check | None:
+    if not np.any(run.standing):
+        return None
+    return Check(
+        "standstill",
+        FAIL,
+        f"every draw of {run.chains(run.standing)} is the same",
+        "No move was accepted there, and the checks that follow leave them out. Most often the "
+        "start is so far out that no step is short enough: pass init_strategy="
+        "numpyro.infer.init_to_sample or init_to_median, or init_params.",
     )
 
 

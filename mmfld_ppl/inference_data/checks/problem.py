@@ -42,8 +42,8 @@ def transport(run: Run) -> Check | None:
         WARN if worst <= MARGINAL else FAIL,
         value,
         f"{np.sum(~converged)} of {converged.size} solves stopped at max_iterations before their "
-        "marginals were right, so that F and its slopes are off. Pass more max_iterations or a "
-        "larger epsilon to the functional, or run in double precision.",
+        "marginals were right, so that F and its slopes are off. Pass a larger epsilon, "
+        "or max_iterations to a functional that you make yourself, or run in double precision.",
     )
 
 

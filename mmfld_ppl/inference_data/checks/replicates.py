@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,18 @@ SPREAD = (0.05, 0.3)
 R_HAT = 1.01
 #: Draws that a chain is cut in two from.
 LEAST_DRAWS = 20
+#: Effective draws that quantiles of a posterior need (Vehtari et al. 2021).
+LEAST_TAIL = 400
+
+
+def of_moving_chains(check: Callable[[Run], Check | None]) -> Callable[[Run], Check | None]:
+    """The check without the chains that stand still; none where all do, which `standstill` says."""
+
+    @functools.wraps(check)
+    def checked(run: Run) -> Check | None:
+        return None if np.all(run.standing) else check(run.moving())
+
+    return checked
 
 
 def finite(run: Run) -> Check | None:
@@ -71,6 +84,7 @@ def decay(run: Run) -> Check | None:
     )
 
 
+@of_moving_chains
 def stationarity(run: Run) -> Check | None:
     if run.warmup:
         return None
@@ -118,6 +132,7 @@ def _drifts(series: dict[str, tuple[xr.DataArray, float, str]]) -> Iterator[tupl
         yield label, size, unit + " (no more than its noise)" * hidden, verdict
 
 
+@of_moving_chains
 def agreement(run: Run) -> Check:
     name, chains = "chains agree", run.posterior.sizes["chain"]
     if chains < 2:
@@ -130,11 +145,15 @@ def agreement(run: Run) -> Check:
         )
     if run.posterior.sizes["draw"] < 4:
         return Check(name, SKIPPED, "", "takes four draws of each chain")
-    worst = gravest(_spreads(run))
+    found = list(_spreads(run))
+    worst = gravest(found)
     if worst is None:
         return Check(name, SKIPPED, "", "the run has no quantity to compare")
     label, size, r_hat, verdict = worst
     value = f"R-hat {r_hat:.3f} for {label}, averages of chains spread by {size}"
+    other, less, largest, _ = max(found, key=lambda row: row[2])
+    if largest > max(r_hat, R_HAT):
+        value += f"; R-hat {largest:.3f} for {other}, by {less}"
     advice = (
         "Where one is far from the others, look at it alone; else take a longer warm-up and more "
         "draws. If that does not help,"
@@ -149,6 +168,13 @@ def agreement(run: Run) -> Check:
             f"The replicates have not reached the same measure. {advice} F may have several "
             "minimisers (it is then not convex), and chains stay in different ones."
         )
+        if "certificate" in run.stats:
+            # The likelihood is convex in the measure, and not in the places of atoms of equal mass.
+            advice = (
+                f"The replicates have not reached the same measure. {advice} atoms of equal mass "
+                "may be shared out between components as they came: let them have masses, by "
+                "masses=dist.Exponential(1.)."
+            )
     if label in run.masked:
         advice = (
             f"A mask leaves entries of {label} out of its density. Those that nothing else depends "
@@ -171,25 +197,31 @@ def _spreads(run: Run) -> Iterator[tuple[str, str, float, str]]:
         yield label, found, float(np.ravel(r_hat)[at]), graded(worst, limits)
 
 
+@of_moving_chains
 def accuracy(run: Run) -> Check:
     name = "accuracy"
     if run.posterior.sizes["draw"] < 4:
         return Check(name, SKIPPED, "", "takes four draws of each chain")
-    worst, least = (0.0, ""), np.inf
+    worst, least, tail = (0.0, ""), np.inf, np.inf
     for label, values, scale, unit, _ in _quantities(run):
         table = replicate_statistics(xr.Dataset({"v": values}))
-        ess = np.nan_to_num(table["ess_bulk"]["v"].values, nan=np.inf)
+        ess, of_tail = (
+            np.nan_to_num(table[f"ess_{kind}"]["v"].values, nan=np.inf) for kind in ("bulk", "tail")
+        )
         # From few effective draws the standard error is uncertain too.
         error = np.max(np.nan_to_num(table["mcse_mean"]["v"].values / scale) * (1 + 2 / ess**0.5))
-        least = min(least, float(np.min(ess)))
+        least, tail = min(least, float(np.min(ess))), min(tail, float(np.min(of_tail)))
         worst = max(worst, (float(error), f"the average of {label} in {unit}"))
     value = f"standard error {worst[0]:.2g} of {worst[1]}; effective draws {least:.0f}"
-    return judged(
-        name,
-        OK if worst[0] <= SPREAD[0] else WARN,
-        value,
-        "Averages over the draws are still uncertain. Take more draws" + _or_else(run),
-    )
+    if run.ordinary and tail < np.inf:
+        value += f", {tail:.0f} in the tails"
+    if worst[0] > SPREAD[0]:
+        uncertain = "Averages over the draws are still uncertain."
+    elif run.ordinary and tail < LEAST_TAIL:
+        uncertain = "Averages are known, and quantiles of 5% are still uncertain."
+    else:
+        return Check(name, OK, value)
+    return Check(name, WARN, value, f"{uncertain} Take more draws{_or_else(run)}")
 
 
 def _or_else(run: Run) -> str:
