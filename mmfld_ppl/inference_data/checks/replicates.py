@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ...diagnostics import fit_decay
+from ...diagnostics.health import LIMITING_RATIO, mean_ratio
 from ..datasets import SAMPLE_DIMS, weighed
 from ..groups import replicate_statistics
 from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, gravest, judged
@@ -22,6 +23,8 @@ SPREAD = (0.05, 0.3)
 R_HAT = 1.01
 #: Draws that a chain is cut in two from.
 LEAST_DRAWS = 20
+#: Acceptance beyond which a step could be longer.
+NEARLY_ALL = 0.9
 #: Effective draws that quantiles of a posterior need (Vehtari et al. 2021).
 LEAST_TAIL = 400
 
@@ -168,12 +171,12 @@ def agreement(run: Run) -> Check:
             f"The replicates have not reached the same measure. {advice} F may have several "
             "minimisers (it is then not convex), and chains stay in different ones."
         )
-        if "certificate" in run.stats:
-            # The likelihood is convex in the measure, and not in the places of atoms of equal mass.
+        if _is_held_short(run):
             advice = (
-                f"The replicates have not reached the same measure. {advice} atoms of equal mass "
-                "may be shared out between components as they came: let them have masses, by "
-                "masses=dist.Exponential(1.)."
+                "The replicates have not reached the same measure, and no step is longer than the "
+                "collective ratio allows: F is steep for its temperature, so that the particles "
+                "go round together and slowly. Take a higher temperature, or many times as many "
+                "steps; in a mixture let the atoms have masses, by masses=dist.Exponential(1.)."
             )
     if label in run.masked:
         advice = (
@@ -182,6 +185,14 @@ def agreement(run: Run) -> Check:
             "the site out, by '~z.site' in extra_fields, and look at the others."
         )
     return judged(name, verdict, value, advice)
+
+
+def _is_held_short(run: Run) -> bool:
+    """Whether it is not the acceptance that limits the step."""
+    if not {"collective_ratio", "acceptance_rate"} <= set(run.stats):
+        return False
+    ratio, rate = (run.stats[n].values for n in ("collective_ratio", "acceptance_rate"))
+    return bool(np.all(mean_ratio(ratio) > LIMITING_RATIO) and np.mean(rate) > NEARLY_ALL)
 
 
 def _spreads(run: Run) -> Iterator[tuple[str, str, float, str]]:
