@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from ..inference_data import dataset
 from ..inference_data.datasets import masses_of, support_of
@@ -173,12 +174,23 @@ def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
     return len(found) == len(shape) and all(n in (None, m) for m, n in pairs)
 
 
-def stated_bound(idata: Any, site: str, name: str) -> float | None:
-    """A number that the site's support states, such as lower_bound or radius; None if it has no
-    such bound, or another one for each coordinate."""
+def stated_numbers(idata: Any, site: str, name: str) -> Float[np.ndarray, " n"] | None:
+    """Numbers that the site's support states, such as lower_bound, radius or corners, one after
+    another; None if it has none of this name, or too many to be written down."""
     support = support_of(dataset(idata, "posterior"), site)
-    found = re.search(rf"\b{name}=([-+.e\d]+)", support)
-    return float(found.group(1)) if found else None
+    # Of a concatenation only some coordinates have what a part of it states.
+    own = rf"(?:independent\()?\w+\([^()]*\b{name}=([-+.e\d\s\[\],]+)"
+    found = re.match(own, support)
+    if found is None or "..." in found.group(1):
+        return None
+    return np.array(found.group(1).translate(str.maketrans("[],", "   ")).split(), float)
+
+
+def stated_bound(idata: Any, site: str, name: str) -> float | None:
+    """A number that the site's support states, such as lower_bound; None if it has no such bound,
+    or another one for each coordinate."""
+    found = stated_numbers(idata, site, name)
+    return float(found[0]) if found is not None and found.size == 1 else None
 
 
 def entry_names(values: xr.DataArray) -> list[str]:
