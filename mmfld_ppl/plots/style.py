@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,6 +107,27 @@ def legend_above(ax: Axes) -> None:
             bbox_to_anchor=(1.0, 1.0),
             borderaxespad=0.2,
         )
+
+
+def legend_beside(
+    ax: Axes, title: str, shades: Iterable[Any], labels: Iterable[str], *others: Any
+) -> None:
+    """What dots of each colour are, in a column on the right of the axes, above `others`, which
+    have labels of their own."""
+    from matplotlib.lines import Line2D
+
+    dots = [
+        Line2D([], [], ls="", marker="o", ms=5, color=shade, label=label)
+        for shade, label in zip(shades, labels, strict=True)
+    ]
+    ax.legend(
+        handles=[*dots, *others],
+        title=title,
+        frameon=False,
+        fontsize="small",
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+    )
 
 
 def particles_of(idata: Any, site: str | None, *shape: int | None) -> xr.DataArray:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgba
 from PIL import Image
 
 from mmfld_ppl import constraints
@@ -264,6 +265,13 @@ def test_paths_over_snapshots_in_their_units(exported) -> None:
     cells = exported["snapshots"]["x"].values * [1, 10]
     np.testing.assert_allclose(np.asarray(ax.collections[0].get_offsets()), cells)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("height", "weight")
+    # The legend says which colour is which time.
+    legend = ax.get_legend()
+    names = [t.get_text() for t in legend.get_texts()]
+    assert legend.get_title().get_text() == "time" and names == ["0", "0.5", "2", "paths"]
+    ax.figure.canvas.draw()
+    ours = [to_rgba(dot.get_color()) for dot in legend.get_lines()[:3]]
+    np.testing.assert_allclose(ax.collections[0].get_facecolors()[::3], ours)
 
 
 @pytest.mark.parametrize(
