@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
@@ -17,6 +17,7 @@ from ..inference_data.thinning import evenly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
 
 #: The palette of Okabe and Ito (2008), told apart with any colour vision; without its yellow,
 #: which is too light for lines.
@@ -33,6 +34,18 @@ INK = "Greys"
 TIME = "viridis"
 #: Events that enter a picture of their law.
 MOST_POINTS = 500_000
+
+
+class Panels(dict[str, Any]):
+    """The axes of a picture of several panels, by name.
+
+    figure: the whole one that they are in, also where the panels are in parts of it, which cannot
+    be saved."""
+
+    def __init__(self, figure: FigureBase, axes: Mapping[str, Axes | list[Axes]]) -> None:
+        super().__init__(axes)
+        # Of a part as well this is the whole.
+        self.figure = cast("Figure", figure.figure)
 
 
 def colour(k: int) -> str:
