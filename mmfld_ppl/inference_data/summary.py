@@ -67,7 +67,7 @@ def by_measure(posterior: xr.Dataset) -> xr.Dataset:
     in front of the plate; as they are where it is one of a single measure, or where some particles
     are missing."""
     plate, blocks = str(posterior.attrs.get("particle_plate")), posterior.attrs.get("num_blocks", 1)
-    if blocks == 1 or posterior.sizes[plate] != posterior.attrs["num_particles"]:
+    if blocks == 1 or posterior.sizes.get(plate) != posterior.attrs["num_particles"]:
         return posterior
     size = posterior.sizes[plate] // blocks
     # The number of a particle is none of its block.

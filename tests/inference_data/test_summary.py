@@ -88,6 +88,8 @@ def test_several_measures_have_rows_each() -> None:
     # Where some are left out, none knows its block.
     some = from_groups({"posterior": posterior.isel(atom=slice(4))}, {})
     assert "mean(x)[u]" in summary(some).index
+    none = from_groups({"posterior": posterior[["c"]]}, {})
+    assert list(summary(none).index) == ["c"]
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1e9])
