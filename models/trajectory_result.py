@@ -17,6 +17,7 @@ from mmfld_ppl.arrays import as_array
 from mmfld_ppl.functionals import PathSpace
 from mmfld_ppl.inference_data.datasets import SAMPLE_DIMS, dataset_of
 from mmfld_ppl.inference_data.groups import dataset, with_groups
+from mmfld_ppl.inference_data.summary import block_dim
 
 
 def with_trajectories(
@@ -30,7 +31,8 @@ def with_trajectories(
     coordinates: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Any:
-    """The exported run with its paths beside it.
+    """The exported run with its paths beside it, and the times by which `mm.summary` names the
+    marginals.
 
     Adds these groups, `marginals` of all draws, the next three of the last `draws` of each chain:
       marginals: `x` (chain, draw, time, particle, coordinate).
@@ -98,7 +100,9 @@ def with_trajectories(
         return np.stack(values).reshape(chains, draws, *values[0].shape)
 
     along, of_gap = ("particle", "coordinate"), (*SAMPLE_DIMS, "gap")
+    block = block_dim(str(posterior["x"].dims[2]))
     groups = {
+        "posterior": posterior.assign_coords({block: times}),
         "marginals": dataset_of(
             {"x": ((*SAMPLE_DIMS, "time", *along), blocks)},
             coords | {"draw": posterior["draw"].values, "time": times},

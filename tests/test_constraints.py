@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -132,6 +133,11 @@ def test_repr_is_the_public_name():
     assert repr(constraints.halfspace([1.0], 0.0)) == "halfspace(normal=[1.], offset=0.0)"
     cut_simplex = constraints.polytope(A4, B4, C4, c4)
     assert repr(cut_simplex) == "polytope(dimension 3 in R^4, 6 inequalities, 2 equalities)"
+    cut_square = constraints.polytope(np.r_[np.eye(2), -np.eye(2), [[1, 1]]], [1, 1, 0, 0, 1.5])
+    corners = np.array(json.loads(repr(cut_square)[len("polytope(corners=") : -1]))
+    first = np.argmin(corners.sum(axis=1))
+    expected = [[0, 0], [1, 0], [1, 0.5], [0.5, 1], [0, 1]]
+    np.testing.assert_allclose(np.roll(corners, -first, axis=0), expected, atol=1e-5)
 
 
 @pytest.mark.usefixtures("x64")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import linprog
+from scipy.spatial import ConvexHull
 
 #: Inscribed radius, relative to the largest slack, below which a polytope counts as flat.
 FLAT = 1e-9
@@ -90,6 +91,17 @@ def _interior(packed: tuple[tuple[bytes, tuple[int, ...]], ...], eps: float) -> 
     for array in result:
         array.setflags(write=False)
     return result
+
+
+def corners(A: np.ndarray, b: np.ndarray, within: Interior) -> np.ndarray:
+    """(n, 2) corners of the polygon {Ax <= b} in the plane, in their order."""
+    # Where the Dikin ellipsoid is the unit disk no polygon is thin.
+    rows = A @ within.rounding / (b - A @ within.center)[:, None]
+    # The dual polygon has the rows that touch for its corners.
+    active = rows[ConvexHull(rows).vertices]
+    pairs = np.stack([active, np.roll(active, -1, axis=0)], axis=1)
+    z = np.linalg.solve(pairs, np.ones((len(pairs), 2, 1)))[..., 0]
+    return within.center + z @ within.rounding.T
 
 
 def _affine_hull(C: np.ndarray, c: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:

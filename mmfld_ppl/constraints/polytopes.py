@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import jax
@@ -93,6 +94,13 @@ class _Polytope(nc.Constraint):
         return 4 * float(jnp.finfo(size.dtype).eps) * size
 
     def __repr__(self) -> str:
+        named = (self.A, self.b, self.center, self.basis, self.rounding)
+        if jnp.shape(self.basis) == (2, 2) and all(map(not_jax_tracer, named)):
+            A, b, *interior = (np.asarray(x, np.float64) for x in named)
+            found = geometry.corners(A, b, geometry.Interior(*interior))
+            # To a millionth of its sides. Zero has no sign.
+            digits = math.ceil(6 - math.log10(np.min(np.ptp(found, axis=0))))
+            return f"polytope(corners={(np.round(found, digits) + 0.0).tolist()})"
         d, k = jnp.shape(self.basis)[-2:]
         sizes = f"{jnp.shape(self.b)[-1]} inequalities, {jnp.shape(self.c)[-1]} equalities"
         batch = jnp.shape(self.center)[:-1]

@@ -74,6 +74,7 @@ def model_attributes(recording: Recording, geometry: Geometry | None) -> Attribu
         name, stated = recording.objective
         attrs["objective"] = name
         attrs["functional"] = type(stated.functional).__name__
+        attrs["num_blocks"] = stated.functional.num_blocks
         attrs["temperature"] = float(stated.temperature)
     return attrs
 

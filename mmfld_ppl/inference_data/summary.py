@@ -17,7 +17,9 @@ from .groups import dataset, replicate_statistics
 SUMMARISED = ("objective", "lp")
 
 
-def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFrame:
+def summary(
+    idata: Any, *, var_names: Sequence[str] | None = None, round_to: int | None = None
+) -> pd.DataFrame:
     """Expectations with their Monte Carlo errors, across the replicates of a run.
 
     A row a number: `objective` (F) and `lp` where the run has them, global and deterministic sites,
@@ -25,15 +27,17 @@ def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFra
     deviation under the measure of the particles, coordinate by coordinate: each particle has the
     mass that a site with `infer={"mass": True}` gives it, as that of `models.mixture`, or the same
     mass. There is no row for a particle: particles are exchangeable, and the measure is the
-    unknown. Angles are those within half a turn of their mean direction.
+    unknown. Of a functional of several measures each has its rows, as those of the times in
+    `models.trajectory`: `mean(x)[2, 0]` for the third, or its time after `with_trajectories`, and
+    the first coordinate. Angles are those within half a turn of their mean direction.
 
     Columns are those of ArviZ: mean, sd, mcse_mean, mcse_sd, ess_bulk, ess_tail, r_hat (NaN for
     one chain). Chains are replicates of the whole system, so an ess counts systems.
 
     idata: from `to_inference_data`, or read from a file. var_names: some variables only, by their
-    names in the groups posterior and sample_stats.
+    names in the groups posterior and sample_stats. round_to: decimals; default, all.
     Raises ValueError on unknown names."""
-    posterior = unrolled(dataset(idata, "posterior"))
+    posterior = unrolled(by_measure(dataset(idata, "posterior")))
     variables = {n: stat for n, stat in _statistics(idata).items() if n in SUMMARISED}
     variables |= {str(name): posterior[name] for name in posterior.data_vars}
     if var_names is not None:
@@ -54,7 +58,26 @@ def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFra
         for name, values in quantities.items()
         for label, at in _entries(name, values)
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    return table if round_to is None else table.round(round_to)
+
+
+def by_measure(posterior: xr.Dataset) -> xr.Dataset:
+    """The particles by the measures that the functional is one of, along a dimension of their own
+    in front of the plate; as they are where it is one of a single measure, or where some particles
+    are missing."""
+    plate, blocks = str(posterior.attrs.get("particle_plate")), posterior.attrs.get("num_blocks", 1)
+    if blocks == 1 or posterior.sizes.get(plate) != posterior.attrs["num_particles"]:
+        return posterior
+    size = posterior.sizes[plate] // blocks
+    # The number of a particle is none of its block.
+    split = posterior.drop_vars(plate, errors="ignore").coarsen({plate: size})
+    return split.construct({plate: (block_dim(plate), plate)}, keep_attrs=True)
+
+
+def block_dim(plate: str) -> str:
+    """The dimension of the measures in a plate; a coordinate of this name has their names."""
+    return f"{plate}_block"
 
 
 def chain_summary(idata: Any) -> pd.DataFrame:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from .objective import trace_objective
 from .plane import as_atoms, covering, draw_measure, particle_cloud, particle_density
-from .style import particles_of
+from .style import Panels, particles_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import FigureBase
 
 #: Inputs in a row, and the panels that a row has room for at the least: a few inputs stand in its
@@ -28,7 +27,7 @@ def barycenter(
     bandwidth: float | None = None,
     reference: float | None = None,
     fig: FigureBase | None = None,
-) -> dict[str, Axes | list[Axes]]:
+) -> Panels:
     """Inputs on top; below them the particles of the last draw, their density, and the objective.
 
     inputs: the measures that are averaged, `Measure`s or (points, weights) pairs, points (m, 2).
@@ -37,7 +36,8 @@ def barycenter(
     bandwidth: of the density, see `particle_density`. reference: see `trace_objective`.
     fig: a figure or a sub-figure to draw in.
 
-    Returns the axes: "inputs" (a list), "particles", "density", "objective".
+    Returns the axes: "inputs" (a list), "particles", "density", "objective"; its `.figure` can be
+    saved, while that of the single axes is a part of it.
     Raises ValueError for no inputs, or inputs and particles that are not in the plane."""
     measures = as_atoms(inputs)
     if not measures:
@@ -72,4 +72,5 @@ def barycenter(
     density.set_title("density, all draws", fontsize="medium")
     density.set(ylabel="", yticklabels=[])
     trace_objective(idata, reference=reference, ax=objective)
-    return {"inputs": panels, "particles": particles, "density": density, "objective": objective}
+    axes = {"inputs": panels, "particles": particles, "density": density, "objective": objective}
+    return Panels(fig, axes)

@@ -18,6 +18,7 @@ from .style import (
     dot_areas,
     entry_names,
     legend_above,
+    legend_beside,
     particle_masses,
     particles_of,
 )
@@ -44,7 +45,6 @@ def particles_over_time(
     site: of numbers, of points in the plane, or of the simplex of three (in ternary axes); default,
     the only one of these. draws: how many."""
     from matplotlib import colormaps
-    from matplotlib.lines import Line2D
 
     values = _drawable(idata, site)
     if values.ndim == 3:
@@ -60,17 +60,7 @@ def particles_over_time(
     colours = np.tile(np.repeat(shades, particles, axis=0), (chains, 1))[order]
     x, y = points[:, at].reshape(-1, 2)[order].T
     ax.scatter(x, y, s=size[order], c=colours, alpha=0.6, lw=0, transform=ax.transData, zorder=3)
-    labels = values["draw"].values[at]
-    dots = [Line2D([], [], ls="", marker="o", ms=5, color=shade) for shade in shades]
-    ax.legend(
-        dots,
-        labels,
-        title="draw",
-        frameon=False,
-        fontsize="small",
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-    )
+    legend_beside(ax, "draw", shades, map(str, values["draw"].values[at]))
     return ax
 
 

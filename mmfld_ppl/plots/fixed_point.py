@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import REFERENCE, bare, colour, legend_above, pooled_statistics
+from .style import REFERENCE, Panels, bare, colour, legend_above, pooled_statistics
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
 
-def fixed_point(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
+def fixed_point(idata: Any, *, fig: FigureBase | None = None) -> Panels:
     """Of each chain: the bound on what F + tau KL can still fall by, with two standard errors, and
     the squared Stein discrepancy, with a mark below which 95% of exact samples stay.
 
-    Returns the axes "gap" and "stein". Raises ValueError where the run was converted without
-    diagnostics=True, or its measures were not pooled: because of sites beside the particles, a
-    functional of several measures, or too few particles."""
+    Returns the axes "gap" and "stein", with their `.figure`. Raises ValueError where the run was
+    converted without diagnostics=True, or its measures were not pooled: because of sites beside the
+    particles, a functional of several measures, or too few particles."""
     from matplotlib import pyplot as plt
 
     found = pooled_statistics(idata, "optimality_gap")
@@ -48,4 +47,4 @@ def fixed_point(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
         ax.set(xlabel="chain", xticks=at, xticklabels=chains)
         ax.margins(x=0.15)
         bare(ax)
-    return {"gap": left, "stein": right}
+    return Panels(fig, {"gap": left, "stein": right})

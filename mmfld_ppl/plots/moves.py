@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference_data import dataset
-from .style import chain_lines, legend_above
+from .style import Panels, chain_lines, legend_above
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
 #: Statistics of a move, and how their axis is called.
 LABELS = {
@@ -21,11 +20,12 @@ LABELS = {
 }
 
 
-def trace_moves(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
+def trace_moves(idata: Any, *, fig: FigureBase | None = None) -> Panels:
     """A panel each for what the run has of acceptance rate, step size and collective ratio, a line
     a chain, named above the first; the ratio's limit of one is dashed.
 
-    Returns the axes by the names of the statistics. Raises ValueError where there is none."""
+    Returns the axes by the names of the statistics, with their `.figure`. Raises ValueError where
+    there is none."""
     from matplotlib import pyplot as plt
 
     stats = dataset(idata, "sample_stats")
@@ -43,4 +43,4 @@ def trace_moves(idata: Any, *, fig: Figure | None = None) -> dict[str, Axes]:
     for ax in found.values():
         legend_above(ax)
     found[names[-1]].set_xlabel("draw")
-    return found
+    return Panels(fig, found)

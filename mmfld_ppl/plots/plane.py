@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from ..measures import Measure
+from .border import Outline, border_of, cut_off, within
 from .density import Extent, centres, grid_density, scott_bandwidth
 from .style import (
     INK,
@@ -20,7 +21,6 @@ from .style import (
     particles_of,
     pooled,
     pooled_masses,
-    stated_bound,
 )
 
 if TYPE_CHECKING:
@@ -42,13 +42,14 @@ def particle_cloud(
     extent: Extent | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """The particles of one draw, a colour a chain, with areas in proportion to their masses; of a
-    ball, with its boundary.
+    """The particles of one draw, a colour a chain, with areas in proportion to their masses, and
+    the border of a ball, a box or a polygon. Sides of a box that are further off than the particles
+    are from each other are out of view.
 
     site: a particle site of vectors; default, the only one, in the plane where no coordinates are
     named. coordinates: the two that are shown of more; default, the first two. extent: (left,
     right, bottom, top)."""
-    values = _in_plane(idata, site, coordinates)
+    values, border = _in_plane(idata, site, coordinates)
     ax = axes_or_new(ax)
     one = values.isel(draw=draw).values
     size = dot_areas(idata, values, one[..., 0].size)[:, draw].reshape(-1)
@@ -57,7 +58,7 @@ def particle_cloud(
     colours = np.repeat([colour(k) for k in range(len(one))], one.shape[1])
     x, y = one.reshape(-1, 2)[order].T
     ax.scatter(x, y, s=size[order], c=colours[order], alpha=0.7, lw=0)
-    return _framed(ax, idata, values, extent or _around(idata, values, one.reshape(-1, 2)))
+    return _framed(ax, values, border, extent or _around(one.reshape(-1, 2), border))
 
 
 def particle_density(
@@ -69,21 +70,23 @@ def particle_density(
     extent: Extent | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """A kernel density estimate of the measure, from all chains and draws: more ink, more mass. In
-    a ball it is corrected at the boundary.
+    """A kernel density estimate of the measure, from all chains and draws: more ink, more mass. It
+    is corrected at the border, drawn as by `particle_cloud`.
 
     site, coordinates, extent: as for `particle_cloud`. bandwidth: standard deviation of the
     Gaussian kernel, in the units of the points. Default: Scott's rule."""
-    values = _in_plane(idata, site, coordinates)
+    values, border = _in_plane(idata, site, coordinates)
     ax, points = axes_or_new(ax), pooled(values)
     masses = pooled_masses(idata, values)
     if bandwidth is None:
         bandwidth = scott_bandwidth(points, masses)
-    extent = extent or _around(idata, values, points)
-    inside = _ball(idata, values, extent)
+    extent = extent or _around(points, border)
+    inside = None
+    if border is not None:
+        inside = within(cut_off(border, extent), *np.meshgrid(*centres(extent, CELLS)))
     density = grid_density(points, extent, bandwidth, CELLS, inside, masses)
     ax.imshow(density.values, origin="lower", extent=extent, cmap=INK, interpolation="bilinear")
-    return _framed(ax, idata, values, extent)
+    return _framed(ax, values, border, extent)
 
 
 def draw_measure(ax: Axes, measure: Atoms, extent: Extent) -> Axes:
@@ -167,41 +170,33 @@ def around(points: Float[np.ndarray, "m 2"], margin: float = 0.05) -> Extent:
     return float(left), float(right), float(bottom), float(top)
 
 
-def _in_plane(idata: Any, site: str | None, chosen: tuple[int, int] | None) -> xr.DataArray:
-    """Two coordinates of the particles."""
+def _in_plane(
+    idata: Any, site: str | None, chosen: tuple[int, int] | None
+) -> tuple[xr.DataArray, Outline | None]:
+    """Two coordinates of the particles, and the border of their support."""
     # Two coordinates that are named may be those of a longer vector.
     values = particles_of(idata, site, 2 if site is None and chosen is None else None)
     coordinates = (0, 1) if chosen is None else chosen
     size = values.shape[-1]
     if len(coordinates) != 2 or not all(0 <= c < size for c in coordinates):
         raise ValueError(f"coordinates must be two of 0 to {size - 1}, got {coordinates}")
-    return values.isel({values.dims[-1]: list(coordinates)}).assign_attrs(projected=size > 2)
+    values = values.isel({values.dims[-1]: list(coordinates)})
+    return values, border_of(idata, values, coordinates)
 
 
-def _framed(ax: Axes, idata: Any, values: xr.DataArray, extent: Extent) -> Axes:
+def _framed(ax: Axes, values: xr.DataArray, border: Outline | None, extent: Extent) -> Axes:
     first, second = entry_names(values)
     ax.set(xlabel=first, ylabel=second)
-    radius = stated_bound(idata, str(values.name), "radius")
-    if radius is not None:
-        angles = np.linspace(0, 2 * np.pi, 181)
-        ax.plot(radius * np.cos(angles), radius * np.sin(angles), color="black", lw=0.8)
+    if border is not None:
+        ax.fill(*cut_off(border, extent).T, fill=False, edgecolor="black", lw=0.8)
     return frame(ax, extent)
 
 
-def _ball(idata: Any, values: xr.DataArray, extent: Extent) -> np.ndarray | None:
-    """The cells inside of the support, where that is a disk."""
-    radius = stated_bound(idata, str(values.name), "radius")
-    if radius is None or values.attrs.get("projected"):
-        return None
-    x, y = np.meshgrid(*centres(extent, CELLS))
-    return np.hypot(x, y) <= radius
-
-
-def _around(idata: Any, values: xr.DataArray, points: np.ndarray) -> Extent:
-    """A rectangle around points, and around the whole of a ball."""
-    radius = stated_bound(idata, str(values.name), "radius")
-    if radius is not None:
-        points = np.array([[-radius, -radius], [radius, radius]])
+def _around(points: np.ndarray, border: Outline | None) -> Extent:
+    """A rectangle around points, and around what the border has of finite ends."""
+    if border is not None:
+        ends = np.where(np.isinf(border), points[:1], border)
+        points = np.concatenate([points, ends])
     return around(points)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from ..inference_data import dataset
 from ..inference_data.datasets import masses_of, support_of
@@ -15,6 +17,7 @@ from ..inference_data.thinning import evenly
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, FigureBase
 
 #: The palette of Okabe and Ito (2008), told apart with any colour vision; without its yellow,
 #: which is too light for lines.
@@ -31,6 +34,18 @@ INK = "Greys"
 TIME = "viridis"
 #: Events that enter a picture of their law.
 MOST_POINTS = 500_000
+
+
+class Panels(dict[str, Any]):
+    """The axes of a picture of several panels, by name.
+
+    figure: the whole one that they are in, also where the panels are in parts of it, which cannot
+    be saved."""
+
+    def __init__(self, figure: FigureBase, axes: Mapping[str, Axes | list[Axes]]) -> None:
+        super().__init__(axes)
+        # Of a part as well this is the whole.
+        self.figure = cast("Figure", figure.figure)
 
 
 def colour(k: int) -> str:
@@ -107,6 +122,27 @@ def legend_above(ax: Axes) -> None:
         )
 
 
+def legend_beside(
+    ax: Axes, title: str, shades: Iterable[Any], labels: Iterable[str], *others: Any
+) -> None:
+    """What dots of each colour are, in a column on the right of the axes, above `others`, which
+    have labels of their own."""
+    from matplotlib.lines import Line2D
+
+    dots = [
+        Line2D([], [], ls="", marker="o", ms=5, color=shade, label=label)
+        for shade, label in zip(shades, labels, strict=True)
+    ]
+    ax.legend(
+        handles=[*dots, *others],
+        title=title,
+        frameon=False,
+        fontsize="small",
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.0),
+    )
+
+
 def particles_of(idata: Any, site: str | None, *shape: int | None) -> xr.DataArray:
     """Particles whose events have this shape, with dims chain, draw, plate and those of the event.
 
@@ -173,12 +209,23 @@ def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
     return len(found) == len(shape) and all(n in (None, m) for m, n in pairs)
 
 
-def stated_bound(idata: Any, site: str, name: str) -> float | None:
-    """A number that the site's support states, such as lower_bound or radius; None if it has no
-    such bound, or another one for each coordinate."""
+def stated_numbers(idata: Any, site: str, name: str) -> Float[np.ndarray, " n"] | None:
+    """Numbers that the site's support states, such as lower_bound, radius or corners, one after
+    another; None if it has none of this name, or too many to be written down."""
     support = support_of(dataset(idata, "posterior"), site)
-    found = re.search(rf"\b{name}=([-+.e\d]+)", support)
-    return float(found.group(1)) if found else None
+    # Of a concatenation only some coordinates have what a part of it states.
+    own = rf"(?:independent\()?\w+\([^()]*\b{name}=([-+.e\d\s\[\],]+)"
+    found = re.match(own, support)
+    if found is None or "..." in found.group(1):
+        return None
+    return np.array(found.group(1).translate(str.maketrans("[],", "   ")).split(), float)
+
+
+def stated_bound(idata: Any, site: str, name: str) -> float | None:
+    """A number that the site's support states, such as lower_bound; None if it has no such bound,
+    or another one for each coordinate."""
+    found = stated_numbers(idata, site, name)
+    return float(found[0]) if found is not None and found.size == 1 else None
 
 
 def entry_names(values: xr.DataArray) -> list[str]:

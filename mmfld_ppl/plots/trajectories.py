@@ -9,10 +9,13 @@ import numpy as np
 
 from ..inference_data import dataset
 from ..inference_data.thinning import evenly
-from .style import TIME, axes_or_new, bare, dot_size, legend_above
+from .style import TIME, axes_or_new, bare, dot_size, legend_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+#: Times that have an entry in the legend.
+MOST_TIMES = 8
 
 
 def trajectories(
@@ -22,8 +25,9 @@ def trajectories(
     most: int = 100,
     ax: Axes | None = None,
 ) -> Axes:
-    """Paths, in grey, and the cells of the snapshots, coloured by time. Cells of one coordinate
-    are drawn over time; of more, the first two are drawn.
+    """Paths, in grey, and the cells of the snapshots, coloured by time, the darkest first. Cells of
+    one coordinate are drawn over time; of more, the first two are drawn. Of many times some have an
+    entry in the legend, the first and the last among them.
 
     Reads the groups `paths` and `snapshots`: `x` (chain, draw, path, time, coordinate), of which
     the last draw is shown, and `x` (observed_cell, coordinate) with `observed_time`.
@@ -47,9 +51,10 @@ def trajectories(
     time = paths["time"].values
     ax = axes_or_new(ax)
     flat = len(names) == 1
+    drawn = []
     for k, line in enumerate(lines):
         xy = (time, line[:, 0]) if flat else (line[:, 0], line[:, 1])
-        ax.plot(*xy, color="0.7", lw=0.6, zorder=1, label=None if k else "paths")
+        drawn += ax.plot(*xy, color="0.7", lw=0.6, zorder=1, label=None if k else "paths")
     shown = ax.scatter(
         *((at, points[:, 0]) if flat else (points[:, 0], points[:, 1])),
         c=at,
@@ -60,16 +65,10 @@ def trajectories(
         vmax=at.max() + 0.25 * np.ptp(at),
         lw=0,
         zorder=2,
-        label="cells",
     )
-    legend_above(ax)
-    if flat:
-        ax.set(xlabel="time", ylabel=names[0])
-        return bare(ax)
-    ax.set(xlabel=names[0], ylabel=names[1])
-    ticks = np.unique(at)
-    if len(ticks) > 8:
-        ticks = ticks[evenly(len(ticks), 6)]
-    bar = ax.figure.colorbar(shown, ax=ax, ticks=ticks, format="%g", label="time")
-    bar.ax.set_ylim(at.min(), at.max())
+    named = np.unique(at)
+    named = named[evenly(len(named), MOST_TIMES)]
+    times = (f"{t:g}" for t in named)
+    legend_beside(ax, "time", shown.to_rgba(named), times, *drawn[:1])
+    ax.set(xlabel="time" if flat else names[0], ylabel=names[0] if flat else names[1])
     return bare(ax)

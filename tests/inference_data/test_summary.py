@@ -63,6 +63,35 @@ def test_particles_count_by_their_masses() -> None:
     assert table.loc["mean(mass)", "mean"] == pytest.approx(mass.mean())
 
 
+def test_several_measures_have_rows_each() -> None:
+    rng, dims = np.random.default_rng(0), ("chain", "draw", "atom")
+    x, mass = rng.normal(size=(2, 20, 12, 2)), rng.exponential(size=(2, 20, 12))
+    angle = (np.arange(12) // 4) * 2.0 + np.pi + 0.1 * rng.normal(size=(2, 20, 12))
+    attrs = {"particle_plate": "atom", "mass_site": "mass", "num_particles": 12, "num_blocks": 3}
+    attrs["supports"] = '{"angle": "Circular(lower_bound=-3.1415927, upper_bound=3.1415927)"}'
+    posterior = xr.Dataset(
+        {
+            "x": ((*dims, "axis"), x),
+            "angle": (dims, (angle + np.pi) % (2 * np.pi) - np.pi),
+            "c": (dims[:2], x[..., 0, 0]),
+            "mass": (dims, mass),
+        },
+        {"atom": range(12), "axis": ["u", "v"]},
+        attrs,
+    )
+    table = summary(from_groups({"posterior": posterior}, {}))
+    share = mass[..., 4:8] / mass[..., 4:8].sum(-1, keepdims=True)
+    mean = (share * x[..., 4:8, 1]).sum(-1)
+    assert table.loc["mean(x)[1, v]", "mean"] == pytest.approx(mean.mean())
+    assert table.loc["mean(angle)[0]", "sd"] < 0.1 and table.loc["sd(angle)[0]", "mean"] < 0.2
+    assert len(table) == 2 * (3 * 2 + 3 + 3) + 1
+    # Where some are left out, none knows its block.
+    some = from_groups({"posterior": posterior.isel(atom=slice(4))}, {})
+    assert "mean(x)[u]" in summary(some).index
+    none = from_groups({"posterior": posterior[["c"]]}, {})
+    assert list(summary(none).index) == ["c"]
+
+
 @pytest.mark.parametrize("unit", [1e-9, 1e9])
 def test_errors_in_any_unit(unit) -> None:
     x = np.random.default_rng(0).normal(size=(2, 50))
@@ -78,6 +107,11 @@ def test_chosen_variables(exported) -> None:
     assert list(summary(exported, var_names=["g", "lp"]).index) == ["mean(g)", "sd(g)", "lp"]
     with pytest.raises(ValueError, match="var_names names"):
         summary(exported, var_names=["F"])
+
+
+def test_rounded_as_by_arviz(exported) -> None:
+    rounded = summary(exported, round_to=2)
+    assert rounded.equals(summary(exported).round(2)) and not rounded.equals(summary(exported))
 
 
 def test_one_chain_has_no_r_hat(exported) -> None:

@@ -63,6 +63,17 @@ def test_groups_of_a_result(mcmc, result):
     np.testing.assert_array_equal(cells["observed_time"], np.repeat(TIMES, (5, 1, 4)))
 
 
+def test_the_summary_has_rows_for_each_time(mcmc, result):
+    x = dataset(result, "marginals")["x"].mean("particle")
+    table = mm.summary(result)
+    assert list(table.index[table.index.str.startswith("mean")]) == [
+        f"mean(x)[{time:.1f}, {k}]" for time in TIMES for k in range(2)
+    ]
+    found = table.loc[[f"mean(x)[{TIMES[-1]:.1f}, {k}]" for k in range(2)], "mean"]
+    np.testing.assert_allclose(found, x.isel(time=-1).mean(("chain", "draw")), rtol=1e-5)
+    assert "mean(x)[2, 1]" in mm.summary(mm.to_inference_data(mcmc)).index
+
+
 def test_paths_follow_the_particles_and_the_lines_between(result):
     paths, marginals = dataset(result, "paths")["x"], dataset(result, "marginals")["x"]
     np.testing.assert_array_equal(paths["time"], [0, 0.25, 1, 2, 3])

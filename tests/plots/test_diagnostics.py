@@ -90,7 +90,7 @@ def test_what_is_dashed_has_a_name(draw, exported) -> None:
 
 def test_gap_and_discrepancy_of_each_chain(exported) -> None:
     axes = fixed_point(exported)
-    assert set(axes) == {"gap", "stein"}
+    assert set(axes) == {"gap", "stein"} and axes.figure.axes == list(axes.values())
     assert all([t.get_text() for t in ax.get_xticklabels()] == list("0123") for ax in axes.values())
 
 

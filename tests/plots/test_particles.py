@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgba
 from PIL import Image
 
+from mmfld_ppl import constraints
 from mmfld_ppl.inference_data.groups import from_groups
 from mmfld_ppl.plots.ellipses import ellipses, outline
 from mmfld_ppl.plots.evolution import animate, particles_over_time
 from mmfld_ppl.plots.line import density_between, line_density
-from mmfld_ppl.plots.plane import particle_cloud
+from mmfld_ppl.plots.plane import particle_cloud, particle_density
 from mmfld_ppl.plots.simplex import simplex, to_plane
 from mmfld_ppl.plots.trajectories import trajectories
 
@@ -140,13 +142,87 @@ def test_an_ellipse_is_the_level_of_its_inverse(exported) -> None:
 
 def test_a_ball_has_its_boundary_and_vectors_two_of_their_coordinates(exported) -> None:
     ax = particle_cloud(exported, site="z")
-    np.testing.assert_allclose(np.linalg.norm(ax.lines[0].get_xydata(), axis=1), 2)
+    np.testing.assert_allclose(np.linalg.norm(ax.patches[0].get_xy(), axis=1), 2)
     assert ax.get_xlim()[1] > 2
     ax = particle_cloud(exported, site="w", coordinates=(3, 1))
     drawn = np.sort(np.asarray(ax.collections[0].get_offsets())[:, 0])
     expected = exported["posterior"]["w"].values[:, -1, :, 3]
     np.testing.assert_allclose(drawn, np.sort(expected.ravel()))
     assert ax.get_ylabel() == "w[1]"
+
+
+TRIANGLE = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+
+
+def in_a(support: str, x: np.ndarray):
+    """A run of one draw of particles at x, (n, d), in a support stated so."""
+    posterior = xr.Dataset(
+        {"x": (("chain", "draw", "atom", "axis"), x[None, None])},
+        {"axis": range(x.shape[1])},
+        {"particle_plate": "atom", "supports": json.dumps({"x": support})},
+    )
+    return from_groups({"posterior": posterior}, {})
+
+
+def box(low, high) -> str:
+    return f"independent({constraints.box(low, high).base_constraint!r}, 1)"
+
+
+@pytest.mark.parametrize(
+    ("support", "coordinates", "corners"),
+    [
+        (box(0.0, 1.0), (0, 1), [[0, 0], [1, 1]]),
+        (box([0.0, -0.5, 0.5], [1.0, 1.0, 2.0]), (2, 1), [[0.5, -0.5], [2, 1]]),
+        # No particle is near the upper ends.
+        (box(0.0, [1.0, 1.0, 50.0]), (1, 2), [[0, 0], [1, None]]),
+        ("independent(Positive(lower_bound=0.0), 1)", (0, 1), [[0, 0], [None, None]]),
+    ],
+)
+def test_a_box_has_the_sides_that_particles_may_feel(support, coordinates, corners) -> None:
+    x = np.random.default_rng(0).uniform(0.5, 1.0, (50, 3)) * [1, 1, 2]
+    x[0] = 0.1, 0.1, 0.6
+    run = in_a(support, x)
+    for ax in (
+        particle_cloud(run, coordinates=coordinates),
+        particle_density(run, coordinates=coordinates),
+    ):
+        outline = ax.patches[0].get_xy()
+        view = np.stack([ax.get_xlim(), ax.get_ylim()], axis=1)
+        found = [outline.min(axis=0), outline.max(axis=0)]
+        for sign, ours, edge, expected in zip((-1, 1), found, view, corners, strict=True):
+            for our, end, number in zip(ours, edge, expected, strict=True):
+                if number is None:
+                    assert sign * (our - end) > 0
+                else:
+                    assert our == number and sign * (end - our) > 0
+
+
+def test_a_polygon_has_its_border_and_no_density_outside() -> None:
+    rows, b = np.array([[-1.0, 0.0], [0.0, -1.0], [1.0, 2.0], [1.0, 2.0]]), [0.0, 0.0, 2.0, 5.0]
+    x = np.random.default_rng(0).dirichlet(np.ones(3), 20_000) @ TRIANGLE
+    ax = particle_density(in_a(repr(constraints.polytope(rows, b)), x), bandwidth=0.05)
+    outline = ax.patches[0].get_xy()[:-1]
+    np.testing.assert_allclose(sorted(outline.tolist()), sorted(TRIANGLE.tolist()), atol=1e-5)
+    density = ax.images[0].get_array()
+    left, right, bottom, top = ax.images[0].get_extent()
+    share = 1 / ((right - left) * (top - bottom))
+    assert np.mean(~density.mask) == pytest.approx(share, rel=0.02)
+    # Uniform, up to the border.
+    assert density.min() > 0.7 and density.mean() == pytest.approx(1, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "support",
+    [
+        "independent(Circular(lower_bound=-3.1415927, upper_bound=3.1415927), 1)",
+        "Cat((Interval(lower_bound=0.0, upper_bound=1.0), Real()))",
+        "independent(Interval(lower_bound=[0. 0. ... 0. 0.], upper_bound=[1. ... 2.]), 1)",
+        "",
+    ],
+)
+def test_what_has_no_border_in_the_plane(support) -> None:
+    run = in_a(support, np.random.default_rng(0).uniform(0.0, 0.4, (20, 2)))
+    assert not particle_cloud(run).patches
 
 
 def test_particles_of_several_draws_have_the_colours_of_time(exported) -> None:
@@ -189,6 +265,13 @@ def test_paths_over_snapshots_in_their_units(exported) -> None:
     cells = exported["snapshots"]["x"].values * [1, 10]
     np.testing.assert_allclose(np.asarray(ax.collections[0].get_offsets()), cells)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("height", "weight")
+    # The legend says which colour is which time.
+    legend = ax.get_legend()
+    names = [t.get_text() for t in legend.get_texts()]
+    assert legend.get_title().get_text() == "time" and names == ["0", "0.5", "2", "paths"]
+    ax.figure.canvas.draw()
+    ours = [to_rgba(dot.get_color()) for dot in legend.get_lines()[:3]]
+    np.testing.assert_allclose(ax.collections[0].get_facecolors()[::3], ours)
 
 
 @pytest.mark.parametrize(

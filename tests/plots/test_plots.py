@@ -31,7 +31,8 @@ def exported():
     }
     coords = {"chain": range(CHAINS), "draw": range(DRAWS)}
     coords |= {"z_dim_0": range(2), "x_dim_0": range(3), "atom": range(ATOMS)}
-    stats = {"objective": (("chain", "draw"), rng.random((CHAINS, DRAWS)))}
+    names = ("objective", "step_size")
+    stats = {name: (("chain", "draw"), rng.random((CHAINS, DRAWS))) for name in names}
     groups = {
         "posterior": xr.Dataset(posterior, coords, {"particle_plate": "atom"}),
         "sample_stats": xr.Dataset(stats),
@@ -98,6 +99,19 @@ def test_a_barycenter_beside_its_inputs(exported) -> None:
     np.testing.assert_allclose(image.get_extent(), (0, 1, 0, 1))
     assert len(free.collections[0].get_offsets()) == 7
     axes["objective"].figure.canvas.draw()
+
+
+def test_a_picture_of_parts_is_saved_as_any_other(exported, tmp_path) -> None:
+    for drawn in (
+        plots.barycenter(exported, [grid_measure()]),
+        plots.trace_moves(exported),
+        plots.trace_objective(exported),
+    ):
+        drawn.figure.savefig(tmp_path / "picture.png")
+    fig = plt.figure(layout="constrained")
+    part = fig.subfigures(1, 2)[1]
+    assert plots.trace_moves(exported, fig=part).figure is fig
+    assert plots.barycenter(exported, [grid_measure()], fig=part).figure is fig
 
 
 def test_a_barycenter_of_many_inputs_in_a_given_figure(exported) -> None:
