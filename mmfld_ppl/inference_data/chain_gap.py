@@ -35,8 +35,8 @@ def gap(
     of a mixture is seen by reweighting draws of mu_hat. Where mu_hat is far from mu that shows none
     of them, and two are drawn from.
 
-    tangent: of F at mu. blocks: the particles. others: draws of mu_hat, as many. step_size: of the
-    run, the first to try."""
+    tangent: of F at mu. blocks: the particles. others: draws of mu_hat, as many. step_size: that
+    these were drawn with, the first to try."""
     mixtures = _Mixtures(model, blocks, others)
     minorants = [mixtures.minorant(at, 0.0, others) for at in (tangent, mixtures.own)]
     minorants += [mixtures.minorant(*mixtures.at(share), others) for share in SHARES]

@@ -47,7 +47,7 @@ def chain_statistics(
     def put(name: str, value: Any, *dims: str) -> None:
         found[name] = (dims, np.asarray(value, float))
 
-    bound, divergence = gap(model, tangent, blocks, walk.blocks, step_size, gap_key)
+    bound, divergence = gap(model, tangent, blocks, walk.blocks, walk.step_size, gap_key)
     put("optimality_gap", bound.value)
     put("optimality_gap_error", bound.error)
     put("proximal_divergence", divergence.value)

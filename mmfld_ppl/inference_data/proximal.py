@@ -36,8 +36,8 @@ ROUND, MOST_ROUNDS = 25, 40
 #: Correlation with where they started, below which draws have forgotten it; and change of a mean in
 #: a round, in standard deviations, below which their law has settled.
 FORGOTTEN = 0.1
-#: Acceptance that the step is kept between.
-EASY, HARD = 0.8, 0.4
+#: Acceptance that the step is kept between, what is aimed at, and by how much it grows at most.
+EASY, HARD, AIM, GROWTH = 0.8, 0.4, 0.7, 8.0
 
 
 class FrozenField(Field):
@@ -68,12 +68,13 @@ class FrozenField(Field):
 class Walk(NamedTuple):
     """blocks: draws of the Gibbs density, (block, N, ...) by site. acceptance: of the first steps,
     of the length that was asked for. memory: largest correlation of an energy or a free coordinate
-    with where it started. steps: number taken."""
+    with where it started. steps: number taken. step_size: of the last."""
 
     blocks: Block
     acceptance: float
     memory: float
     steps: int
+    step_size: float
 
 
 class FrozenModel:
@@ -200,12 +201,13 @@ class FrozenModel:
             if rate < HARD:
                 h *= max(0.1, rate / 0.6)
             elif rate > EASY:
-                h *= 2.0
+                # What is refused grows about as the step does, or slower.
+                h *= min(GROWTH, (1 - AIM) / max(1 - rate, 1e-6))
             now = self._features(tangent, blocks)
             memory, moves, before = _memory(begin, now), _moves(before, now), now
             if memory < forgotten and moves < settled and rate >= HARD / 2:
                 break
-        return Walk(blocks, first, memory, taken * ROUND)
+        return Walk(blocks, first, memory, taken * ROUND, h)
 
     def _features(self, tangent: PyTree, blocks: Block) -> Float[np.ndarray, "n f"]:
         _, energy, z = self.energies(tangent, blocks)
