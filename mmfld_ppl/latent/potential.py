@@ -48,6 +48,10 @@ class PotentialProblem:
         value = evaluation.log_density()
         return [] if bool(jnp.isfinite(value)) else [f"the potential is {-value}"]
 
+    def steep(self, coordinates: Coordinates, key: PRNGKeyArray) -> list[str]:
+        """Nothing: there is one density, and it is all of the potential."""
+        return []
+
     def coordinates(self, values: Mapping[str, Array], key: PRNGKeyArray) -> Coordinates:
         """The coordinates of constrained values."""
         return {

@@ -137,9 +137,13 @@ def _invalid_parameters(tr: Trace) -> list[str]:
     return found
 
 
+#: What shapes or masks a law.
+WRAPPERS = (dist.ExpandedDistribution, dist.Independent, dist.MaskedDistribution)
+
+
 def unwrapped(law: Any) -> Any:
     """Without what shapes or masks it."""
-    while isinstance(law, dist.ExpandedDistribution | dist.Independent | dist.MaskedDistribution):
+    while isinstance(law, WRAPPERS):
         law = law.base_dist
     return law
 
