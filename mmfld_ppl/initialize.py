@@ -13,6 +13,7 @@ from .arrays import is_known
 from .chain import Chain
 from .dynamics.transition import select
 from .latent import Site
+from .latent.naming import require_known
 from .mirrors import MirrorMap
 from .programs import compiled
 from .state import KernelState
@@ -104,12 +105,7 @@ def checked_params(sites: Sequence[Site], given: Any, chains: int | None) -> dic
             f"{type(given).__name__}"
         )
     known = {site.name: site for site in sites}
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise ValueError(
-            f"init_params has values for {unknown}, which are not latent sites; these are "
-            f"{sorted(known)}"
-        )
+    require_known("init_params", given, known, "the latent sites ")
     params = {}
     for name, given_value in given.items():
         try:

@@ -14,10 +14,10 @@ from jaxtyping import Array, PyTree
 from numpyro.infer import MCMC
 from numpyro.infer import log_likelihood as evaluate_log_likelihood
 
-from ..latent.naming import flatten_named
+from ..latent.naming import flatten_named, require_known
 from .attributes import Attributes, model_attributes, run_attributes
 from .capacity import available, fits, size
-from .datasets import SAMPLE_DIMS, Coords, Named, dataset_of, file_name, require_known
+from .datasets import SAMPLE_DIMS, Coords, Named, dataset_of, file_name
 from .geometry import Draws, geometry_of
 from .recording import Site, complete, record, whole
 

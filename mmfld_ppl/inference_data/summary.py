@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from ..latent.naming import require_known
 from .angles import unrolled
-from .datasets import SAMPLE_DIMS, require_known, weighed
+from .datasets import SAMPLE_DIMS, weighed
 from .groups import dataset, replicate_statistics
 
 #: Statistics of a draw that are summarised beside its values.
