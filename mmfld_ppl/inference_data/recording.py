@@ -72,6 +72,16 @@ class Site(NamedTuple):
         """The same site with its event axes summed over, as in a log density."""
         return self._replace(event_dim=0, event_names=())
 
+    def resized(self, shape: Sequence[int]) -> Site:
+        """The same site in plates of the sizes that a value of this shape has. Of a deterministic
+        site, which may lack the axis of a plate, the size is all that tells."""
+        batch = len(shape) - (self.event_dim or 0)
+        plates = (
+            (name, at, shape[batch + at] if 0 <= batch + at < batch else size)
+            for name, at, size in self.plates
+        )
+        return self._replace(plates=tuple(plates))
+
     def batch_size(self) -> int:
         """The number of log densities of an observed site."""
         shape = np.shape(self.value)

@@ -18,7 +18,7 @@ from .groups import dataset, replicate_statistics
 SUMMARISED = ("objective", "lp")
 
 
-def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFrame:
+def summary(idata: Any, *, var_names: str | Sequence[str] | None = None) -> pd.DataFrame:
     """Expectations with their Monte Carlo errors, across the replicates of a run.
 
     A row a number: `objective` (F) and `lp` where the run has them, global and deterministic sites,
@@ -32,14 +32,13 @@ def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFra
     one chain). Chains are replicates of the whole system, so an ess counts systems.
 
     idata: from `to_inference_data`, or read from a file. var_names: some variables only, by their
-    names in the groups posterior and sample_stats.
+    names in the groups posterior and sample_stats; "~name" for all but that one, as in ArviZ.
     Raises ValueError on unknown names."""
     posterior = unrolled(dataset(idata, "posterior"))
     variables = {n: stat for n, stat in _statistics(idata).items() if n in SUMMARISED}
     variables |= {str(name): posterior[name] for name in posterior.data_vars}
     if var_names is not None:
-        require_known("var_names", var_names, variables)
-        variables = {name: variables[name] for name in var_names}
+        variables = {name: variables[name] for name in _chosen(var_names, list(variables))}
     plate = posterior.attrs.get("particle_plate")
     quantities: dict[str, xr.DataArray] = {}
     for name, values in variables.items():
@@ -56,6 +55,16 @@ def summary(idata: Any, *, var_names: Sequence[str] | None = None) -> pd.DataFra
         for label, at in _entries(name, values)
     }
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+
+
+def _chosen(var_names: str | Sequence[str], present: list[str]) -> list[str]:
+    """Those named, or all, less those that are named with a tilde in front."""
+    given = [var_names] if isinstance(var_names, str) else list(var_names)
+    negated = [name for name in given if name.startswith("~") and name not in present]
+    names = [name for name in given if name not in negated]
+    left_out = {name[1:] for name in negated}
+    require_known("var_names", [*names, *left_out], present)
+    return [name for name in names or present if name not in left_out]
 
 
 def chain_summary(idata: Any) -> pd.DataFrame:
