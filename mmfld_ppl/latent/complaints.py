@@ -13,6 +13,7 @@ from jaxtyping import Array
 from numpyro.distributions import constraints as nc
 
 from ..constraints.by_type import base_of
+from ..digests import inner_arrays
 from ..measures import Measure
 from ..primitives import Objective
 from .layout import in_words, shortened
@@ -62,12 +63,15 @@ def objective_complaint(name: str, stated: Objective) -> str | None:
     value = stated.functional(measure)
     if bool(jnp.isfinite(value)):
         return None
-    held = map(np.asarray, jax.make_jaxpr(stated.functional)(measure).consts)
-    gaps = [
-        f"an array of shape {array.shape} with {np.count_nonzero(np.isnan(array))} NaN"
+    program = jax.make_jaxpr(stated.functional)(measure)
+    held = [*program.consts, *inner_arrays(program.jaxpr)]
+    # The same array may be held twice.
+    gaps = dict.fromkeys(
+        f"an array of shape {np.shape(array)} with {count} NaN"
         for array in held
-        if np.issubdtype(array.dtype, np.inexact) and np.isnan(array).any()
-    ]
+        if jnp.issubdtype(array.dtype, jnp.inexact)
+        and (count := np.count_nonzero(np.isnan(np.asarray(array))))
+    )
     if gaps:
         return f"objective '{name}' is {value}, and its functional holds {', '.join(gaps)}"
     return (
