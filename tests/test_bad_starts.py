@@ -48,7 +48,7 @@ def shares(rate):
     ],
 )
 def test_data_outside_of_their_support_are_named(law, data, words):
-    with pytest.raises(ValueError, match=f"no valid.* {words}.*pass init_params"):
+    with pytest.raises(ValueError, match=f"no valid.* {words}.*: correct them"):
         start(mm.MMFLD(observed(law, data)))
 
 
@@ -92,7 +92,11 @@ def cloud(functional):
     ],
 )
 def test_gaps_in_a_functional_are_found(functional):
-    words = ["no valid start", "objective 'F' is nan", "holds an array of shape (3,) with 2 NaN;"]
+    words = [
+        "no valid start",
+        "objective 'F' is nan",
+        "holds an array of shape (3,) with 2 NaN: leave",
+    ]
     refused(mm.MMFLD(cloud(functional)), *words)
 
 

@@ -52,7 +52,8 @@ def data_complaint(site: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"{np.count_nonzero(outside)} of {outside.size} entries of the data of '{site['name']}' "
-        f"are not in its support {shortened(in_words(law.support))}"
+        f"are not in its support {shortened(in_words(law.support))}: correct them, or take a law "
+        "of such data"
     )
 
 
@@ -73,7 +74,10 @@ def objective_complaint(name: str, stated: Objective) -> str | None:
         and (count := np.count_nonzero(np.isnan(np.asarray(array))))
     )
     if gaps:
-        return f"objective '{name}' is {value}, and its functional holds {', '.join(gaps)}"
+        return (
+            f"objective '{name}' is {value}, and its functional holds {', '.join(gaps)}: leave the "
+            "gaps out, or mend them"
+        )
     return (
         f"objective '{name}' is {value}: look for gaps in the data and constants of its functional"
     )
