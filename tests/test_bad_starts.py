@@ -92,12 +92,10 @@ def cloud(functional):
     ],
 )
 def test_gaps_in_a_functional_are_found(functional):
-    words = [
-        "no valid start",
-        "objective 'F' is nan",
-        "holds an array of shape (3,) with 2 NaN: leave",
-    ]
-    refused(mm.MMFLD(cloud(functional)), *words)
+    found = (
+        "objective 'F' is nan, and its functional holds an array of shape (3,) with 2 NaN: leave"
+    )
+    refused(mm.MMFLD(cloud(functional)), "no valid start", found)
 
 
 def test_an_objective_without_a_value_says_where_to_look():

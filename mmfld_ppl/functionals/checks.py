@@ -36,6 +36,12 @@ def require_arguments(name: str, function: Callable, called: str, count: int) ->
         raise TypeError(f"{name} is called as {called}, and does not take that: {error}") from None
 
 
+def require_kernel(name: str, kernel: Callable) -> None:
+    """Raises TypeError for a class, and for a function that does not take two points."""
+    require_instance(name, kernel)
+    require_arguments(name, kernel, "kernel(x, y)", 2)
+
+
 def called_as(function: Callable[..., Any], name: str, called: str) -> Callable[..., Any]:
     """The function, which adds to what goes wrong inside of it how it was called: arguments in
     another order go wrong there."""

@@ -173,34 +173,3 @@ def test_misuse_of_counts_is_explained(counts, message):
 def test_misuse_is_explained(build, data, batch_size, message):
     with pytest.raises(ValueError, match=message):
         build(data, batch_size)
-
-
-LOSS = {"loss": lambda mean, z: (mean - z[0]) ** 2, "feature": lambda x, z: x * z[0]}
-
-
-@pytest.mark.parametrize(
-    ("functions", "message"),
-    [
-        ({"loss": lambda mean: mean**2}, r"loss of EmpiricalRisk is called as loss\(mean, datum\)"),
-        ({"feature": lambda x: x}, r"feature of EmpiricalRisk is called as feature\(x, datum\)"),
-        ({"potential": lambda x, z: x * z}, r"potential of EmpiricalRisk is called as potential"),
-    ],
-)
-def test_functions_of_other_arguments(functions, message):
-    with pytest.raises(TypeError, match=message):
-        EmpiricalRisk(data=DATA[:, None], **(LOSS | functions))
-    with pytest.raises(TypeError, match=r"log density .* log_density\(x, datum\), and does not"):
-        MixtureLikelihood(lambda z: -(z**2), DATA)
-
-
-def test_functions_whose_arguments_are_in_another_order():
-    """What is raised is what went wrong inside, with a note."""
-    swapped = {"loss": lambda z, mean: (mean - z[0]) ** 2}
-    with pytest.raises((IndexError, TypeError)) as caught:
-        jax.jit(lambda mu: EmpiricalRisk(data=DATA[:, None], **(LOSS | swapped))(mu))(MU)
-    note = "the loss of EmpiricalRisk was called as loss(mean, datum), with arguments of shape ()"
-    assert any(note in line for line in caught.value.__notes__)
-
-
-def test_a_function_that_says_nothing_of_its_arguments_is_taken():
-    EmpiricalRisk(data=DATA[:, None], **(LOSS | {"loss": max}))
