@@ -17,6 +17,7 @@ from numpyro.infer.initialization import init_to_sample
 
 from ..latent.checks import particle_plate
 from ..latent.naming import flatten_named
+from ..latent.reading import mask_of
 from ..primitives import OBJECTIVE, Objective, hold_objective
 
 
@@ -163,11 +164,7 @@ def record(
 
 def _masked(law: dist.Distribution) -> bool:
     """Whether entries are left out of its density."""
-    while isinstance(law, dist.MaskedDistribution | dist.ExpandedDistribution | dist.Independent):
-        if isinstance(law, dist.MaskedDistribution) and not np.all(law._mask):
-            return True
-        law = law.base_dist
-    return False
+    return not np.all(mask_of(law, event_dim=0))
 
 
 def _sites_of(name: str, site: Mapping[str, Any]) -> dict[str, Site]:

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jaxtyping import Array
 from numpyro.distributions import constraints as nc
 
@@ -17,7 +16,7 @@ from ..digests import inner_arrays
 from ..measures import Measure
 from ..primitives import Objective
 from .layout import in_words, shortened
-from .reading import WRAPPERS
+from .reading import mask_of
 
 
 def site_complaint(site: Mapping[str, Any], log_prob: Array) -> str | None:
@@ -47,7 +46,7 @@ def data_complaint(site: Mapping[str, Any]) -> str | None:
     if not isinstance(support, nc.Constraint) or nc.is_dependent(support):
         return None
     gaps = np.isnan(value).any(axis=tuple(range(-support.event_dim, 0)))
-    outside = ~np.asarray(support(value)) & ~gaps & _mask(law, support.event_dim)
+    outside = ~np.asarray(support(value)) & ~gaps & mask_of(law, support.event_dim)
     if not outside.any():
         return None
     return (
@@ -81,14 +80,3 @@ def objective_complaint(name: str, stated: Objective) -> str | None:
     return (
         f"objective '{name}' is {value}: look for gaps in the data and constants of its functional"
     )
-
-
-def _mask(law: dist.Distribution, event_dim: int) -> np.ndarray:
-    """Which entries of a law's values count, where an entry has so many axes."""
-    mask, base = np.asarray(True), law
-    while isinstance(base, WRAPPERS):
-        if isinstance(base, dist.MaskedDistribution):
-            entries = np.asarray(base._mask)
-            mask = mask & entries.reshape(entries.shape + (1,) * (base.event_dim - event_dim))
-        base = base.base_dist
-    return mask

@@ -148,6 +148,19 @@ def unwrapped(law: Any) -> Any:
     return law
 
 
+def mask_of(law: dist.Distribution, event_dim: int) -> np.ndarray:
+    """Which entries of a law's values count, where an entry has so many axes; broadcasts to them.
+
+    Of a law with numbers for a mask."""
+    mask = np.asarray(True)
+    while isinstance(law, WRAPPERS):
+        if isinstance(law, dist.MaskedDistribution):
+            entries = np.asarray(law._mask)
+            mask = mask & entries.reshape(entries.shape + (1,) * (law.event_dim - event_dim))
+        law = law.base_dist
+    return mask
+
+
 def _draw(draws: np.random.Generator, site: dict) -> Array | None:
     """Somewhere in the support of a continuous latent site, where NumPyro has a chart for it or its
     constraint names a point; else from its law. The former need no sampler of the law, which may
