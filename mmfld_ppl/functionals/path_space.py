@@ -109,8 +109,8 @@ class PathSpace(Functional):
     differing shapes, masses or weights that are negative or do not sum to one, times that do not
     increase or are dates, diffusivity, bandwidth or regularization <= 0, a growth that does not
     give one number, and measures whose number of atoms T does not divide, or with a block of no
-    mass; TypeError for a mapping of snapshots, and a growth that is no function or cannot be traced
-    at one point. What is traced is checked for its shape only.
+    mass; TypeError for a mapping of snapshots, and a growth that is no function, does not take a
+    point and a time, or cannot be traced. What is traced is checked for its shape only.
     """
 
     cells: PyTree[Float[Array, "t n ..."]]
