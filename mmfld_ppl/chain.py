@@ -320,12 +320,11 @@ class Chain:
                         f"{support}, or nearer to it than {x.dtype} can tell: "
                         f"{x[jnp.argmin(inside)]}"
                     )
-        if not found:
-            positions = _positions(state.globals_) | _positions(state.particles)
-            found = self.problem.complaints(positions, state.rng_key)
-        if state.particles and not bool(jnp.isfinite(state.objective)):
-            found.append(f"objective '{self.problem.layout.objective}' is {state.objective}")
-        return found or steep
+        if found:
+            return found
+        positions = _positions(state.globals_) | _positions(state.particles)
+        found = self.problem.complaints(positions, state.rng_key)
+        return found or steep + self.problem.steep(positions, state.rng_key)
 
 
 def _positions(block: LangevinState | MeanFieldState | tuple) -> dict[str, Array]:

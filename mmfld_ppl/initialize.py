@@ -7,13 +7,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, PRNGKeyArray
+from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
 from .arrays import is_known
 from .chain import Chain
 from .dynamics.langevin import rounding_of
 from .dynamics.transition import select
 from .latent import Site
+from .latent.naming import require_known
 from .mirrors import MirrorMap
 from .programs import compiled
 from .state import KernelState
@@ -96,10 +97,10 @@ def require_valid(
     )
 
 
-def checked_params(sites: Sequence[Site], given: Any, single: bool) -> dict[str, Array]:
+def checked_params(sites: Sequence[Site], given: Any, chains: int | None) -> dict[str, Array]:
     """`init_params` as a dictionary of some of these sites, in the sites' dtypes.
 
-    single: whether it is for one chain, and not for several along the leading axis."""
+    chains: how many have a start each, along the leading axis; None where it is one chain's."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
@@ -108,25 +109,33 @@ def checked_params(sites: Sequence[Site], given: Any, single: bool) -> dict[str,
             f"{type(given).__name__}"
         )
     known = {site.name: site for site in sites}
-    unknown = sorted(set(given) - set(known))
-    if unknown:
-        raise ValueError(
-            f"init_params has values for {unknown}, which are not latent sites; these are "
-            f"{sorted(known)}"
-        )
+    require_known("init_params", given, known, "the latent sites ")
     params = {}
     for name, given_value in given.items():
         try:
-            params[name] = value = jnp.asarray(given_value, known[name].dtype)
+            params[name] = jnp.asarray(given_value, known[name].dtype)
         except (TypeError, ValueError):
             raise TypeError(
                 f"init_params['{name}'] must be numbers of shape {known[name].value_shape}, got "
                 f"{type(given_value).__name__}"
             ) from None
-        shape, expected = value.shape[0 if single else 1 :], known[name].value_shape
+    if chains is not None:
+        require_chains(params, chains)
+    without = "" if chains is None else "; these are shapes without the leading axis of chains"
+    for name, value in params.items():
+        shape, expected = value.shape[0 if chains is None else 1 :], known[name].value_shape
         if shape != expected:
             raise ValueError(
-                f"init_params['{name}'] has shape {shape}, the site takes {expected}"
-                + ("" if single else "; these are shapes without the leading axis of chains")
+                f"init_params['{name}'] has shape {shape}, the site takes {expected}{without}"
             )
     return params
+
+
+def require_chains(init_params: PyTree, chains: int) -> None:
+    """Raises ValueError when there is not one start for each of several chains."""
+    for path, leaf in jax.tree.flatten_with_path(init_params)[0]:
+        if jnp.shape(leaf)[:1] != (chains,):
+            raise ValueError(
+                f"init_params{jax.tree_util.keystr(path)} has shape {jnp.shape(leaf)}, and "
+                f"{chains} chains need a leading axis of {chains}: one start for each"
+            )

@@ -17,7 +17,9 @@ from numpyro.distributions.constraints import Constraint
 from numpyro.infer import MCMC
 
 import mmfld_ppl as mm
+from mmfld_ppl.arrays import as_array
 from mmfld_ppl.functionals import SinkhornBarycenter
+from mmfld_ppl.functionals.checks import require_one_each, require_probabilities
 from mmfld_ppl.inference_data import dataset
 from mmfld_ppl.inference_data.groups import from_groups
 from models.barycenter import INWARDS
@@ -105,7 +107,11 @@ def consensus_posterior(
     chosen = _chosen(supports, var_names)
     parts = [read_subposterior(k, s, list(chosen), atoms) for k, s in enumerate(subposteriors)]
     require_supported(parts, chosen)
-    shares = _checked_weights(weights, len(parts))
+    equal = np.full(len(parts), 1 / len(parts))
+    shares = np.asarray(as_array("weights", equal if weights is None else weights), float)
+    require_one_each("weights", shares, len(parts), "subposteriors")
+    require_probabilities("weights", shares)
+    shares = shares / shares.sum()
     white = whitening(parts, shares, chosen)
     targets = [mm.Measure.uniform(white(part.values)) for part in parts]
     dimension = targets[0].points.shape[1]
@@ -186,18 +192,6 @@ def _chosen(supports: Mapping[str, Constraint], var_names: Sequence[str] | None)
     if unknown := sorted(set(names) - set(supports)):
         raise ValueError(f"no support is given for {unknown}, only for {sorted(supports)}")
     return {name: supports[name] for name in names}
-
-
-def _checked_weights(weights: Any, count: int) -> np.ndarray:
-    if weights is None:
-        return np.full(count, 1 / count)
-    shares = np.asarray(weights, float)
-    if shares.shape != (count,) or not (np.all(shares >= 0) and abs(shares.sum() - 1) < 1e-4):
-        raise ValueError(
-            f"{count} subposteriors need as many weights, non-negative with sum one, got "
-            f"{weights}: divide them by their sum"
-        )
-    return shares / shares.sum()
 
 
 def _start(

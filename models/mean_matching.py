@@ -11,6 +11,7 @@ import mmfld_ppl as mm
 from mmfld_ppl.arrays import as_array
 from mmfld_ppl.constraints.hermitian import to_real
 from mmfld_ppl.distributions import UniformHermitianSpectraplex
+from mmfld_ppl.functionals.checks import require_finite
 
 
 def simplex_matching(
@@ -28,8 +29,9 @@ def simplex_matching(
     mu* is proportional to  prod_i x_i^(beta/tau) exp(-2 <m - q, x> / tau), m its mean.
 
     Sites: `x`, the particles, shape (particles, d).
-    Raises ValueError for a target that is not made of numbers."""
+    Raises ValueError for a target that is not made of finite numbers."""
     target = as_array("the target", target)
+    require_finite("the target", target)
     with mm.particles("atom", particles):
         x = numpyro.sample("x", dist.Dirichlet(jnp.ones(target.shape[0])))
     loss = mm.functionals.OfMean(
@@ -55,8 +57,9 @@ def spectraplex_matching(
 
     Sites: `x`, the particles, shape (particles, n, n); of complex matrices X the real arrays
     Re X + Im X, see `constraints.hermitian`.
-    Raises ValueError for a target that is not made of numbers."""
+    Raises ValueError for a target that is not made of finite numbers."""
     target = as_array("the target", target)
+    require_finite("the target", target)
     n = target.shape[0]
     base = mm.distributions.UniformSpectraplex(n)
     if jnp.iscomplexobj(target):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from numpyro.distributions.constraints import Constraint
 import mmfld_ppl as mm
 from mmfld_ppl.arrays import as_arrays, is_known
 from mmfld_ppl.functionals import MixtureLikelihood, OfMean
-from mmfld_ppl.functionals.checks import require_finite
+from mmfld_ppl.functionals.checks import require_arguments, require_finite
 from models.base_law import base_law, distribution, distributions, draw_from
 
 #: theta -> distribution of one datum, or (theta, covariate) -> distribution.
@@ -134,12 +133,7 @@ def law_of(kernel: Kernel, theta: PyTree, covariate: PyTree) -> dist.Distributio
     called, arguments = "kernel(theta), as there are no covariates=", (theta,)
     if covariate is not None:
         called, arguments = "kernel(theta, covariate), as there are covariates=", (theta, covariate)
-    try:
-        inspect.signature(kernel).bind(*arguments)
-    except TypeError as error:
-        raise TypeError(
-            f"the kernel is called as {called}, and does not take that: {error}"
-        ) from None
+    require_arguments("the kernel", kernel, called, len(arguments))
     return kernel(*arguments)
 
 

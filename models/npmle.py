@@ -117,6 +117,8 @@ def entropic(
             f"the temperature must be positive, got {temperature}; without an entropy it is "
             "`maximum_likelihood`"
         )
+    if np.isnan(log_base).any():
+        raise ValueError(f"log_base must be numbers or -inf, got {np.isnan(log_base).sum()} NaN")
     every, all_shares = log_k, _shares(counts, log_k)
     log_k, shares = _occurring(every, all_shares)
     log_b = log_base - logsumexp(log_base)

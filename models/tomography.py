@@ -21,6 +21,7 @@ import mmfld_ppl as mm
 from mmfld_ppl.arrays import as_array
 from mmfld_ppl.constraints.hermitian import to_complex
 from mmfld_ppl.distributions import UniformHermitianSpectraplex
+from mmfld_ppl.functionals.checks import require_finite
 
 PAULI = {
     "X": np.array([[0, 1], [1, 0]], complex),
@@ -123,6 +124,8 @@ def _checked(
             f"counts must have shape ({axes}), with {operators.shape[0]} settings and "
             f"{operators.shape[1]} outcomes, got {counts.shape}"
         )
+    require_finite("operators", operators)
+    require_finite("counts", counts)
     if np.any(counts < 0) or np.any(counts != np.round(counts)):
         raise ValueError("counts must be whole numbers, not negative")
     n = operators.shape[-1]

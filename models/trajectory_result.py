@@ -77,7 +77,7 @@ def with_trajectories(
     draws = min(draws, kept)
     solved = _solve(path, x[:, -draws:])
     rng = np.random.default_rng(seed)
-    growth = _log_growth(path, blocks[:, -draws:])
+    growth = np.asarray(jax.vmap(jax.vmap(path.log_factors))(jnp.asarray(blocks[:, -draws:])))
     tau = float(path.diffusivity) if bridges else 0.0
     grid = np.union1d(times, wanted)
     each = [
@@ -148,16 +148,6 @@ def _solve(path: PathSpace, x: np.ndarray) -> dict[str, np.ndarray]:
         name: values.reshape(*x.shape[:2], *values.shape[1:])
         for name, values in zip(names, stacked, strict=True)
     }
-
-
-def _log_growth(path: PathSpace, blocks: np.ndarray) -> np.ndarray:
-    """Log of the factor by which a cell grows over the gap after it, (chain, draw, T-1, M)."""
-    if path.growth is None:
-        return np.zeros(blocks[:, :, :-1].shape[:-1])
-    rates = jax.vmap(jax.vmap(jax.vmap(jax.vmap(path.growth, (0, None))), (0, None)), (0, None))(
-        jnp.asarray(blocks[:, :, :-1]), jnp.asarray(path.times[:-1])
-    )
-    return np.asarray(rates) * np.asarray(path.gaps)[:, None]
 
 
 def _draw(rng: np.random.Generator, weights: Float[np.ndarray, "k n"]) -> np.ndarray:

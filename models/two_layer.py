@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int
 import mmfld_ppl as mm
 from mmfld_ppl.arrays import as_array, is_known
 from mmfld_ppl.functionals import EmpiricalRisk
+from mmfld_ppl.functionals.checks import require_finite
 from mmfld_ppl.mirrors.linalg import matmul
 
 
@@ -137,4 +138,6 @@ def _checked(inputs: Array, labels: Array) -> tuple[Array, Array]:
         raise ValueError(
             f"inputs of shape (n, d) need n labels, got shapes {x.shape} and {z.shape}"
         )
+    require_finite("inputs", x)
+    require_finite("labels", z)
     return x, z

@@ -107,7 +107,7 @@ def test_images_of_laws_on_a_stated_domain_are_taken():
         (
             models.coin,
             {"mirror_maps": {"q": Euclidean()}},
-            ["'q'", "not a latent site", "['p']"],
+            ["mirror_maps names ['q']", "none of the latent sites ['p']"],
         ),
         (
             models.bounded,
@@ -188,7 +188,10 @@ def half():
         ({"mix": jnp.array([1.0, 0.0])}, ["site 'mix' is on or outside", "Simplex"]),
         ({"mix": jnp.array([0.7, 0.7])}, ["site 'mix' is on or outside", "0.7"]),
         ({"rate": jnp.nan}, ["site 'rate'", "nan"]),
-        ({"ratio": 1.0}, ["['ratio']", "not latent sites", "['mix', 'rate']"]),
+        (
+            {"ratio": 1.0},
+            ["init_params names ['ratio']", "none of the latent sites ['mix', 'rate']"],
+        ),
         ({"rate": jnp.ones(3)}, ["init_params['rate']", "shape (3,)", "takes ()"]),
         ({"mix": 0.5}, ["init_params['mix']", "shape ()", "takes (2,)"]),
     ],

@@ -109,6 +109,26 @@ def test_misuse_is_explained(points, weights, message):
         Measure(points, weights)
 
 
+SETTING = {"diffusivity": 1.0, "bandwidth": 1.0, "regularization": 1.0}
+#: Where a measure of a user's own is taken for data.
+TAKERS = {
+    "target 0": lambda mu: mm.functionals.SinkhornBarycenter([mu], epsilon=0.1),
+    "the target of MMD": lambda mu: mm.functionals.MMD(mu, Gaussian(1.0)),
+    "snapshot 0 .time 1.": lambda mu: mm.functionals.PathSpace([mu, mu], [1, 2], **SETTING),
+}
+
+
+@pytest.mark.parametrize(
+    ("masses", "got"), [([1.5, -0.5], "minimum -0.5"), ([0.5, np.nan], "minimum nan")]
+)
+@pytest.mark.parametrize("name", TAKERS)
+def test_masses_of_data_are_probabilities(name, masses, got):
+    """A measure may be signed, as functionals are differentiated in masses; data may not."""
+    measure = Measure(jnp.array([[0.0], [1.0]]), masses)
+    with pytest.raises(ValueError, match=f"the masses of {name} must be non-negative .* {got}"):
+        TAKERS[name](measure)
+
+
 @pytest.mark.parametrize("points", [{}, np.zeros(()), np.zeros((0, 2))])
 def test_uniform_needs_atoms(points):
     with pytest.raises(ValueError, match="needs"):

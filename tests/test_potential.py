@@ -79,7 +79,7 @@ def test_a_temperature_tempers_the_law():
         (
             {"support": constraints.real, "mirror_maps": {"y": mm.mirrors.Euclidean()}},
             jnp.ones(2),
-            r"'y', which is not a latent site; these are \['z'\]",
+            r"\['y'\], which is none of the latent sites \['z'\]",
         ),
         (
             {"support": constraints.circular, "strict": True},

@@ -17,6 +17,7 @@ from .base import Functional, Linearization, cast
 from .checks import (
     as_targets,
     require_limits,
+    require_one_each,
     require_positive,
     require_probabilities,
     require_same_events,
@@ -108,11 +109,7 @@ class SinkhornBarycenter(Functional):
         measures = [Measure(*atoms) for atoms in as_targets(targets)]
         equal = jnp.full(len(measures), 1 / len(measures), measures[0].weights.dtype)
         shares = as_array("the barycenter weights", equal if weights is None else weights)
-        if shares.shape != (len(measures),):
-            raise ValueError(
-                f"{len(measures)} targets need as many barycenter weights, got weights of shape "
-                f"{shares.shape}"
-            )
+        require_one_each("the barycenter weights", shares, len(measures), "targets")
         require_probabilities("the barycenter weights", shares)
         self.epsilon = require_positive("epsilon", epsilon)
         require_limits(threshold, max_iterations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -21,6 +22,39 @@ def require_instance(name: str, value: Any) -> None:
             f"{name} must be an instance, got the class {value.__name__}: pass an instance, "
             f"{value.__name__}(...)"
         )
+
+
+def require_arguments(name: str, function: Callable, called: str, count: int) -> None:
+    """Raises TypeError for a function that does not take so many arguments, by position.
+
+    called: how it is called, for the message."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except ValueError:  # A function of C says nothing of its arguments.
+        return
+    except TypeError as error:
+        raise TypeError(f"{name} is called as {called}, and does not take that: {error}") from None
+
+
+def require_kernel(name: str, kernel: Callable) -> None:
+    """Raises TypeError for a class, and for a function that does not take two points."""
+    require_instance(name, kernel)
+    require_arguments(name, kernel, "kernel(x, y)", 2)
+
+
+def called_as(function: Callable[..., Any], name: str, called: str) -> Callable[..., Any]:
+    """The function, which adds to what goes wrong inside of it how it was called: arguments in
+    another order go wrong there."""
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            shapes = ", ".join(str(jax.tree.map(jnp.shape, x)) for x in arguments)
+            error.add_note(f"{name} was called as {called}, with arguments of shape {shapes}.")
+            raise
+
+    return call
 
 
 def require_finite(name: str, tree: PyTree) -> None:
@@ -62,7 +96,7 @@ def require_symmetric(
         )
 
 
-def require_probabilities(name: str, masses: Array) -> None:
+def require_probabilities(name: str, masses: Array | np.ndarray) -> None:
     """Raises ValueError for masses that are negative or do not sum to one."""
     if not is_known(masses):
         return
@@ -73,6 +107,14 @@ def require_probabilities(name: str, masses: Array) -> None:
             f"{name} must be non-negative and sum to one, got minimum {least:g} and sum {total:g}: "
             "divide them by their sum"
         )
+
+
+def require_one_each(name: str, values: Any, count: int, of: str) -> None:
+    """Raises ValueError unless values are a vector with one entry for each of so many things."""
+    shape = np.shape(values)
+    if shape != (count,):
+        got = f"{shape[0]} entries" if len(shape) == 1 else f"shape {shape}"
+        raise ValueError(f"{name}: {got} for {count} {of}, give one for each")
 
 
 def require_limits(threshold: float, max_iterations: int) -> None:

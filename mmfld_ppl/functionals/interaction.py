@@ -14,7 +14,7 @@ from ..arrays import is_known
 from ..measures import Measure
 from .base import Functional, Linearization, cast, scalar
 from .blocks import by_blocks, fitting
-from .checks import as_probability, require_block, require_instance, require_same_events
+from .checks import as_probability, require_block, require_kernel, require_same_events
 from .distances import flatten
 from .kernels import Radial
 from .radial import smooth_radial
@@ -48,7 +48,8 @@ class Interaction(Functional):
         0.5
 
     Raises ValueError when kernel or potential do not give a number, and for a block_size below 1;
-    TypeError for a kernel that is a class. `MMFLD` raises for a kernel that is not symmetric.
+    TypeError for a kernel that is a class, or does not take two points. `MMFLD` raises for a kernel
+    that is not symmetric.
     """
 
     kernel: PairKernel
@@ -56,7 +57,7 @@ class Interaction(Functional):
     block_size: int | None = eqx.field(static=True, default=None, kw_only=True)
 
     def __check_init__(self):
-        require_instance("the kernel of an interaction", self.kernel)
+        require_kernel("the kernel of an interaction", self.kernel)
         require_block(self.block_size)
 
     def linearize(
@@ -102,7 +103,8 @@ class MMD(Functional):
 
     Raises ValueError for a target whose points are not finite or whose masses are negative or do
     not sum to one, and for a measure whose points are of another shape; TypeError for a target that
-    is no measure, and for a kernel that is a class. `MMFLD` raises for one that is not symmetric.
+    is no measure, and for a kernel that is a class, or does not take two points. `MMFLD` raises for
+    one that is not symmetric.
     """
 
     target: Measure
@@ -117,7 +119,7 @@ class MMD(Functional):
         *,
         block_size: int | None = None,
     ):
-        require_instance("the kernel of MMD", kernel)
+        require_kernel("the kernel of MMD", kernel)
         require_block(block_size)
         self.target = as_probability("the target of MMD", target)
         self.kernel = kernel

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..measures import Measure
 from ..mirrors.linalg import inner, total
 from .base import Functional, Linearization, scalar
+from .checks import require_arguments
 
 
 class OfMean(Functional):
@@ -35,7 +36,7 @@ class OfMean(Functional):
         0.40 [1.5]
 
     Raises ValueError when neither `outer` nor `potential` is given, or when one of them does not
-    give a number.
+    give a number; TypeError for functions that do not take what they are called with.
     """
 
     outer: Callable[[PyTree], Float[Array, ""]] | None = eqx.field(default=None)
@@ -45,6 +46,11 @@ class OfMean(Functional):
     def __check_init__(self):
         if self.outer is None and self.potential is None:
             raise ValueError("OfMean needs an outer function of the mean, a potential, or both")
+        if self.outer is not None:
+            require_arguments("the outer function of OfMean", self.outer, "outer(mean)", 1)
+        if self.potential is not None:
+            require_arguments("the potential of OfMean", self.potential, "potential(x)", 1)
+        require_arguments("the feature of OfMean", self.feature, "feature(x)", 1)
 
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None

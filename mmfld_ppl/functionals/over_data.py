@@ -20,7 +20,7 @@ from ..arrays import as_array, as_arrays, is_count, is_known
 from ..measures import Measure
 from ..mirrors.linalg import inner, matmul
 from .base import Functional, Linearization, scalar
-from .checks import require_finite
+from .checks import called_as, require_arguments, require_finite, require_one_each
 
 
 def _arrays(data: PyTree) -> PyTree:
@@ -29,6 +29,10 @@ def _arrays(data: PyTree) -> PyTree:
 
 def _counts(counts: Any) -> Array | np.ndarray | None:
     return None if counts is None else as_array("counts", counts)
+
+
+#: How the functions below are called.
+LOSS, FEATURE, LOG_DENSITY = "loss(mean, datum)", "feature(x, datum)", "log_density(x, datum)"
 
 
 class EmpiricalRisk(Functional):
@@ -56,7 +60,8 @@ class EmpiricalRisk(Functional):
         2.5
 
     Raises ValueError for data that are not finite numbers or do not share a leading axis, for a
-    batch_size out of range, and when loss or potential do not give a number.
+    batch_size out of range, and when loss or potential do not give a number; TypeError for
+    functions that do not take what they are called with.
     """
 
     loss: Callable[[PyTree, Any], Float[Array, ""]]
@@ -67,15 +72,21 @@ class EmpiricalRisk(Functional):
 
     def __check_init__(self):
         _check_data(self.data, self.batch_size)
+        require_arguments("the loss of EmpiricalRisk", self.loss, LOSS, 2)
+        require_arguments("the feature of EmpiricalRisk", self.feature, FEATURE, 2)
+        if self.potential is not None:
+            require_arguments("the potential of EmpiricalRisk", self.potential, "potential(x)", 1)
 
     def linearize(
         self, measure: Measure, carry: PyTree = None, key: PRNGKeyArray | None = None
     ) -> Linearization:
         rows = _draw(key, self.data, self.batch_size)
-        loss = scalar(self.loss, "the loss of EmpiricalRisk")
+        name = "the loss of EmpiricalRisk"
+        loss = scalar(called_as(self.loss, name, LOSS), name)
 
         def one(datum: PyTree) -> tuple[Float[Array, ""], PyTree]:
-            features = jax.vmap(self.feature, (0, None))(measure.points, datum)
+            feature = called_as(self.feature, "the feature of EmpiricalRisk", FEATURE)
+            features = jax.vmap(feature, (0, None))(measure.points, datum)
             return jax.value_and_grad(loss)(jax.tree.map(measure.mean, features), datum)
 
         losses, slopes = jax.vmap(one)(_take(self.data, rows))
@@ -125,7 +136,8 @@ class MixtureLikelihood(Functional):
         1.25
 
     Raises ValueError for data that are not finite numbers or do not share a leading axis, and for
-    counts that are negative, all zero, or not one a datum.
+    counts that are negative, all zero, or not one a datum; TypeError for a log density that does
+    not take what it is called with.
     """
 
     log_density: Callable[[Any, Any], Float[Array, ""]]
@@ -137,6 +149,8 @@ class MixtureLikelihood(Functional):
 
     def __check_init__(self):
         _check_data(self.data, self.batch_size)
+        name = "the log density of MixtureLikelihood"
+        require_arguments(name, self.log_density, LOG_DENSITY, 2)
         if self.counts is not None:
             _check_counts(self.counts, _size(self.data))
 
@@ -173,7 +187,8 @@ class MixtureLikelihood(Functional):
     def _log_densities(
         self, points: PyTree, rows: Int[Array, " batch"] | None
     ) -> Float[Array, "m batch"]:
-        log_density = scalar(self.log_density, "the log density of MixtureLikelihood")
+        name = "the log density of MixtureLikelihood"
+        log_density = scalar(called_as(self.log_density, name, LOG_DENSITY), name)
         across_data = jax.vmap(log_density, (None, 0))
         return jax.vmap(across_data, (0, None))(points, _take(self.data, rows))
 
@@ -211,8 +226,7 @@ def _check_data(data: PyTree, batch_size: int | None) -> None:
 
 
 def _check_counts(counts: Array | np.ndarray, size: int) -> None:
-    if jnp.shape(counts) != (size,):
-        raise ValueError(f"{size} data need as many counts, got shape {jnp.shape(counts)}")
+    require_one_each("counts", counts, size, "data")
     if not is_known(counts):
         return
     known = np.asarray(counts)

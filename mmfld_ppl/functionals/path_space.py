@@ -19,7 +19,9 @@ from ..measures import Measure
 from ..mirrors.linalg import matmul
 from .base import Functional, Linearization, cast, scalar
 from .checks import (
+    require_arguments,
     require_limits,
+    require_one_each,
     require_positive,
     require_probabilities,
     require_same_events,
@@ -107,8 +109,8 @@ class PathSpace(Functional):
     differing shapes, masses or weights that are negative or do not sum to one, times that do not
     increase or are dates, diffusivity, bandwidth or regularization <= 0, a growth that does not
     give one number, and measures whose number of atoms T does not divide, or with a block of no
-    mass; TypeError for a mapping of snapshots, and a growth that is no function or cannot be traced
-    at one point. What is traced is checked for its shape only.
+    mass; TypeError for a mapping of snapshots, and a growth that is no function, does not take a
+    point and a time, or cannot be traced. What is traced is checked for its shape only.
     """
 
     cells: PyTree[Float[Array, "t n ..."]]
@@ -143,20 +145,20 @@ class PathSpace(Functional):
         self.gaps = jnp.asarray(np.diff(at) if isinstance(at, np.ndarray) else jnp.diff(at))
         equal = counts / counts.sum()
         shares = as_array("the weights of the snapshots", equal if weights is None else weights)
-        if shares.shape != counts.shape:
-            raise ValueError(
-                f"{len(counts)} snapshots need as many weights, got weights of shape {shares.shape}"
-            )
+        require_one_each("the weights of the snapshots", shares, len(counts), "snapshots")
         require_probabilities("the weights of the snapshots", shares)
         self.weights = jnp.asarray(shares)
         self.diffusivity = require_positive("diffusivity", diffusivity)
         self.bandwidth = require_positive("bandwidth", bandwidth)
         self.regularization = require_positive("regularization", regularization)
-        if growth is not None and not callable(growth):
-            raise TypeError(
-                f"growth must be a function (point, time) -> rate, got {type(growth).__name__}: "
-                "particles are not the cells, so fit a function of the coordinates to the scores"
-            )
+        if growth is not None:
+            if not callable(growth):
+                raise TypeError(
+                    "growth must be a function (point, time) -> rate, got "
+                    f"{type(growth).__name__}: particles are not the cells, so fit a function of "
+                    "the coordinates to the scores"
+                )
+            require_arguments("growth", growth, "growth(point, time)", 2)
         self.growth = growth
         require_limits(threshold, max_iterations)
         self.threshold, self.max_iterations = threshold, max_iterations
@@ -210,7 +212,7 @@ class PathSpace(Functional):
         before, after = _split(x)
         leave = like._each(soft_transform, earlier, after, w[1:], g)
         if like.growth is not None:
-            factor = jnp.exp(like._rates(p) * gaps[:, None] - log_growth[:, None])
+            factor = jnp.exp(like.log_factors(p) - log_growth[:, None])
             leave = factor * (leave - jnp.sum(a * f, axis=1, keepdims=True))
         arrive = like._each(soft_transform, later, before, a, f)
         fit = -like.weights[:, None] * like._explained(p, evidence)
@@ -237,6 +239,13 @@ class PathSpace(Functional):
         like, a, b, g, _ = self._solved(measure, carry)
         x, _ = like._family(measure)
         return jnp.swapaxes(like._each(coupling, *_split(x), b, a, g), 1, 2)
+
+    def log_factors(self, blocks: PyTree[Float[Array, "t m ..."]]) -> Float[Array, "t-1 m"]:
+        """Log of the factor by which each point of a block grows over the gap after it; zero
+        without growth."""
+        if self.growth is None:
+            return jnp.zeros(jax.tree.leaves(blocks)[0][:-1].shape[:2], self.gaps.dtype)
+        return self._rates(blocks) * self.gaps[:, None]
 
     def _solved(
         self, measure: Measure, carry: Float[Array, "t-1 m"] | None
@@ -272,7 +281,7 @@ class PathSpace(Functional):
         """Masses of the first T-1 blocks when the next snapshot is taken, and the log growth."""
         if self.growth is None:
             return w[:-1], jnp.zeros_like(w[:-1, 0])
-        log_masses = jnp.log(w[:-1]) + self._rates(x) * self.gaps[:, None]
+        log_masses = jnp.log(w[:-1]) + self.log_factors(x)
         log_growth = logsumexp(log_masses, axis=1)
         return jnp.exp(log_masses - log_growth[:, None]), log_growth
 

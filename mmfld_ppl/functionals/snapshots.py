@@ -11,7 +11,12 @@ from jaxtyping import Array, Float
 
 from ..arrays import as_array, is_known
 from ..measures import Measure
-from .checks import require_finite, require_probabilities, require_same_events
+from .checks import (
+    require_finite,
+    require_one_each,
+    require_probabilities,
+    require_same_events,
+)
 from .stacking import stack_measures
 
 #: Cells with equal masses, or a measure of cells.
@@ -47,8 +52,7 @@ def stack_snapshots(
 
 
 def _check_times(times: Float[Array, " t"] | np.ndarray, count: int) -> None:
-    if np.shape(times) != (count,):
-        raise ValueError(f"{count} snapshots need as many times, got times of shape {times.shape}")
+    require_one_each("times", times, count, "snapshots")
     if count < 2:
         raise ValueError(
             f"a path needs snapshots at two times or more, got {count}; for one snapshot alone use "

@@ -15,7 +15,7 @@ from ..measures import Measure
 from ..mirrors import MirrorMap
 from ..mirrors.linalg import matmul
 from .base import Functional, Linearization, scalar
-from .checks import require_block, require_instance
+from .checks import require_arguments, require_block, require_kernel
 from .interaction import Interaction, PairKernel
 from .pushforward import Pushforward
 
@@ -66,7 +66,8 @@ class KSD(Functional):
         1.0
 
     Raises ValueError for points that are not vectors, for a density or a kernel that does not give
-    one number, and for a block_size below 1; TypeError for a kernel that is a class."""
+    one number, and for a block_size below 1; TypeError for a kernel that is a class, and for
+    functions of other arguments."""
 
     log_density: Callable[[Vector], Float[Array, ""]]
     kernel: PairKernel
@@ -74,7 +75,8 @@ class KSD(Functional):
     block_size: int | None = eqx.field(static=True, default=None, kw_only=True)
 
     def __check_init__(self):
-        require_instance("the kernel of KSD", self.kernel)
+        require_kernel("the kernel of KSD", self.kernel)
+        require_arguments("the log density of KSD", self.log_density, "log_density(x)", 1)
         require_block(self.block_size)
 
     def linearize(

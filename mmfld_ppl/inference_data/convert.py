@@ -33,6 +33,8 @@ def to_inference_data(
     coords: Coords | None = None,
     constant_data: Mapping[str, Array] | None = None,
     posterior_predictive: Mapping[str, Array] | None = None,
+    predictions: Mapping[str, Array] | None = None,
+    prior: Mapping[str, Array] | None = None,
 ) -> Any:
     """The draws of a run and what is known about them, for ArviZ.
 
@@ -46,7 +48,8 @@ def to_inference_data(
         least `MirrorMap.slack` of a draw over its particles and sites, where a site has a boundary,
         and `boundary_slack_by_site` where several have.
       observed_data: the whole of it, also where the run used minibatches.
-      log_likelihood, unconstrained_posterior, constant_data, posterior_predictive: on request.
+      log_likelihood, unconstrained_posterior, constant_data: on request.
+      posterior_predictive, predictions, prior, prior_predictive: as given.
       mean_field: on request, what `diagnose` needs the model for; see `mean_field_statistics`.
 
     Attributes of the whole, and again of the posterior, are strings and numbers; mappings and
@@ -70,11 +73,15 @@ def to_inference_data(
     posterior_predictive: what `Predictive(model, mcmc.get_samples(group_by_chain=True),
       batch_ndims=2)` gives, of a model without what was observed, as by
       `numpyro.handlers.uncondition(model)`.
+    predictions: the same for other data, `Predictive(...)(key, new_data)`. A plate of another size
+      has its own numbers 0, 1, ... for a coordinate.
+    prior: what `Predictive(model, num_samples=500)` gives, of such a model. Sites that the
+      posterior has make the group prior, all others prior_predictive.
 
     Warns when the particles overshoot together, when moves were refused because something was not
     finite, and when an adjusted kernel accepts hardly anything or nearly everything.
-    Raises ValueError when there are no draws, when `dims`, `coords` or `posterior_predictive` do
-    not fit, and when the log likelihood is asked of a model without observations or of a run that
+    Raises ValueError when there are no draws, when `dims`, `coords` or predicted draws do not fit,
+    and when the log likelihood is asked of a model without observations or of a run that
     left out a site."""
     sample = _sample(mcmc)
     one = jax.tree.map(lambda leaf: leaf[0, 0], sample)
@@ -89,9 +96,13 @@ def to_inference_data(
     )
     draws, statistics = flat(sample), statistics_of(mcmc)
     datasets = export.datasets(draws, statistics) | export.data()
+    shape = next(iter(draws.values())).shape[:2]
     if posterior_predictive is not None:
-        shape = next(iter(draws.values())).shape[:2]
-        datasets["posterior_predictive"] = export.predictive(posterior_predictive, shape)
+        datasets |= export.predictive("posterior_predictive", posterior_predictive, shape)
+    if predictions is not None:
+        datasets |= export.predictive("predictions", predictions, shape, elsewhere=True)
+    if prior is not None:
+        datasets |= export.prior(prior, draws)
     export.require_coords(datasets)
     if diagnostics:
         objective = statistics.get("objective")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,10 +70,3 @@ def _coordinate(dim: str, size: int, coords: Coords) -> np.ndarray:
     if len(given) != size:
         raise ValueError(f"coords['{dim}'] has {len(given)} entries, the dimension has {size}")
     return np.asarray(given)
-
-
-def require_known(what: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Raises ValueError for names that are none of the known ones."""
-    known = set(known)
-    if unknown := sorted(set(names) - known):
-        raise ValueError(f"{what} names {unknown}, which is none of {sorted(known)}")

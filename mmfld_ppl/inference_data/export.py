@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,10 @@ from jaxtyping import Array, PyTree
 from numpyro.infer import MCMC
 from numpyro.infer import log_likelihood as evaluate_log_likelihood
 
-from ..latent.naming import flatten_named
+from ..latent.naming import flatten_named, require_known
 from .attributes import Attributes, model_attributes, run_attributes
 from .capacity import available, fits, size
-from .datasets import SAMPLE_DIMS, Coords, Named, dataset_of, file_name, require_known
+from .datasets import SAMPLE_DIMS, Coords, Named, dataset_of, file_name
 from .geometry import Draws, geometry_of
 from .recording import Site, complete, record, whole
 
@@ -109,20 +109,45 @@ class Export:
         }
         return {name: dataset_of(arrays, self.coords) for name, arrays in groups.items() if arrays}
 
-    def predictive(self, values: PyTree, shape: tuple[int, ...]) -> xr.Dataset:
-        """The group of posterior predictive draws.
+    def predictive(
+        self, group: str, values: PyTree, shape: tuple[int, ...], *, elsewhere: bool = False
+    ) -> dict[str, xr.Dataset]:
+        """A group of draws that were predicted at those of the run.
 
-        shape: of the run, chains and draws; raises ValueError where a site has others."""
-        # The site of an objective has no numbers.
-        named = {n: v for n, v in flat(jax.device_get(values)).items() if v.size}
+        shape: of the run, chains and draws; raises ValueError where a site has others.
+        elsewhere: whether they are for other data, so that plates may have other sizes."""
+        named = _with_numbers(values)
         for name, value in named.items():
             if value.shape[:2] != shape:
                 raise ValueError(
-                    f"posterior_predictive['{name}'] has shape {value.shape}, and the run "
-                    f"{shape[0]} chains of {shape[1]} draws: make it by Predictive(model, "
+                    f"{group}['{name}'] has shape {value.shape}, and the run {shape[0]} chains of "
+                    f"{shape[1]} draws: make it by Predictive(model, "
                     "mcmc.get_samples(group_by_chain=True), batch_ndims=2)"
                 )
-        return dataset_of(self._of_sites(named), self.coords)
+        arrays = self._of_sites(named, resized=elsewhere)
+        coords = self.coords
+        if elsewhere:
+            sizes = dataset_of(arrays, {}).sizes
+            coords = {dim: at for dim, at in coords.items() if sizes.get(dim) == len(at)}
+        return {group: dataset_of(arrays, coords)}
+
+    def prior(self, values: PyTree, posterior: Iterable[str]) -> dict[str, xr.Dataset]:
+        """The groups of draws from the prior, along a leading axis: of the posterior's sites, and
+        of all others."""
+        named = _with_numbers(values)
+        sizes = {value.shape[:1] for value in named.values()}
+        if len(sizes) != 1 or () in sizes:
+            raise ValueError(
+                "prior must have its draws along one leading axis, got shapes "
+                f"{ {n: v.shape for n, v in named.items()} }: make it by Predictive(model, "
+                "num_samples=500)(key, ...)"
+            )
+        inside = set(posterior)
+        groups = {
+            "prior": {n: v[None] for n, v in named.items() if n in inside},
+            "prior_predictive": {n: v[None] for n, v in named.items() if n not in inside},
+        }
+        return {g: dataset_of(self._of_sites(v), self.coords) for g, v in groups.items() if v}
 
     def require_coords(self, datasets: Mapping[str, xr.Dataset]) -> None:
         """Raises ValueError when `coords` names a dimension that none of the groups has."""
@@ -172,10 +197,12 @@ class Export:
             for name, v in values.items()
         }
 
-    def _of_sites(self, values: Draws) -> dict[str, Named]:
+    def _of_sites(self, values: Draws, resized: bool = False) -> dict[str, Named]:
         named = {}
         for name, value in values.items():
             site, shape = self.recording.sites.get(name, UNKNOWN), np.shape(value)[2:]
+            if resized:
+                site = site.resized(shape)
             axes = site.axis_names(name, shape, self.dims.get(name))
             named[name] = ((*SAMPLE_DIMS, *axes), value)
         return named
@@ -202,6 +229,11 @@ def flat(tree: PyTree) -> Draws:
     """Leaves by dotted name."""
     names, leaves, _ = flatten_named(tree)
     return {name: np.asarray(leaf) for name, leaf in zip(names, leaves, strict=True)}
+
+
+def _with_numbers(values: PyTree) -> Draws:
+    """By dotted name, without the site of an objective, which has none."""
+    return {n: v for n, v in flat(jax.device_get(values)).items() if v.size}
 
 
 def _plain(values: Draws) -> dict[str, Named]:

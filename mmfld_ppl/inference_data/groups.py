@@ -20,6 +20,9 @@ OF_DRAWS = (
     "log_likelihood",
     "unconstrained_posterior",
     "posterior_predictive",
+    "predictions",
+    "prior",
+    "prior_predictive",
 )
 
 

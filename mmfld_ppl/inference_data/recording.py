@@ -17,6 +17,7 @@ from numpyro.infer.initialization import init_to_sample
 
 from ..latent.checks import particle_plate
 from ..latent.naming import flatten_named
+from ..latent.reading import mask_of
 from ..primitives import OBJECTIVE, Objective, hold_objective
 
 
@@ -71,6 +72,16 @@ class Site(NamedTuple):
     def batch(self) -> Site:
         """The same site with its event axes summed over, as in a log density."""
         return self._replace(event_dim=0, event_names=())
+
+    def resized(self, shape: Sequence[int]) -> Site:
+        """The same site in plates of the sizes that a value of this shape has. Of a deterministic
+        site, which may lack the axis of a plate, the size is all that tells."""
+        batch = len(shape) - (self.event_dim or 0)
+        plates = (
+            (name, at, shape[batch + at] if 0 <= batch + at < batch else size)
+            for name, at, size in self.plates
+        )
+        return self._replace(plates=tuple(plates))
 
     def batch_size(self) -> int:
         """The number of log densities of an observed site."""
@@ -153,11 +164,7 @@ def record(
 
 def _masked(law: dist.Distribution) -> bool:
     """Whether entries are left out of its density."""
-    while isinstance(law, dist.MaskedDistribution | dist.ExpandedDistribution | dist.Independent):
-        if isinstance(law, dist.MaskedDistribution) and not np.all(law._mask):
-            return True
-        law = law.base_dist
-    return False
+    return not np.all(mask_of(law, event_dim=0))
 
 
 def _sites_of(name: str, site: Mapping[str, Any]) -> dict[str, Site]:

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from ..latent.naming import require_known
 from .angles import unrolled
-from .datasets import SAMPLE_DIMS, require_known, weighed
+from .datasets import SAMPLE_DIMS, weighed
 from .groups import dataset, replicate_statistics
 
 #: Statistics of a draw that are summarised beside its values.
@@ -18,7 +19,7 @@ SUMMARISED = ("objective", "lp")
 
 
 def summary(
-    idata: Any, *, var_names: Sequence[str] | None = None, round_to: int | None = None
+    idata: Any, *, var_names: str | Sequence[str] | None = None, round_to: int | None = None
 ) -> pd.DataFrame:
     """Expectations with their Monte Carlo errors, across the replicates of a run.
 
@@ -35,14 +36,14 @@ def summary(
     one chain). Chains are replicates of the whole system, so an ess counts systems.
 
     idata: from `to_inference_data`, or read from a file. var_names: some variables only, by their
-    names in the groups posterior and sample_stats. round_to: decimals; default, all.
+    names in the groups posterior and sample_stats; "~name" for all but that one, as in ArviZ.
+    round_to: decimals; default, all.
     Raises ValueError on unknown names."""
     posterior = unrolled(by_measure(dataset(idata, "posterior")))
     variables = {n: stat for n, stat in _statistics(idata).items() if n in SUMMARISED}
     variables |= {str(name): posterior[name] for name in posterior.data_vars}
     if var_names is not None:
-        require_known("var_names", var_names, variables)
-        variables = {name: variables[name] for name in var_names}
+        variables = {name: variables[name] for name in _chosen(var_names, list(variables))}
     plate = posterior.attrs.get("particle_plate")
     quantities: dict[str, xr.DataArray] = {}
     for name, values in variables.items():
@@ -78,6 +79,16 @@ def by_measure(posterior: xr.Dataset) -> xr.Dataset:
 def block_dim(plate: str) -> str:
     """The dimension of the measures in a plate; a coordinate of this name has their names."""
     return f"{plate}_block"
+
+
+def _chosen(var_names: str | Sequence[str], present: list[str]) -> list[str]:
+    """Those named, or all, less those that are named with a tilde in front."""
+    given = [var_names] if isinstance(var_names, str) else list(var_names)
+    negated = [name for name in given if name.startswith("~") and name not in present]
+    names = [name for name in given if name not in negated]
+    left_out = {name[1:] for name in negated}
+    require_known("var_names", [*names, *left_out], present)
+    return [name for name in names or present if name not in left_out]
 
 
 def chain_summary(idata: Any) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from numpyro.util import is_prng_key
 
 from ..arrays import is_known, is_positive
 from ..chain import Chain, Schedule, Settings
-from ..initialize import checked_params, first_valid, require_valid
+from ..initialize import checked_params, first_valid, require_chains, require_valid
 from ..latent import Layout, Problem, Sites, read_model
 from ..latent.naming import flatten_named
 from ..latent.potential import PotentialProblem, read_potential
@@ -108,7 +108,10 @@ class LangevinKernel(MCMCKernel):
         Raises ValueError where there is no such point, saying which site is the reason; inside of
         a trace (chain_method="parallel", or a callable) it cannot, and `diverging` tells."""
         single = is_prng_key(rng_key)
-        one = init_params if single else jax.tree.map(lambda v: v[0], init_params)
+        one = init_params
+        if self._model is None and not single:
+            require_chains(init_params, len(rng_key))
+            one = jax.tree.map(lambda v: v[0], init_params)
         # With the same key for all chains, and eagerly also inside of `pmap`: what is read must
         # be the same for all of them.
         with _eagerly():
@@ -116,7 +119,7 @@ class LangevinKernel(MCMCKernel):
         if self._model is None:
             names, leaves, _ = flatten_named(init_params)
             init_params = dict(zip(names, leaves, strict=True))
-        given = checked_params(problem.layout.sites, init_params, single)
+        given = checked_params(problem.layout.sites, init_params, None if single else len(rng_key))
         chain = Chain(problem, self.settings_for(problem.layout))
 
         def attempt(key, given):

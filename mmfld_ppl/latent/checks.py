@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -60,15 +60,6 @@ def require_stated_supports(latents: Mapping[str, Any]) -> None:
                 f"{type(transform).__name__}, whose domain is the whole line, so that its support "
                 "is stated too large, and most of it has no density: pass the transform "
                 "domain=base.support, as AffineTransform(loc, scale, domain=base.support)"
-            )
-
-
-def require_known(mirror_maps: Mapping[str, Any], latents: Collection[str]) -> None:
-    for name in mirror_maps:
-        if name not in latents:
-            raise ValueError(
-                f"mirror_maps names '{name}', which is not a latent site; these are "
-                f"{sorted(latents)}"
             )
 
 

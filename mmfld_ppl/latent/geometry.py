@@ -16,7 +16,7 @@ from ..constraints.by_type import base_of
 from ..mirrors import Euclidean, Independent, MirrorMap, mirror_map
 from ..mirrors.euclidean import WrappedLine
 from .charts import Chart, coordinate_of, reference
-from .layout import Site
+from .layout import Site, in_words
 
 
 def geometry_of(
@@ -47,7 +47,7 @@ def geometry_of(
         moves = geometry.describe()
         if chart is not Chart.MIRROR:
             moves = f"{moves}, in its {chart.value}"
-        words = _in_words(support)
+        words = in_words(support)
         if dynamic:
             words = f"{type(base_of(support)).__name__.strip('_')} (depends on other sites)"
         site = Site(
@@ -200,11 +200,3 @@ def _without(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
     if axis is None:
         return shape
     return tuple(n for i, n in enumerate(shape) if i != len(shape) + axis)
-
-
-def _in_words(support: nc.Constraint) -> str:
-    text = repr(base_of(support)).replace("\n", " ")
-    # NumPyro's repr has the name of a class that it does not export.
-    if event := support.event_dim - base_of(support).event_dim:
-        text = f"independent({text}, {event})"
-    return text

@@ -44,3 +44,7 @@ class LatentProblem(Protocol):
     def complaints(self, coordinates: Coordinates, key: PRNGKeyArray) -> list[str]:
         """What is not finite at concrete coordinates, in words."""
         ...
+
+    def steep(self, coordinates: Coordinates, key: PRNGKeyArray) -> list[str]:
+        """What has a gradient that is not finite at concrete coordinates, in words."""
+        ...

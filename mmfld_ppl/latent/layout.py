@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from numpyro.distributions import constraints as nc
+
+from ..constraints.by_type import base_of
 from ..mirrors import MirrorMap, Product
 from .charts import Chart
 
@@ -30,7 +33,7 @@ class Site:
     @property
     def support_in_short(self) -> str:
         """The support, in sixty letters at the most."""
-        return self.support if len(self.support) <= 60 else self.support[:57] + "..."
+        return shortened(self.support)
 
     @property
     def coordinate_axis(self) -> int | None:
@@ -78,3 +81,20 @@ class Layout:
 def product_of(layout: Layout, maps: Mapping[str, MirrorMap], particles: bool) -> Product:
     """The map of one block: of one particle, or of all global sites."""
     return Product({s.name: maps[s.name] for s in layout.block(particles)})
+
+
+def in_words(support: nc.Constraint) -> str:
+    """A constraint in one line."""
+    base = base_of(support)
+    text = repr(base).replace("\n", " ")
+    if text.endswith("()"):  # NumPyro's multinomials do not say the total.
+        text = f"{text[:-1]}{', '.join(f'{k}={v}' for k, v in vars(base).items())})"
+    # NumPyro's repr has the name of a class that it does not export.
+    if event := support.event_dim - base.event_dim:
+        text = f"independent({text}, {event})"
+    return text
+
+
+def shortened(words: str) -> str:
+    """In sixty letters at the most."""
+    return words if len(words) <= 60 else words[:57] + "..."

@@ -1,7 +1,8 @@
-"""Names of the leaves of a pytree."""
+"""Names of the leaves of a pytree, and names that users give."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -18,3 +19,10 @@ def flatten_named(values: PyTree) -> tuple[list[str], list[Array], Any]:
 
 def _key_name(key: Any) -> str:
     return str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key))))
+
+
+def require_known(what: str, names: Iterable[str], known: Iterable[str], of: str = "") -> None:
+    """Raises ValueError for names that are none of the known ones. of: what these are."""
+    known = set(known)
+    if unknown := sorted(set(names) - known):
+        raise ValueError(f"{what} names {unknown}, which is none of {of}{sorted(known)}")

@@ -12,10 +12,9 @@ from numpyro.distributions import constraints as nc
 
 from ..mirrors import MirrorMap
 from .charts import coordinate_of, value_of
-from .checks import require_known
 from .geometry import geometry_of
 from .layout import Layout
-from .naming import flatten_named
+from .naming import flatten_named, require_known
 from .problem import Coordinates, Evaluation
 
 
@@ -47,6 +46,10 @@ class PotentialProblem:
         evaluation, _ = self.evaluate(coordinates, key)
         value = evaluation.log_density()
         return [] if bool(jnp.isfinite(value)) else [f"the potential is {-value}"]
+
+    def steep(self, coordinates: Coordinates, key: PRNGKeyArray) -> list[str]:
+        """Nothing: there is one density, and it is all of the potential."""
+        return []
 
     def coordinates(self, values: Mapping[str, Array], key: PRNGKeyArray) -> Coordinates:
         """The coordinates of constrained values."""
@@ -89,7 +92,7 @@ def read_potential(
     leaf, or a pytree of constraints like `values`."""
     names, leaves, tree = flatten_named(values)
     supports = _by_name(support, names, tree)
-    require_known(mirror_maps, names)
+    require_known("mirror_maps", mirror_maps, names, "the latent sites ")
     sites, maps, fixed = [], {}, {}
     for name, leaf in zip(names, leaves, strict=True):
         site, maps[name], fixed[name] = geometry_of(

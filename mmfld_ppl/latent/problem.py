@@ -15,10 +15,11 @@ from numpyro.distributions.distribution import validation_enabled
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.util import compute_log_probs
 
-from ..dynamics import Field, Frozen
+from ..dynamics import Field, Frozen, all_finite
 from ..measures import Measure
 from ..primitives import Objective, hold_objective
 from .charts import coordinate_of, value_of
+from .complaints import objective_complaint, site_complaint
 from .layout import Layout, Site
 from .values import Sites
 
@@ -108,18 +109,30 @@ class Problem:
             return compute_log_probs(placed, self.args, self.kwargs, {}, sum_log_prob=False)
 
     def complaints(self, coordinates: Coordinates, key: PRNGKeyArray) -> list[str]:
-        """The sites whose log density is not finite at concrete coordinates, in words."""
+        """What is not finite at concrete coordinates, and the data that their laws do not allow, in
+        words."""
         with validation_enabled(False):  # Which names no site.
             log_probs, tr = self._log_probs(coordinates, key)
+        found = [
+            objective_complaint(name, Objective.of(tr[name]))
+            if name == self.layout.objective
+            else site_complaint(tr[name], log_prob)
+            for name, log_prob in log_probs.items()
+        ]
+        return [words for words in found if words]
+
+    def steep(self, coordinates: Coordinates, key: PRNGKeyArray) -> list[str]:
+        """The sites whose log density has a gradient that is not finite, in words."""
+
+        def total(coordinates: Coordinates, name: str) -> Array:
+            return jnp.sum(self._log_probs(coordinates, key)[0][name])
+
         found = []
-        for name, log_prob in log_probs.items():
-            if count := int(jnp.sum(~jnp.isfinite(log_prob))):
-                site = tr[name]
-                gaps = int(jnp.sum(jnp.isnan(site["value"]))) if site["is_observed"] else 0
-                found.append(
-                    f"the log density of '{name}' has {count} entries of {jnp.size(log_prob)} that "
-                    "are not finite" + (f", and its data {gaps} that are NaN" if gaps else "")
-                )
+        with validation_enabled(False):
+            # One by one: where a gradient is infinite, zero times it is NaN in those of all others.
+            for name in self._log_probs(coordinates, key)[0]:
+                if not bool(all_finite(jax.grad(total)(coordinates, name))):
+                    found.append(f"the log density of '{name}' has a gradient that is not finite")
         return found
 
     def initial_values(

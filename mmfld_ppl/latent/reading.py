@@ -137,11 +137,28 @@ def _invalid_parameters(tr: Trace) -> list[str]:
     return found
 
 
+#: What shapes or masks a law.
+WRAPPERS = (dist.ExpandedDistribution, dist.Independent, dist.MaskedDistribution)
+
+
 def unwrapped(law: Any) -> Any:
     """Without what shapes or masks it."""
-    while isinstance(law, dist.ExpandedDistribution | dist.Independent | dist.MaskedDistribution):
+    while isinstance(law, WRAPPERS):
         law = law.base_dist
     return law
+
+
+def mask_of(law: dist.Distribution, event_dim: int) -> np.ndarray:
+    """Which entries of a law's values count, where an entry has so many axes; broadcasts to them.
+
+    Of a law with numbers for a mask."""
+    mask = np.asarray(True)
+    while isinstance(law, WRAPPERS):
+        if isinstance(law, dist.MaskedDistribution):
+            entries = np.asarray(law._mask)
+            mask = mask & entries.reshape(entries.shape + (1,) * (law.event_dim - event_dim))
+        law = law.base_dist
+    return mask
 
 
 def _draw(draws: np.random.Generator, site: dict) -> Array | None:

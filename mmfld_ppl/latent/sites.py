@@ -14,7 +14,6 @@ from .checks import (
     find_objective,
     particle_plate,
     require_continuous,
-    require_known,
     require_separate,
     require_stated_supports,
     require_uncoupled,
@@ -25,6 +24,7 @@ from .checks import (
 from .geometry import geometry_of, one_particle
 from .keys import changing_density
 from .layout import Layout, Site
+from .naming import require_known
 from .reading import Reading, dynamic_supports
 
 
@@ -46,7 +46,7 @@ def read_model(
     latents = reading.latents
     require_continuous(latents)
     require_stated_supports(latents)
-    require_known(mirror_maps, latents)
+    require_known("mirror_maps", mirror_maps, latents, "the latent sites ")
     subsampled = subsampled_plates(reading.trace)
     require_whole(latents, subsampled)
     plate = particle_plate(reading.trace)

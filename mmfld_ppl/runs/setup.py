@@ -17,8 +17,9 @@ from numpyro.infer import MCMC
 from numpyro.util import is_prng_key
 
 from ..digests import digest
-from ..inference_data.datasets import require_known
 from ..inference_data.export import Export, flat, statistics_of
+from ..initialize import require_chains
+from ..latent.naming import require_known
 from .fingerprint import (
     compiler,
     energies_of,
@@ -68,7 +69,8 @@ class Setup:
             raise ValueError(
                 f"coords names '{DRAW}', and a streamed run numbers its draws itself: leave it out"
             )
-        _require_chains(init_params, mcmc.num_chains)
+        if mcmc.num_chains > 1:
+            require_chains(init_params, mcmc.num_chains)
         self.mcmc = copy.copy(mcmc)
         self.mcmc._args, self.mcmc._kwargs, self.mcmc._cache = args, kwargs, {}
         init_params = jax.tree.map(
@@ -146,18 +148,6 @@ class Setup:
         for dataset in datasets.values():
             for name, variable in dataset.variables.items():
                 plain(str(name), variable)
-
-
-def _require_chains(init_params: PyTree, chains: int) -> None:
-    """Raises ValueError when there is not one start for each chain."""
-    if chains == 1:
-        return
-    for path, leaf in jax.tree.flatten_with_path(init_params)[0]:
-        if np.shape(leaf)[:1] != (chains,):
-            raise ValueError(
-                f"init_params{jax.tree_util.keystr(path)} has shape {np.shape(leaf)}, and "
-                f"{chains} chains need a leading axis of {chains}: one start for each"
-            )
 
 
 def require_streamable(mcmc: MCMC) -> None:

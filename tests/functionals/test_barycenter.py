@@ -232,7 +232,11 @@ Y, B = TARGETS[0]
         ([(Y, B), (Y[:, :1], B)], {}, r"target 1 .*\(1,\), target 0 .*\(2,\)"),
         ([(Y, np.full(5, 0.2))], {}, "share their leading axis"),
         ([(Y, B), (Y[:0], B[:0])], {}, "target 1 has no atoms"),
-        ([(Y, B)], {"weights": np.array([0.5, 0.5])}, "1 targets need as many"),
+        (
+            [(Y, B)],
+            {"weights": np.array([0.5, 0.5])},
+            "weights: 2 entries for 1 targets",
+        ),
         ([(Y, B), (Y, B)], {"weights": np.array([0.5, 0.6])}, "barycenter weights .* sum 1.1"),
         ([(Y, B)], {"epsilon": 0.0}, "epsilon must be one positive number, got 0.0"),
         ([(Y, B)], {"epsilon": np.ones(2)}, "epsilon must be one positive number"),

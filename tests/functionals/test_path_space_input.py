@@ -20,7 +20,9 @@ DAYS = np.array(["2020-01-01", "2021-01-01"], "datetime64[D]")
         ([Y, Y[:0]], [0, 1], {}, r"snapshot 1 \(time 1\) has no cells, its shape is \(0, 2\)"),
         ([Y, np.float64(1)], [0, 1], {}, r"snapshot 1 \(time 1\) has no cells, its shape is \(\)"),
         ([Y], [0], {}, "two times or more, got 1"),
-        ([Y, Y], [0], {}, r"2 snapshots need as many times, got times of shape \(1,\)"),
+        ([Y, Y], [0, 1, 2], {}, "times: 3 entries for 2 snapshots, give one"),
+        ([Y, Y], [[0, 1]], {}, r"times: shape \(1, 2\) for 2 snapshots"),
+        ([Y, Y], [0], {}, "times: 1 entries for 2 snapshots, give one"),
         ([Y, Y, Y], [0, 2, 1], {}, "must increase, got 2 and then 1 at places 1 and 2"),
         ([Y, Y], [3, 3], {}, "must increase, got 3 and then 3 .* join those of equal times"),
         (
@@ -37,7 +39,12 @@ DAYS = np.array(["2020-01-01", "2021-01-01"], "datetime64[D]")
         ([Y, Measure(Y, np.full(4, 0.3))], [0, 1], {}, "masses of snapshot 1 .* sum 1.2"),
         ([Y, Measure(Y, np.array([2, -1, 0, 0.0]))], [0, 1], {}, "snapshot 1 .* minimum -1"),
         ([Y, Y], [0, 1], {"weights": np.array([0.5, 0.4])}, "weights of the snapshots .* sum 0.9"),
-        ([Y, Y], [0, 1], {"weights": np.ones(3) / 3}, "2 snapshots need as many weights"),
+        (
+            [Y, Y],
+            [0, 1],
+            {"weights": np.ones(3) / 3},
+            "weights of the snapshots: 3 entries for 2 snap",
+        ),
         ([Y, Y], [0, 1], {"diffusivity": 0.0}, "diffusivity must be one positive number, got 0"),
         ([Y, Y], [0, 1], {"bandwidth": -1.0}, "bandwidth must be one positive number"),
         ([Y, Y], [0, 1], {"regularization": np.inf}, "regularization must be one positive number"),
@@ -52,6 +59,8 @@ def test_misuse_is_explained(snapshots, times, options, message):
 def test_growth_must_be_a_function():
     with pytest.raises(TypeError, match=r"function \(point, time\) -> rate, got float"):
         PathSpace([Y, Y], [0, 1], growth=0.3, **OPTIONS)
+    with pytest.raises(TypeError, match=r"growth is called as growth\(point, time\), and does not"):
+        PathSpace([Y, Y], [0, 1], growth=lambda x: 0.1, **OPTIONS)
     path = PathSpace([Y, Y], [0, 1], growth=lambda x, s: 0.1 * x, **OPTIONS)
     with pytest.raises(ValueError, match=r"growth must give one number, got shape \(2,\)"):
         path(Measure.uniform(Y))

@@ -32,6 +32,25 @@ def test_rows_are_measures_not_particles(exported) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("var_names", "rows"),
+    [
+        ("c", ["c"]),
+        (["lp", "c"], ["lp", "c"]),
+        (["~x", "~g", "~gx", "~mean"], ["objective", "lp", "c"]),
+        (["c", "lp", "~lp"], ["c"]),
+    ],
+)
+def test_variables_are_chosen_as_in_arviz(exported, var_names, rows) -> None:
+    assert list(summary(exported, var_names=var_names).index) == rows
+
+
+@pytest.mark.parametrize("unknown", ["z", "~z"])
+def test_unknown_variables(exported, unknown) -> None:
+    with pytest.raises(ValueError, match=r"var_names names \['z'\], which is none of"):
+        summary(exported, var_names=[unknown])
+
+
 def test_numbers_are_those_of_arviz(exported) -> None:
     table, posterior = summary(exported), dataset(exported, "posterior").astype(float)
     c, spread = posterior[["c"]], posterior["g"].std("atom").to_dataset(name="s")

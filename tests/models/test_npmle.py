@@ -134,3 +134,5 @@ def test_densities_that_are_not_defined(value):
 def test_the_entropic_estimator_needs_a_temperature():
     with pytest.raises(ValueError, match="must be positive, got 0.0; without an entropy it is"):
         entropic(np.zeros((2, 3)), np.zeros(2), 0.0)
+    with pytest.raises(ValueError, match="log_base must be numbers or -inf, got 1 NaN"):
+        entropic(np.zeros((2, 3)), np.array([0.0, np.nan]), 0.1)

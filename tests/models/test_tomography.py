@@ -128,6 +128,8 @@ def test_outcomes_of_two_qubits():
         (OPERATORS, COUNTS[:2], "must have shape (settings, outcomes), with 3 settings"),
         (OPERATORS, np.stack([COUNTS] * 3), "must have shape (settings, outcomes), with 3"),
         (OPERATORS, -COUNTS, "not negative"),
+        (OPERATORS, np.where(COUNTS == COUNTS[1, 0], np.nan, COUNTS), "counts must be finite"),
+        (np.where(OPERATORS == 1, np.nan, OPERATORS), COUNTS, "operators must be finite"),
         (OPERATORS, COUNTS.astype(str), "counts must be numbers, got '9' in row 0"),
         (OPERATORS * 0.9, COUNTS, "identity"),
         (OPERATORS + np.array([[0, 1], [0, 0]]), COUNTS, "Hermitian"),
