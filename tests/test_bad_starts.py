@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpyro
@@ -119,3 +121,19 @@ def test_one_start_for_several_chains(given):
 def test_starts_of_several_chains_may_be_lists():
     state = start(mm.MMFLD(rate), key=jax.random.split(KEY, 2), init_params={"rate": [1.0, 2.0]})
     assert state.z["rate"].tolist() == [1.0, 2.0]
+
+
+def test_data_that_are_broadcast_against_their_laws_are_warned_of() -> None:
+    """A covariate of shape (n, 1) makes n * n terms of n data."""
+    covariate, y = jnp.arange(5.0)[:, None], jnp.ones(5)
+
+    def regression(x: jax.Array, data: jax.Array | float) -> None:
+        slope = numpyro.sample("slope", dist.Normal(0.0, 1.0))
+        numpyro.sample("y", dist.Normal(slope * x, 1.0), obs=data)
+
+    with pytest.warns(UserWarning, match=r"site 'y': data of batch shape \(5,\).* 25 terms"):
+        start(mm.MMFLD(regression), covariate, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for x, data in ((covariate[:, 0], y), (covariate, y[:, None]), (2.0, y), (covariate, 1.0)):
+            start(mm.MMFLD(regression), x, data)

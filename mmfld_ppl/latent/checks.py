@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +62,24 @@ def require_stated_supports(latents: Mapping[str, Any]) -> None:
                 f"{type(transform).__name__}, whose domain is the whole line, so that its support "
                 "is stated too large, and most of it has no density: pass the transform "
                 "domain=base.support, as AffineTransform(loc, scale, domain=base.support)"
+            )
+
+
+def warn_of_outer_products(tr: Mapping[str, Any]) -> None:
+    """Where data and their laws are broadcast against one another: each of n data is then taken to
+    be drawn from each of m laws, which nobody means, and NumPyro sums all of it."""
+    for name, site in tr.items():
+        if site["type"] != "sample" or not site["is_observed"] or OBJECTIVE in site["infer"]:
+            continue
+        law = site["fn"]
+        data = jnp.shape(site["value"])[: jnp.ndim(site["value"]) - law.event_dim]
+        terms = jnp.broadcast_shapes(data, law.batch_shape)
+        if math.prod(terms) > max(math.prod(data), math.prod(law.batch_shape)):
+            warnings.warn(
+                f"site '{name}': data of batch shape {data} under laws of batch shape "
+                f"{law.batch_shape} are {math.prod(terms)} terms, each datum under each law: give "
+                "both the same shape, as a covariate of shape (n,) in place of (n, 1)",
+                stacklevel=2,
             )
 
 

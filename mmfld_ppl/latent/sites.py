@@ -20,6 +20,7 @@ from .checks import (
     require_variation,
     require_whole,
     subsampled_plates,
+    warn_of_outer_products,
 )
 from .geometry import geometry_of, one_particle
 from .keys import changing_density
@@ -49,6 +50,7 @@ def read_model(
     require_known("mirror_maps", mirror_maps, latents, "the latent sites ")
     subsampled = subsampled_plates(reading.trace)
     require_whole(latents, subsampled)
+    warn_of_outer_products(reading.trace)
     plate = particle_plate(reading.trace)
     objective = find_objective(reading.trace, plate, latents)
     if objective is None:
