@@ -11,7 +11,6 @@ from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
 from .arrays import is_known
 from .chain import Chain
-from .dynamics.langevin import rounding_of
 from .dynamics.transition import select
 from .latent import Site
 from .latent.naming import require_known
@@ -30,9 +29,9 @@ def first_valid(
 ) -> tuple[KernelState, Array]:
     """The first draw that is valid, for one chain or a batch of them; and whether it is.
 
-    Where its energy is a number of so many digits that moves are lost in their rounding, the lowest
-    of several: a model that grows exponentially from its parameters may start at 1e30, which no
-    warm-up in single precision comes back from. Outside of a trace a Python loop draws, most often
+    Where the last digit of its energy is more than a nat (from 8e6 on in single precision), the
+    lowest of several: a model that grows exponentially from its parameters may start at 1e30, which
+    no warm-up comes back from. Outside of a trace a Python loop draws, most often
     once; inside one, a while loop."""
     draw = compiled(attempt if single else jax.vmap(attempt), rng_key, given)
 
@@ -42,6 +41,7 @@ def first_valid(
         fold = jax.random.fold_in if single else jax.vmap(jax.random.fold_in, (0, None))
         new, now_valid = draw(fold(rng_key, count), given)
         lower = now_valid & _is_lost(state) & (new.potential_energy < state.potential_energy)
+        lower &= count < ATTEMPTS_AT_LOWER
         return select(valid & ~lower, state, new), valid | now_valid
 
     def unfinished(count: Array | int, state: KernelState, valid: Array) -> Array:
@@ -66,11 +66,12 @@ def first_valid(
 
 
 def _is_lost(state: KernelState) -> Bool[Array, "..."]:
-    """Whether a nat is less than what rounding does to the energy of an ordinary model. Particles
-    are told one by one what a move has changed."""
+    """Whether the energy of an ordinary model is not known to a nat. Particles are told one by one
+    what a move has changed."""
     if state.particles:
         return jnp.zeros_like(state.diverging)
-    return rounding_of(state.potential_energy) > 1
+    energy = state.potential_energy
+    return jnp.finfo(energy.dtype).eps * jnp.abs(energy) > 1
 
 
 def require_valid(

@@ -96,16 +96,16 @@ def test_a_start_without_density_is_drawn_again():
 
 def test_a_start_whose_energy_is_mostly_rounding_is_drawn_again():
     """A path that grows exponentially from parameters drawn between -2 and 2: some starts are
-    at 1e5 nats and more. From 1e18 on chains of single precision stood still."""
+    at 1e7 nats and more. From 1e18 on chains of single precision stood still."""
 
     def model():
         growth = numpyro.sample("growth", dist.Normal(0.0, 0.1).expand([40]).to_event(1))
-        rate = jnp.exp(3.0 + jnp.cumsum(growth))
+        rate = jnp.exp(3.0 + 2 * jnp.cumsum(growth))
         numpyro.sample("cases", dist.Poisson(rate), obs=jnp.full(40, 20))
 
     keys = jax.random.split(KEY, 64)
     for begin in (start, jax.jit(start, static_argnums=0)):
-        assert jnp.all(begin(mm.MMFLD(model), key=keys).potential_energy < 1e5 * 1.4)
+        assert jnp.all(begin(mm.MMFLD(model), key=keys).potential_energy < 8.4e6)
     draws = run(mm.MMFLD(model), warmup=300, draws=50, chains=64).get_samples(group_by_chain=True)
     assert np.all(np.std(draws["growth"], axis=1) > 0)
 

@@ -155,14 +155,9 @@ def acceptances(
     that shortened steps until it could would end at nothing, far from the law if it started
     there."""
     largest = jnp.maximum(jnp.abs(energy), jnp.abs(energy_new))
-    rounding = rounding_of(largest)
+    rounding = ROUNDINGS * jnp.finfo(largest.dtype).eps * largest
     hidden = jnp.clip(energy_new - energy - rise, -rounding, rounding)
     return acceptance(log_ratio, finite), acceptance(log_ratio + hidden, finite)
-
-
-def rounding_of(energy: Float[Array, "..."]) -> Float[Array, "..."]:
-    """What rounding may do to an energy."""
-    return ROUNDINGS * jnp.finfo(energy.dtype).eps * jnp.abs(energy)
 
 
 def acceptance(log_ratio: Float[Array, "..."], finite: Bool[Array, "..."]) -> Float[Array, "..."]:

@@ -28,12 +28,17 @@ def require_arguments(name: str, function: Callable, called: str, count: int) ->
     """Raises TypeError for a function that does not take so many arguments, by position.
 
     called: how it is called, for the message."""
-    try:
-        inspect.signature(function).bind(*range(count))
-    except ValueError:  # A function of C says nothing of its arguments.
-        return
-    except TypeError as error:
-        raise TypeError(f"{name} is called as {called}, and does not take that: {error}") from None
+    # A decorator may keep the name, and so the signature, of what takes more than it does itself.
+    for of_wrapped in (True, False):
+        try:
+            inspect.signature(function, follow_wrapped=of_wrapped).bind(*range(count))
+        except TypeError as error:
+            refused = error
+        except ValueError:  # A function of C says nothing of its arguments.
+            return
+        else:
+            return
+    raise TypeError(f"{name} is called as {called}, and does not take that: {refused}")
 
 
 def require_kernel(name: str, kernel: Callable) -> None:

@@ -73,10 +73,10 @@ def to_inference_data(
     posterior_predictive: what `Predictive(model, mcmc.get_samples(group_by_chain=True),
       batch_ndims=2)` gives, of a model without what was observed, as by
       `numpyro.handlers.uncondition(model)`.
-    predictions: the same for other data, `Predictive(...)(key, new_data)`. A plate of another size
-      has its own numbers 0, 1, ... for a coordinate.
-    prior: what `Predictive(model, num_samples=500)` gives, of such a model. Sites that the
-      posterior has make the group prior, all others prior_predictive.
+    predictions: the same for other data, `Predictive(...)(key, new_data)`. Plates that no latent
+      site is in are of data, and have numbers 0, 1, ... for a coordinate there.
+    prior: what `Predictive(model, num_samples=500)` gives, of such a model. Latent sites, and
+      others that the posterior has, make the group prior, the rest prior_predictive.
 
     Warns when the particles overshoot together, when moves were refused because something was not
     finite, and when an adjusted kernel accepts hardly anything or nearly everything.

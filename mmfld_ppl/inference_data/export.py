@@ -115,7 +115,8 @@ class Export:
         """A group of draws that were predicted at those of the run.
 
         shape: of the run, chains and draws; raises ValueError where a site has others.
-        elsewhere: whether they are for other data, so that plates may have other sizes."""
+        elsewhere: whether they are for other data, so that the plates of data alone may have other
+        sizes, and have other labels."""
         named = _with_numbers(values)
         for name, value in named.items():
             if value.shape[:2] != shape:
@@ -127,13 +128,15 @@ class Export:
         arrays = self._of_sites(named, resized=elsewhere)
         coords = self.coords
         if elsewhere:
-            sizes = dataset_of(arrays, {}).sizes
-            coords = {dim: at for dim, at in coords.items() if sizes.get(dim) == len(at)}
+            latent = [s.plates for s in self.recording.sites.values() if s.kind == "latent"]
+            shared = {plate for plates in latent for plate, *_ in plates}
+            of_data = {p for s in self.recording.sites.values() for p, *_ in s.plates} - shared
+            coords = {dim: at for dim, at in coords.items() if dim not in of_data}
         return {group: dataset_of(arrays, coords)}
 
     def prior(self, values: PyTree, posterior: Iterable[str]) -> dict[str, xr.Dataset]:
-        """The groups of draws from the prior, along a leading axis: of the posterior's sites, and
-        of all others."""
+        """The groups of draws from the prior, along a leading axis: of latent sites and what is in
+        the posterior, and of all others."""
         named = _with_numbers(values)
         sizes = {value.shape[:1] for value in named.values()}
         if len(sizes) != 1 or () in sizes:
@@ -142,7 +145,8 @@ class Export:
                 f"{ {n: v.shape for n, v in named.items()} }: make it by Predictive(model, "
                 "num_samples=500)(key, ...)"
             )
-        inside = set(posterior)
+        latent = (name for name, site in self.recording.sites.items() if site.kind == "latent")
+        inside = {*posterior, *latent}
         groups = {
             "prior": {n: v[None] for n, v in named.items() if n in inside},
             "prior_predictive": {n: v[None] for n, v in named.items() if n not in inside},

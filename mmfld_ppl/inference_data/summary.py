@@ -88,7 +88,8 @@ def _chosen(var_names: str | Sequence[str], present: list[str]) -> list[str]:
     names = [name for name in given if name not in negated]
     left_out = {name[1:] for name in negated}
     require_known("var_names", [*names, *left_out], present)
-    return [name for name in names or present if name not in left_out]
+    among = present if negated and not names else names
+    return [name for name in among if name not in left_out]
 
 
 def chain_summary(idata: Any) -> pd.DataFrame:

@@ -73,12 +73,16 @@ def warn_of_outer_products(tr: Mapping[str, Any]) -> None:
             continue
         law = site["fn"]
         data = jnp.shape(site["value"])[: jnp.ndim(site["value"]) - law.event_dim]
-        terms = jnp.broadcast_shapes(data, law.batch_shape)
+        try:
+            terms = jnp.broadcast_shapes(data, law.batch_shape)
+        except ValueError:  # NumPyro refuses these, and names the site.
+            continue
         if math.prod(terms) > max(math.prod(data), math.prod(law.batch_shape)):
             warnings.warn(
                 f"site '{name}': data of batch shape {data} under laws of batch shape "
                 f"{law.batch_shape} are {math.prod(terms)} terms, each datum under each law: give "
-                "both the same shape, as a covariate of shape (n,) in place of (n, 1)",
+                "both the same shape, as a covariate of shape (n,) in place of (n, 1); where it is "
+                "meant, put the site into a plate for each axis",
                 stacklevel=2,
             )
 

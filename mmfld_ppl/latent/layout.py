@@ -11,6 +11,9 @@ from ..constraints.by_type import base_of
 from ..mirrors import MirrorMap, Product
 from .charts import Chart
 
+#: NumPyro's class, which it does not export.
+MULTINOMIAL = type(nc.multinomial(1))
+
 
 @dataclasses.dataclass(frozen=True)
 class Site:
@@ -86,9 +89,9 @@ def product_of(layout: Layout, maps: Mapping[str, MirrorMap], particles: bool) -
 def in_words(support: nc.Constraint) -> str:
     """A constraint in one line."""
     base = base_of(support)
-    text = repr(base).replace("\n", " ")
-    if text.endswith("()"):  # NumPyro's multinomials do not say the total.
-        text = f"{text[:-1]}{', '.join(f'{k}={v}' for k, v in vars(base).items())})"
+    text = " ".join(repr(base).split())
+    if isinstance(base, MULTINOMIAL):  # Which does not say the total.
+        text = f"{text[:-1]}upper_bound={base.upper_bound})"
     # NumPyro's repr has the name of a class that it does not export.
     if event := support.event_dim - base.event_dim:
         text = f"independent({text}, {event})"

@@ -1,5 +1,7 @@
 """Plain functions of a measure whose first variation is not what differentiation gives."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -166,6 +168,66 @@ class Variance(Functional):
 
     def first_variation(self, tangent, points):
         return self.factor * (points - tangent) ** 2
+
+
+class OfMeanPoint(Functional):
+    """R(m), m the mean, in words of its own."""
+
+    outer: Callable
+    shift: jax.Array
+
+    def linearize(self, measure, carry=None, key=None):
+        mean = measure.mean(measure.points) - self.shift
+        value, slope = jax.value_and_grad(self.outer)(mean)
+        return Linearization(value, slope, None)
+
+    def first_variation(self, tangent, points):
+        return tangent * points
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize(
+    "outer",
+    [
+        lambda m: m + 1000 * jax.nn.relu(m - 0.01) ** 2,
+        lambda m: m + 100 * jax.nn.relu(m) ** 2,
+        lambda m: jnp.maximum((m + 1) ** 2, (m - 1.2) ** 2),
+        lambda m: jnp.cosh(30 * m),
+    ],
+)
+def test_a_functional_that_bends_is_not_refused(outer, x64):
+    with jax.enable_x64(x64):
+        mu = mm.Measure.uniform(jnp.linspace(0.0, 1.0, 100))
+        require_first_variation(OfMeanPoint(outer, jnp.asarray(0.45)), mu)
+        with pytest.raises(ValueError, match="not the derivative of its values"):
+            require_first_variation(SQUARE + MinusSlope(outer, jnp.asarray(0.45)), mu)
+
+
+class MinusSlope(OfMeanPoint):
+    def first_variation(self, tangent, points):
+        return -tangent * points
+
+
+def test_of_traced_data_nothing_is_asked():
+    def model(data):
+        with mm.particles("atom", 20):
+            x = numpyro.sample("x", dist.Uniform())
+        mm.objective("F", MinusSlope(jnp.square, data) + (lambda mu: mu.mean(data * mu.points)), x)
+
+    def begin(data):
+        return mm.MMFLD(model, metropolize=False).init(jax.random.key(0), 10, None, (data,), {}).i
+
+    assert jax.jit(begin)(jnp.asarray(0.3)) == 0
+    assert jax.vmap(begin)(jnp.array([0.3, 0.4])).shape == (2,)
+
+
+def test_a_first_variation_is_one_number_a_point():
+    class Columns(Variance):
+        def first_variation(self, tangent, points):
+            return super().first_variation(tangent, points)[:, None]
+
+    with pytest.raises(ValueError, match=r"Columns must be one number a point, got shape \(5, 1\)"):
+        require_first_variation(Columns(), measure(5))
 
 
 @pytest.mark.parametrize("size", [5, 200])

@@ -92,10 +92,13 @@ def certified(gap):
 def test_a_step_that_is_held_short_is_a_reason_for_replicates_to_differ() -> None:
     groups = made_up()
     shifted(groups)
-    assert "several minimisers" in checks_of(groups)["chains agree"].advice
+    assert "collective ratio" not in checks_of(groups)["chains agree"].advice
     groups["sample_stats"]["acceptance_rate"].values[:] = 0.99
     advice = checks_of(groups)["chains agree"].advice
-    assert "collective ratio allows" in advice and "masses=dist.Exponential(1.)" in advice
+    assert "several minimisers" in advice and "collective ratio keeps steps shorter" in advice
+    assert "masses" not in advice
+    groups["posterior"].attrs["functional"] = "MixtureLikelihood"
+    assert "masses=dist.Exponential(1.)" in checks_of(groups)["chains agree"].advice
 
 
 def test_the_largest_r_hat_is_stated_beside_the_largest_spread() -> None:

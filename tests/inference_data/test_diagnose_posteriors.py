@@ -88,10 +88,16 @@ def test_a_chain_that_stands_still_is_named_and_hides_nothing() -> None:
     assert found["stationarity"].verdict == "fail"
     assert float(found["chains agree"].value.split()[1]) < 2
     groups["posterior"]["a"].values[:] = np.arange(CHAINS)[:, None]
+    groups["sample_stats"]["lp"].values[:] = np.arange(CHAINS)[:, None]
     found = by_name(groups)
     assert found["standstill"].value == "every draw of chains 0, 1, 2, 3 is the same"
     assert not {"stationarity", "chains agree", "accuracy"} & set(found)
     assert "standstill" not in by_name(posterior())
+    # Draws may be the same where the chain moves, and nothing else may be known.
+    groups = posterior()
+    groups["posterior"]["a"].values[1] = 7.0
+    assert "standstill" not in by_name(groups)
+    assert by_name({"posterior": groups["posterior"]})["standstill"].verdict == "fail"
 
 
 def test_tails_that_few_draws_know() -> None:

@@ -103,8 +103,10 @@ class Run:
     def standing(self) -> Bool[np.ndarray, " chain"]:
         """Which chains of an ordinary model drew one point again and again. They say nothing of the
         law, and hide what the others say: their log density may be the only one that is large."""
-        values = [v for v in self.posterior.data_vars.values() if "draw" in v.dims and v.size]
-        count = self.posterior.sizes["chain"]
+        count, values = self.posterior.sizes["chain"], list(self.posterior.data_vars.values())
+        values += [self.stats["lp"]] if "lp" in self.stats else []
+        # What is not a real number, as a deterministic site's, may be the same where sites move.
+        values = [v for v in values if np.issubdtype(v.dtype, np.floating) and v.size]
         if not self.ordinary or not values or self.posterior.sizes["draw"] < STILL_DRAWS:
             return np.zeros(count, bool)
         still = np.ones(count, bool)
@@ -148,7 +150,9 @@ class Run:
             return self
         kept = {"chain": np.flatnonzero(~self.standing)}
         return dataclasses.replace(
-            self, posterior=self.posterior.isel(kept), stats=self.stats.isel(kept)
+            self,
+            posterior=self.posterior.isel(kept),
+            stats=self.stats.isel(kept, missing_dims="ignore"),
         )
 
     def chains(self, which: Bool[np.ndarray, " chain"] | int) -> str:

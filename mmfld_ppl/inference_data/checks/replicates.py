@@ -23,7 +23,7 @@ SPREAD = (0.05, 0.3)
 R_HAT = 1.01
 #: Draws that a chain is cut in two from.
 LEAST_DRAWS = 20
-#: Acceptance beyond which a step could be longer.
+#: Acceptance beyond which a longer step would do.
 NEARLY_ALL = 0.9
 #: Effective draws that quantiles of a posterior need (Vehtari et al. 2021).
 LEAST_TAIL = 400
@@ -143,8 +143,8 @@ def agreement(run: Run) -> Check:
             name,
             SKIPPED,
             "one chain",
-            "Run several chains (num_chains=4): one that missed something looks like one that "
-            "did not.",
+            "Takes two chains that move, or more (num_chains=4): one that missed something looks "
+            "like one that did not.",
         )
     if run.posterior.sizes["draw"] < 4:
         return Check(name, SKIPPED, "", "takes four draws of each chain")
@@ -154,7 +154,7 @@ def agreement(run: Run) -> Check:
         return Check(name, SKIPPED, "", "the run has no quantity to compare")
     label, size, r_hat, verdict = worst
     value = f"R-hat {r_hat:.3f} for {label}, averages of chains spread by {size}"
-    other, less, largest, _ = max(found, key=lambda row: row[2])
+    other, less, largest, _ = max(found, key=lambda row: np.nan_to_num(row[2]))
     if largest > max(r_hat, R_HAT):
         value += f"; R-hat {largest:.3f} for {other}, by {less}"
     advice = (
@@ -172,11 +172,14 @@ def agreement(run: Run) -> Check:
             "minimisers (it is then not convex), and chains stay in different ones."
         )
         if _is_held_short(run):
-            advice = (
-                "The replicates have not reached the same measure, and no step is longer than the "
-                "collective ratio allows: F is steep for its temperature, so that the particles "
-                "go round together and slowly. Take a higher temperature, or many times as many "
-                "steps; in a mixture let the atoms have masses, by masses=dist.Exponential(1.)."
+            advice += (
+                " The collective ratio keeps steps shorter than acceptance would, as where F is "
+                "steep for its temperature: a higher temperature allows longer ones."
+            )
+        if run.attrs.get("functional") == "MixtureLikelihood":
+            advice += (
+                " Atoms of equal mass are slow to share out components; let them have masses, by "
+                "masses=dist.Exponential(1.)."
             )
     if label in run.masked:
         advice = (
