@@ -112,13 +112,15 @@ def _require_differences(functional: Functional, mu: Measure) -> None:
     def value(weights: np.ndarray) -> float:
         return float(at_weights(jnp.asarray(weights, mu.weights.dtype)))
 
+    ratios = []
     for change in CHANGES:
         ratio, rounding = slope_ratio(value, np.asarray(variation), step=change)
         if not abs(ratio - 1) > OF_DIFFERENCES + 3 * rounding:
             return
+        ratios.append(ratio)
     raise ValueError(
         f"the first variation of {name} is not the derivative of its values: differences of F in "
-        f"the weights of its atoms are {ratio:.3g} times what it predicts. At 0 the value reads no "
+        f"the weights of its atoms are {ratios[0]:.3g} times what it predicts. At 0 the value reads no "
         "weights: integrate with measure.mean; below 0 a sign is wrong. "
         f"mm.functionals.check_functional({name}(...), mu, nu) tells more"
     )
