@@ -120,7 +120,7 @@ def _require_differences(functional: Functional, mu: Measure) -> None:
         ratios.append(ratio)
     raise ValueError(
         f"the first variation of {name} is not the derivative of its values: differences of F in "
-        f"the weights of its atoms are {ratios[0]:.3g} times what it predicts. At 0 the value reads no "
-        "weights: integrate with measure.mean; below 0 a sign is wrong. "
+        f"the weights of its atoms are {ratios[0]:.3g} times what it predicts. At 0 the value "
+        "reads no weights: integrate with measure.mean; below 0 a sign is wrong. "
         f"mm.functionals.check_functional({name}(...), mu, nu) tells more"
     )
