@@ -93,8 +93,8 @@ def require_valid(
     why = "; ".join(reasons)
     raise ValueError(
         f"no valid starting point: {how} none where every site is inside its support and the "
-        f"density, the objective and their gradients are finite: {why}; pass "
-        "init_params, or another init_strategy"
+        f"density, the objective and their gradients are finite: {why}; "
+        "where it is the start and not the data, pass init_params, or another init_strategy"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 
 import jax
@@ -133,7 +134,19 @@ def test_data_that_are_broadcast_against_their_laws_are_warned_of() -> None:
 
     with pytest.warns(UserWarning, match=r"site 'y': data of batch shape \(5,\).* 25 terms"):
         start(mm.MMFLD(regression), covariate, y)
+
+    def in_plates(x: jax.Array, data: jax.Array, *others: int) -> None:
+        slope = numpyro.sample("slope", dist.Normal(0.0, 1.0))
+        with contextlib.ExitStack() as plates:
+            for k, size in enumerate((len(data), *others)):
+                plates.enter_context(numpyro.plate(f"axis{k}", size))
+            numpyro.sample("y", dist.Normal(slope * x, 1.0), obs=data)
+
+    with pytest.warns(UserWarning, match=r"site 'y': data of batch shape \(5,\).* 25 terms"):
+        start(mm.MMFLD(in_plates), covariate, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        start(mm.MMFLD(in_plates), covariate[:, 0], y)
+        start(mm.MMFLD(in_plates), covariate, y, 5)
         for x, data in ((covariate[:, 0], y), (covariate, y[:, None]), (2.0, y), (covariate, 1.0)):
             start(mm.MMFLD(regression), x, data)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PyTree
 from ..measures import Measure
 from ..mirrors.linalg import inner, matmul
 from .base import Functional, as_functional
+from .variation import require_linearization
 
 #: What is meant to hold, by what is held to it. A law takes those before it for granted, so that
 #: the first to fail is the one to mend.
@@ -61,6 +62,7 @@ def check_functional(
     Cost: some twenty values, and as many first variations as there are atoms.
 
     Raises:
+        TypeError: the methods of F do not take or give what they should.
         ValueError: the measures differ in shape; F is not finite; rounding may explain a larger
           error than `tolerance`; or F disagrees. The message says in what, by how much, and what
           is meant to hold.
@@ -73,6 +75,7 @@ def check_functional(
     """
     functional = as_functional(functional)
     name = type(functional).__name__
+    require_linearization(functional, measure)
     shapes = [[jnp.shape(leaf) for leaf in jax.tree.leaves(m)] for m in (measure, other)]
     if shapes[0] != shapes[1] or measure.size % functional.num_blocks:
         raise ValueError(

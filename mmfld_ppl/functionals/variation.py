@@ -5,6 +5,7 @@ whose first variation may be of another one."""
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,8 @@ from jaxtyping import Array, Float
 from ..arrays import is_known
 from ..measures import Measure
 from ..programs import compiled
-from .base import Autodiff, Functional
-from .checks import require_symmetric
+from .base import Autodiff, Functional, Linearization
+from .checks import called_as, require_symmetric
 from .interaction import MMD, Interaction
 from .kernels import Radial
 from .parts import parts
@@ -49,6 +50,7 @@ def require_first_variation(functional: Functional, measure: Measure) -> None:
             if not isinstance(part.kernel, Radial):
                 require_symmetric(name, part.kernel, at.points, way_out)
         elif isinstance(part, Autodiff):
+            jax.eval_shape(part, at)  # Says what is wrong with its value.
             slopes, variation, values = compiled(functools.partial(_evidence, part), at)(at)
             if not is_known(values):
                 continue
@@ -94,17 +96,40 @@ def _require_same_values(values: Float[np.ndarray, " 3"]):
         )
 
 
+def require_linearization(functional: Functional, measure: Measure) -> None:
+    """Raises TypeError or ValueError, naming the class and the method, for one of one's own whose
+    methods do not take or give what they should; what fails within has a note of how it was called.
+    """
+    name = type(functional).__name__
+    called = "linearize(measure, carry, key)", "first_variation(tangent, points)"
+
+    def taken(measure: Measure) -> tuple[Any, Any]:
+        linearize = called_as(functional.linearize, f"linearize of {name}", called[0])
+        found = linearize(measure, functional.init_carry(measure), None)
+        if not isinstance(found, Linearization):
+            raise TypeError(
+                f"linearize of {name} must give a Linearization(value, tangent, carry), got "
+                f"{type(found).__name__}"
+            )
+        vary = called_as(functional.first_variation, f"first_variation of {name}", called[1])
+        return found.value, vary(found.tangent, measure.points)
+
+    value, variation = (jnp.shape(x) for x in jax.eval_shape(taken, measure))
+    if value or variation != (measure.size,):
+        raise ValueError(
+            f"{name} must have one number for a value and one for the first variation at each of "
+            f"{measure.size} points, got shapes {value} and {variation}"
+        )
+
+
 def _require_differences(functional: Functional, mu: Measure) -> None:
+    require_linearization(functional, mu)
+
     def linearized(mu: Measure) -> Array:
         tangent = functional.linearize(mu, functional.init_carry(mu)).tangent
         return functional.first_variation(tangent, mu.points)
 
     name, variation = type(functional).__name__, compiled(linearized, mu)(mu)
-    if variation.shape != (mu.size,):
-        raise ValueError(
-            f"the first variation of {name} must be one number a point, got shape "
-            f"{variation.shape} at {mu.size} points"
-        )
     if not is_known(variation):
         return
     at_weights = compiled(lambda w: functional(Measure(mu.points, w)), mu.weights)

@@ -65,6 +65,9 @@ def model_attributes(recording: Recording, geometry: Geometry | None) -> Attribu
         attrs["mirror_maps"] = json.dumps({file_name(s.name): s.geometry for s in sites})
     if recording.masked:
         attrs["masked"] = json.dumps([file_name(name) for name in recording.masked])
+    if recording.scaled_by:
+        named = recording.scaled_by.items()
+        attrs["scaled_by"] = json.dumps({file_name(n): list(map(file_name, s)) for n, s in named})
     if recording.particle_plate is not None:
         attrs["particle_plate"] = file_name(recording.particle_plate)
         attrs["num_particles"] = int(recording.num_particles or 0)

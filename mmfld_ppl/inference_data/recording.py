@@ -12,12 +12,14 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array
+from numpyro.distributions.distribution import validation_enabled
 from numpyro.handlers import block, seed, substitute, trace
 from numpyro.infer.initialization import init_to_sample
+from numpyro.ops.provenance import eval_provenance
 
 from ..latent.checks import particle_plate
 from ..latent.naming import flatten_named
-from ..latent.reading import mask_of
+from ..latent.reading import mask_of, unwrapped
 from ..primitives import OBJECTIVE, Objective, hold_objective
 
 
@@ -116,12 +118,14 @@ class Recording(NamedTuple):
     """A model, run once on all of its data.
 
     sites: those that carry values, in model order. masked: latent sites some of whose entries are
-    masked, and have no density of their own. particle_plate: its name, and num_particles its
-    size; None in a model without. objective: (name, statement), or None. mass: the site that holds
+    masked, and have no density of their own. scaled_by: latent sites whose law has a scale that
+    depends on others, with these. particle_plate: its name, and num_particles its size; None in a
+    model without. objective: (name, statement), or None. mass: the site that holds
     the masses of the particles, `numpyro.sample(..., infer={"mass": True})`, or None."""
 
     sites: dict[str, Site]
     masked: tuple[str, ...]
+    scaled_by: dict[str, list[str]]
     particle_plate: str | None
     num_particles: int | None
     objective: tuple[str, Objective] | None
@@ -134,7 +138,7 @@ def record(
     """Runs a model at a draw, without computing its objective. Sites that the draw does not have
     are drawn from the prior."""
     if model is None:
-        return Recording({}, (), None, None, None, None)
+        return Recording({}, (), {}, None, None, None, None)
 
     def value(site: dict) -> Array | None:
         # In the body of a scan a site is one step, in a draw it is all of them.
@@ -159,7 +163,26 @@ def record(
     plate = particle_plate(traced)
     size = None if plate is None else traced[plate]["args"][0]
     mass = next((n for n, s in traced.items() if s.get("infer", {}).get("mass")), None)
-    return Recording(sites, masked, plate, size, stated[0] if stated else None, mass)
+    objective = stated[0] if stated else None
+    # Particles go where their functional lets them.
+    latent = [] if objective else [n for n, s in sites.items() if s.kind == "latent"]
+    scaled_by = _scaled_by(model, args, kwargs, {n: traced[n]["value"] for n in latent})
+    return Recording(sites, masked, scaled_by, plate, size, objective, mass)
+
+
+def _scaled_by(
+    model: Callable, args: tuple, kwargs: Mapping[str, Any], latent: Mapping[str, Array]
+) -> dict[str, list[str]]:
+    def scales(**values: Array) -> dict[str, Any]:
+        placed = substitute(seed(model, jax.random.key(0)), data=values)
+        with validation_enabled(False):
+            tr = trace(placed).get_trace(*args, **kwargs)
+        laws = {name: unwrapped(tr[name]["fn"]) for name in values}
+        return {name: jax.tree.leaves(getattr(law, "scale", None)) for name, law in laws.items()}
+
+    found = eval_provenance(scales, **latent)
+    sources = {name: sorted(frozenset().union(*sets) - {name}) for name, sets in found.items()}
+    return {name: names for name, names in sources.items() if names}
 
 
 def _masked(law: dist.Distribution) -> bool:

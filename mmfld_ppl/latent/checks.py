@@ -66,23 +66,25 @@ def require_stated_supports(latents: Mapping[str, Any]) -> None:
 
 
 def warn_of_outer_products(tr: Mapping[str, Any]) -> None:
-    """Where data and their laws are broadcast against one another: each of n data is then taken to
-    be drawn from each of m laws, which nobody means, and NumPyro sums all of it."""
+    """Where each of several data is taken to be drawn from several laws, along an axis that is no
+    plate's: nobody means that, and NumPyro sums all of it."""
     for name, site in tr.items():
         if site["type"] != "sample" or not site["is_observed"] or OBJECTIVE in site["infer"]:
             continue
-        law = site["fn"]
+        law, plates = site["fn"], {frame.dim for frame in site["cond_indep_stack"]}
         data = jnp.shape(site["value"])[: jnp.ndim(site["value"]) - law.event_dim]
         try:
             terms = jnp.broadcast_shapes(data, law.batch_shape)
         except ValueError:  # NumPyro refuses these, and names the site.
             continue
-        if math.prod(terms) > max(math.prod(data), math.prod(law.batch_shape)):
+        sizes = (1,) * (len(terms) - len(data)) + data
+        repeated = [at - len(terms) for at, size in enumerate(sizes) if size < terms[at]]
+        if math.prod(data) > 1 and not plates.issuperset(repeated):
             warnings.warn(
                 f"site '{name}': data of batch shape {data} under laws of batch shape "
-                f"{law.batch_shape} are {math.prod(terms)} terms, each datum under each law: give "
-                "both the same shape, as a covariate of shape (n,) in place of (n, 1); where it is "
-                "meant, put the site into a plate for each axis",
+                f"{law.batch_shape} are {math.prod(terms)} terms, each datum under several laws: "
+                "give both the same shape, as a covariate of shape (n,) in place of (n, 1); where "
+                "it is meant, put the site into a plate for each axis",
                 stacklevel=2,
             )
 

@@ -132,7 +132,8 @@ def _invalid_parameters(tr: Trace) -> list[str]:
                 found.append(
                     f"'{parameter}' of the {type(law).__name__} of site '{name}' is invalid in "
                     f"{int(jnp.sum(~valid))} of {valid.size} places, with "
-                    f"{int(jnp.sum(jnp.isnan(value)))} NaN"
+                    f"{int(jnp.sum(jnp.isnan(value)))} NaN and "
+                    f"{int(jnp.sum(jnp.isinf(value)))} infinite"
                 )
     return found
 

@@ -40,7 +40,7 @@ class Store:
     """A store that is written to. committed: its record, None before the first commit."""
 
     def __init__(self, path: str | os.PathLike) -> None:
-        self.path = Path(path)
+        self.path = _folder(path)
         self._arrays: dict[str, dict[str, Any]] = {}  # Their metadata, by group/name.
         self._published: dict[str, str] = {}
         self.committed: dict[str, Any] | None = None
@@ -206,6 +206,17 @@ def plain(name: str, variable: xr.Variable) -> xr.Variable:
     return encoded
 
 
+def _folder(store: str | os.PathLike) -> Path:
+    if not isinstance(store, str | os.PathLike):
+        raise TypeError(f"store must be the path of a folder, got {store!r}")
+    if not os.fspath(store) or "://" in os.fspath(store):
+        raise ValueError(
+            f"store must be a folder on this machine, got {os.fspath(store)!r}: copy the folder to "
+            "an address after the run"
+        )
+    return Path(store)
+
+
 def open_run(store: str | os.PathLike) -> Any:
     """The committed draws of `run`, of one that is under way too, read as they are used.
 
@@ -216,7 +227,7 @@ def open_run(store: str | os.PathLike) -> Any:
 
     Raises FileNotFoundError when there is no store, ValueError when it is not one of `run`, or
     one of another version of it."""
-    path = Path(store)
+    path = _folder(store)
     require_record(path)
     groups = _groups(path)
     groups.pop("")

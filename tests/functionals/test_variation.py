@@ -221,13 +221,27 @@ def test_of_traced_data_nothing_is_asked():
     assert jax.vmap(begin)(jnp.array([0.3, 0.4])).shape == (2,)
 
 
-def test_a_first_variation_is_one_number_a_point():
+def test_methods_that_give_or_take_something_else_are_named():
     class Columns(Variance):
         def first_variation(self, tangent, points):
             return super().first_variation(tangent, points)[:, None]
 
-    with pytest.raises(ValueError, match=r"Columns must be one number a point, got shape \(5, 1\)"):
-        require_first_variation(Columns(), measure(5))
+    class Bare(Variance):
+        def linearize(self, measure, carry=None, key=None):
+            return tuple(super().linearize(measure))
+
+    class Keyless(Variance):
+        def linearize(self, measure):
+            return super().linearize(measure)
+
+    for wrong, error, message in (
+        (Columns(), ValueError, r"Columns must have one number .* got shapes \(\) and \(5, 1\)"),
+        (Bare(), TypeError, "linearize of Bare must give a Linearization.*, got tuple"),
+        (Keyless(), TypeError, "linearize of Keyless was called as linearize.measure, carry, key"),
+        (as_functional(lambda mu: mu.weights), ValueError, "must give one number"),
+    ):
+        with pytest.raises(error, match=message):
+            require_first_variation(wrong, measure(5))
 
 
 @pytest.mark.parametrize("size", [5, 200])

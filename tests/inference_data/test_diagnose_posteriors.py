@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
 import xarray as xr
 from numpyro.infer import MCMC, init_to_value
 
@@ -190,3 +191,28 @@ def test_an_unadjusted_posterior_is_not_said_to_be_right() -> None:
     found = mm.diagnose(mm.to_inference_data(run(kernel, warmup=50, draws=400, chains=4)))
     assert {c.name: c.verdict for c in found.checks}["step size"] == "warn"
     assert not repr(found).startswith("Nothing is wrong")
+
+
+@pytest.mark.filterwarnings("ignore:.*draws had moves", "ignore:the mean acceptance rate")
+def test_the_neck_of_a_hierarchy_is_said_to_be_unseen() -> None:
+    def schools(noncentred: bool, known: float) -> None:
+        tau = numpyro.sample("tau", dist.HalfNormal(5.0))
+        with numpyro.plate("school", 4):
+            if noncentred:
+                theta = tau * numpyro.sample("z", dist.Normal(0.0, 1.0))
+            else:
+                theta = numpyro.sample("theta", dist.Normal(0.0, tau))
+            numpyro.sample("y", dist.Normal(theta, known), obs=jnp.array([20.0, -30, 25, -15]))
+
+    kernel = mm.MMFLD(schools)
+    found = {
+        known: to_inference_data(run(kernel, False, known, warmup=300, draws=300, chains=4))
+        for known in (30.0, 0.1)
+    }
+    assert json.loads(found[30.0].attrs["scaled_by"]) == {"theta": ["tau"]}
+    (check,) = [c for c in diagnose(found[30.0]).checks if c.name == "hierarchy"]
+    assert check.verdict == "not checked" and check.value.startswith("'theta' is scaled by 'tau'")
+    assert "'theta': numpyro.infer.reparam.LocScaleReparam(0)" in check.advice
+    # Where data know the scale there is no neck.
+    assert not [c for c in diagnose(found[0.1]).checks if c.name == "hierarchy"]
+    assert "scaled_by" not in to_inference_data(run(kernel, True, 30.0)).attrs

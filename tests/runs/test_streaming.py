@@ -18,7 +18,7 @@ import xarray as xr
 import mmfld_ppl as mm
 from mmfld_ppl.runs import estimate_memory, open_run, run, setup, streaming
 from mmfld_ppl.runs.files import locked
-from mmfld_ppl.runs.store import FORMAT
+from mmfld_ppl.runs.store import FORMAT, Store
 from tests import small_models as models
 from tests.runs.cases import EXPORT, KEY, cloud_mcmc, groups_of, identical, mcmc_of, nuts_mcmc
 from tests.runs.killing import failing
@@ -366,3 +366,14 @@ def test_the_estimate_is_what_is_written(whole, monkeypatch):
     large = estimate_memory(nuts_mcmc(draws=10**9))
     assert large.draws == 10**9
     assert estimate_memory(coin_mcmc(chains=5)).fields["z/p"] == 5 * 4
+
+
+@pytest.mark.parametrize(
+    ("store", "error"), [("s3://bucket/x.zarr", ValueError), ("", ValueError), (None, TypeError)]
+)
+def test_a_store_is_a_folder(store, error, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for use in (open_run, lambda path: Store(path)):
+        with pytest.raises(error, match="store must be"):
+            use(store)
+    assert not list(tmp_path.iterdir())

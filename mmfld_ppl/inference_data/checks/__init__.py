@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from .base import FAIL, OK, SKIPPED, WARN, Check, Run
+from .hierarchy import hierarchy
 from .measure import boundary, first_variation, fixed_point, particle_number, resolution, stein
 from .moves import (
     collapsed_step,
@@ -30,6 +31,7 @@ CHECKS: tuple[Callable[[Run], Check | None], ...] = (
     stationarity,
     agreement,
     accuracy,
+    hierarchy,
     resolution,
     fixed_point,
     stein,

@@ -167,9 +167,11 @@ def collapsed_step(run: Run) -> Check | None:
         "step size",
         WARN if np.any(bad) else OK,
         f"the least step of a chain is {least.min():.2g}, in units of the metric",
-        f"In {run.chains(bad)} the warm-up found no step at which moves are accepted, and the "
-        "chain hardly moves. The reason is most often a density that jumps or ends inside of its "
-        "support: a factor of -inf, jnp.where on a parameter. State the region as a constraint "
+        f"In {run.chains(bad)} the warm-up found no longer step at which moves are accepted, and "
+        "they are far shorter than the law is wide. The reason may be a ridge of parameters that "
+        "depend on each other: pass dense_mass=True, or state others. Or it is a density that "
+        "jumps or ends inside of its support: a factor of -inf, jnp.where on a parameter. State "
+        "the region as a constraint "
         "(mm.constraints.polytope, ordered_vector), or smooth the jump; path_length=None makes "
         "moves of one step, which suffer less. Or it is rounding, as with counts of 1e5 and more "
         "in single precision: run in double precision. Or it is the start, far out, as for "

@@ -254,7 +254,9 @@ def _levels(run: Run) -> dict[str, tuple[xr.DataArray, float, str]]:
     """Series whose level tells whether a run has settled: values, scale, unit."""
     found = _stated_levels(run)
     if run.ordinary:
-        return {label: (lp, float(lp.std()) or 1.0, "sd") for label, lp in found.items()}
+        # Within chains: between those that disagree it says nothing of how wide the law is.
+        scales = {label: float(lp.var("draw").mean()) ** 0.5 for label, lp in found.items()}
+        return {label: (lp, scales[label] or 1.0, "sd") for label, lp in found.items()}
     tau = float(run.attrs["temperature"]) * float(run.attrs.get("temperature_scale", 1.0))
     if "free_energy" in run.mean_field:
         # Infinite where particles lie on a face, and not known of a few particles.
