@@ -6,6 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import xarray as xr
+
+from .border import border_of
 from .objective import trace_objective
 from .plane import as_atoms, covering, draw_measure, particle_cloud, particle_density
 from .style import Panels, particles_of
@@ -29,6 +33,7 @@ def barycenter(
     fig: FigureBase | None = None,
 ) -> Panels:
     """Inputs on top; below them the particles of the last draw, their density, and the objective.
+    All but the last have one view, with the border of the support as drawn by `particle_cloud`.
 
     inputs: the measures that are averaged, `Measure`s or (points, weights) pairs, points (m, 2).
       Grey levels where the points lie on a grid, else discs.
@@ -44,7 +49,12 @@ def barycenter(
         raise ValueError("a barycenter needs inputs, got none")
     if labels is not None and len(labels) != len(measures):
         raise ValueError(f"{len(measures)} inputs need as many labels, got {len(labels)}")
-    extent = covering(measures, particles_of(idata, site, 2).isel(draw=-1).values.reshape(-1, 2))
+    values = particles_of(idata, site, 2)
+    last = values.isel(draw=-1).values.reshape(-1, 2)
+    # Inputs may be near a side that no particle is near to.
+    shown = np.concatenate([last, *(points for points, _ in measures)])
+    border = border_of(idata, xr.DataArray(shown, name=values.name), (0, 1))
+    extent = covering(measures, last, border)
     if fig is None:
         from matplotlib import pyplot as plt
         from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -59,8 +69,10 @@ def barycenter(
     first = (columns - len(measures)) // 2 if rows == 1 else 0
     panels = list(grid[first : first + len(measures)])
     for k, (ax, measure) in enumerate(zip(panels, measures, strict=True)):
-        draw_measure(ax, measure, extent)
+        draw_measure(ax, measure, extent, border)
         ax.set(xticks=[], yticks=[])
+        if border is not None:  # One frame in another would be hard to read so small.
+            ax.spines[:].set_visible(False)
         ax.set_title(str(k) if labels is None else labels[k], fontsize="small")
     for ax in {*grid} - {*panels}:
         ax.set_axis_off()

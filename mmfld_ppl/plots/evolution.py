@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from ..inference_data.thinning import evenly
-from .plane import around, frame
+from .border import border_of
+from .plane import around, framed
 from .simplex import ternary_axes, to_plane
 from .style import (
     TIME,
@@ -49,7 +50,7 @@ def particles_over_time(
     values = _drawable(idata, site)
     if values.ndim == 3:
         return _bands(axes_or_new(ax), values, particle_masses(idata, str(values.name)))
-    ax, points = _view(values, ax)
+    ax, points = _view(idata, values, ax)
     at = evenly(values.sizes["draw"], draws)
     # The lightest tenth would not show.
     shades = colormaps[TIME](np.linspace(0, 0.9, len(at)))
@@ -72,8 +73,8 @@ def animate(
     interval: float = 80.0,
     ax: Axes | None = None,
 ) -> FuncAnimation:
-    """The particles of all chains, draw after draw, a colour a chain; of a scalar site the
-    distribution function of each chain.
+    """The particles of all chains, draw after draw, a colour a chain, in the border that
+    `particles_over_time` draws; of a scalar site the distribution function of each chain.
 
     Keep what is returned, and save it with Pillow:
     `animate(idata).save("run.gif", writer="pillow", dpi=80)`.
@@ -99,7 +100,7 @@ def animate(
         ax.set_ylim(0, 1)
         bare(ax)
     else:
-        ax, points = _view(values, ax)
+        ax, points = _view(idata, values, ax)
         artists = [
             ax.scatter([], [], color=colour(k), alpha=0.7, lw=0, transform=ax.transData)
             for k in range(chains)
@@ -140,14 +141,15 @@ def _drawable(idata: Any, site: str | None) -> xr.DataArray:
     return found[0]
 
 
-def _view(values: xr.DataArray, ax: Axes | None) -> tuple[Axes, np.ndarray]:
-    """Axes for the site, and its particles in their data coordinates, (chain, draw, n, 2)."""
+def _view(idata: Any, values: xr.DataArray, ax: Axes | None) -> tuple[Axes, np.ndarray]:
+    """Axes for the site, with the border of its support, and its particles in their data
+    coordinates, (chain, draw, n, 2)."""
     names = entry_names(values)
     if len(names) == 3:
         return ternary_axes(ax, names), to_plane(values.values)
-    ax = axes_or_new(ax)
-    ax.set(xlabel=names[0], ylabel=names[1])
-    return frame(ax, around(values.values.reshape(-1, 2))), values.values
+    border = border_of(idata, values, (0, 1))
+    extent = around(values.values.reshape(-1, 2), border)
+    return framed(axes_or_new(ax), values, border, extent), values.values
 
 
 def _bands(ax: Axes, values: xr.DataArray, masses: xr.DataArray | None) -> Axes:

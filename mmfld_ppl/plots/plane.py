@@ -44,12 +44,12 @@ def particle_cloud(
 ) -> Axes:
     """The particles of one draw, a colour a chain, with areas in proportion to their masses, and
     the border of a ball, a box or a polygon. Sides of a box that are further off than the particles
-    are from each other are out of view.
+    are from each other are out of view, unless `extent` has them.
 
     site: a particle site of vectors; default, the only one, in the plane where no coordinates are
     named. coordinates: the two that are shown of more; default, the first two. extent: (left,
     right, bottom, top)."""
-    values, border = _in_plane(idata, site, coordinates)
+    values, border = _in_plane(idata, site, coordinates, extent)
     ax = axes_or_new(ax)
     one = values.isel(draw=draw).values
     size = dot_areas(idata, values, one[..., 0].size)[:, draw].reshape(-1)
@@ -58,7 +58,7 @@ def particle_cloud(
     colours = np.repeat([colour(k) for k in range(len(one))], one.shape[1])
     x, y = one.reshape(-1, 2)[order].T
     ax.scatter(x, y, s=size[order], c=colours[order], alpha=0.7, lw=0)
-    return _framed(ax, values, border, extent or _around(one.reshape(-1, 2), border))
+    return framed(ax, values, border, extent or around(one.reshape(-1, 2), border))
 
 
 def particle_density(
@@ -75,23 +75,23 @@ def particle_density(
 
     site, coordinates, extent: as for `particle_cloud`. bandwidth: standard deviation of the
     Gaussian kernel, in the units of the points. Default: Scott's rule."""
-    values, border = _in_plane(idata, site, coordinates)
+    values, border = _in_plane(idata, site, coordinates, extent)
     ax, points = axes_or_new(ax), pooled(values)
     masses = pooled_masses(idata, values)
     if bandwidth is None:
         bandwidth = scott_bandwidth(points, masses)
-    extent = extent or _around(points, border)
+    extent = extent or around(points, border)
     inside = None
     if border is not None:
         inside = within(cut_off(border, extent), *np.meshgrid(*centres(extent, CELLS)))
     density = grid_density(points, extent, bandwidth, CELLS, inside, masses)
     ax.imshow(density.values, origin="lower", extent=extent, cmap=INK, interpolation="bilinear")
-    return _framed(ax, values, border, extent)
+    return framed(ax, values, border, extent)
 
 
-def draw_measure(ax: Axes, measure: Atoms, extent: Extent) -> Axes:
+def draw_measure(ax: Axes, measure: Atoms, extent: Extent, border: Outline | None = None) -> Axes:
     """A given measure: shaded cells where its points lie on a grid, else discs with areas in
-    proportion to the weights."""
+    proportion to the weights; and the border of a support."""
     points, weights = measure
     cell = grid_steps(points)
     if cell is None:
@@ -107,17 +107,21 @@ def draw_measure(ax: Axes, measure: Atoms, extent: Extent) -> Axes:
         (left, bottom), (width, height) = origin - cell / 2, cell
         box = (left, left + columns * width, bottom, bottom + rows * height)
         ax.imshow(image, origin="lower", extent=box, cmap=INK, vmin=0)
-    return frame(ax, extent)
+    return _bordered(ax, border, extent)
 
 
-def covering(measures: Sequence[Atoms], others: Float[np.ndarray, "n 2"]) -> Extent:
-    """A rectangle around measures and other points, with half a cell of margin on a grid."""
+def covering(
+    measures: Sequence[Atoms], others: Float[np.ndarray, "n 2"], border: Outline | None = None
+) -> Extent:
+    """A rectangle around measures, other points, and what a border has of finite ends; without a
+    border half a cell is the margin of a grid."""
     points = np.concatenate([points for points, _ in measures])
     cell = grid_steps(points)
-    if cell is None:
-        return around(np.concatenate([points, others]))
-    low = np.minimum(points.min(axis=0) - cell / 2, others.min(axis=0))
-    high = np.maximum(points.max(axis=0) + cell / 2, others.max(axis=0))
+    half = 0.0 if cell is None else cell / 2
+    low = np.minimum(points.min(axis=0) - half, others.min(axis=0))
+    high = np.maximum(points.max(axis=0) + half, others.max(axis=0))
+    if cell is None or border is not None:
+        return around(np.stack([low, high]), border)
     (left, bottom), (right, top) = low, high
     return float(left), float(right), float(bottom), float(top)
 
@@ -162,18 +166,33 @@ def as_atoms(measures: Sequence[Any]) -> list[Atoms]:
     return found
 
 
-def around(points: Float[np.ndarray, "m 2"], margin: float = 0.05) -> Extent:
-    """A rectangle around points, with a margin in parts of its sides."""
+def around(
+    points: Float[np.ndarray, "m 2"], border: Outline | None = None, margin: float = 0.05
+) -> Extent:
+    """A rectangle around points, and around what a border has of finite ends, with a margin in
+    parts of its sides."""
+    if border is not None:
+        ends = np.where(np.isinf(border), points[:1], border)
+        points = np.concatenate([points, ends])
     low, high = points.min(axis=0), points.max(axis=0)
     pad = margin * np.maximum(high - low, 1e-12)
     (left, bottom), (right, top) = low - pad, high + pad
     return float(left), float(right), float(bottom), float(top)
 
 
+def framed(ax: Axes, values: xr.DataArray, border: Outline | None, extent: Extent) -> Axes:
+    """The axes of two coordinates, with their names, the border of their support, these limits,
+    and one scale on both."""
+    first, second = entry_names(values)
+    ax.set(xlabel=first, ylabel=second)
+    return _bordered(ax, border, extent)
+
+
 def _in_plane(
-    idata: Any, site: str | None, chosen: tuple[int, int] | None
+    idata: Any, site: str | None, chosen: tuple[int, int] | None, extent: Extent | None
 ) -> tuple[xr.DataArray, Outline | None]:
-    """Two coordinates of the particles, and the border of their support."""
+    """Two coordinates of the particles, and the border of their support, near to them or to a
+    view that is given."""
     # Two coordinates that are named may be those of a longer vector.
     values = particles_of(idata, site, 2 if site is None and chosen is None else None)
     coordinates = (0, 1) if chosen is None else chosen
@@ -181,26 +200,15 @@ def _in_plane(
     if len(coordinates) != 2 or not all(0 <= c < size for c in coordinates):
         raise ValueError(f"coordinates must be two of 0 to {size - 1}, got {coordinates}")
     values = values.isel({values.dims[-1]: list(coordinates)})
-    return values, border_of(idata, values, coordinates)
+    near = values
+    if extent is not None:
+        near = xr.DataArray(np.reshape(extent, (2, 2)).T, name=values.name)
+    return values, border_of(idata, near, coordinates)
 
 
-def _framed(ax: Axes, values: xr.DataArray, border: Outline | None, extent: Extent) -> Axes:
-    first, second = entry_names(values)
-    ax.set(xlabel=first, ylabel=second)
+def _bordered(ax: Axes, border: Outline | None, extent: Extent) -> Axes:
+    """The axes with a border, these limits, and one scale on both."""
     if border is not None:
         ax.fill(*cut_off(border, extent).T, fill=False, edgecolor="black", lw=0.8)
-    return frame(ax, extent)
-
-
-def _around(points: np.ndarray, border: Outline | None) -> Extent:
-    """A rectangle around points, and around what the border has of finite ends."""
-    if border is not None:
-        ends = np.where(np.isinf(border), points[:1], border)
-        points = np.concatenate([points, ends])
-    return around(points)
-
-
-def frame(ax: Axes, extent: Extent) -> Axes:
-    """The axes with these limits, and one scale on both."""
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
     return ax

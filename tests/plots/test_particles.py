@@ -238,6 +238,35 @@ def test_particles_of_several_draws_have_the_colours_of_time(exported) -> None:
     np.testing.assert_allclose(np.sort(ours, axis=0), np.sort(expected, axis=0))
 
 
+def of_animation(run):
+    _, ax = plt.subplots()
+    moving = animate(run, frames=1, ax=ax)
+    moving._draw_was_started = True  # Nothing is shown, of which it would warn.
+    return ax
+
+
+@pytest.mark.parametrize("draw", [particles_over_time, of_animation])
+@pytest.mark.parametrize(
+    "support",
+    [
+        repr(constraints.polytope([[-1.0, 0.0], [0.0, -1.0], [1.0, 2.0]], [0.0, 0.0, 2.0])),
+        "ball(radius=2.0)",
+        box(0.0, 1.0),
+        "independent(Positive(lower_bound=0.0), 1)",
+        "",
+    ],
+)
+def test_particles_in_time_are_in_the_border_of_a_cloud(draw, support) -> None:
+    x = np.random.default_rng(0).dirichlet(np.full(3, 6.0), 50) @ [[0, 0], [0.9, 0], [0, 0.9]]
+    run = in_a(support, x)
+    ours, cloud = draw(run), particle_cloud(run)
+    assert len(ours.patches) == len(cloud.patches) == bool(support)
+    for one, other in zip(ours.patches, cloud.patches, strict=True):
+        np.testing.assert_array_equal(one.get_xy(), other.get_xy())
+    np.testing.assert_array_equal(ours.get_xlim(), cloud.get_xlim())
+    np.testing.assert_array_equal(ours.get_ylim(), cloud.get_ylim())
+
+
 @pytest.mark.parametrize("site", ["z", "x", "g"])
 def test_an_animation_of_every_draw(exported, site, tmp_path) -> None:
     file = tmp_path / "run.gif"

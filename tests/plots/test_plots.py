@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from mmfld_ppl import Measure, plots
-from mmfld_ppl.inference_data.groups import from_groups
+from mmfld_ppl.inference_data.groups import dataset, from_groups
 from mmfld_ppl.plots.density import centres, grid_density
 from mmfld_ppl.plots.plane import grid_steps
 from mmfld_ppl.plots.simplex import SIDE, to_plane, to_simplex
@@ -99,6 +100,63 @@ def test_a_barycenter_beside_its_inputs(exported) -> None:
     np.testing.assert_allclose(image.get_extent(), (0, 1, 0, 1))
     assert len(free.collections[0].get_offsets()) == 7
     axes["objective"].figure.canvas.draw()
+
+
+TRIANGLE = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+BOX = "independent(Interval(lower_bound=0.0, upper_bound=1.0), 1)"
+POLYGON = f"polytope(corners={TRIANGLE.tolist()})"
+
+
+def held_in(exported, support: str, z: np.ndarray):
+    """The run with its particles at z, (ATOMS, 2), in a support stated so."""
+    dims = ("chain", "draw", "atom", "z_dim_0")
+    posterior = dataset(exported, "posterior").assign(z=(dims, np.tile(z, (CHAINS, DRAWS, 1, 1))))
+    posterior = posterior.assign_attrs(supports=json.dumps({"z": support}))
+    groups = {"posterior": posterior, "sample_stats": dataset(exported, "sample_stats")}
+    return from_groups(groups, {})
+
+
+@pytest.mark.parametrize(
+    ("support", "low", "high"),
+    [
+        (POLYGON, [0, 0], [2, 1]),
+        ("ball(radius=2.0)", [-2, -2], [2, 2]),
+        # Its sides are far from the particles, and near to the inputs.
+        (BOX, [0, 0], [1, 1]),
+    ],
+)
+@pytest.mark.parametrize("on_grid", [True, False])
+def test_the_panels_of_a_barycenter_have_one_view_and_the_whole_border(
+    exported, support, low, high, on_grid
+) -> None:
+    rng = np.random.default_rng(3)
+    run = held_in(exported, support, rng.uniform(0.3, 0.4, (ATOMS, 2)))
+    free = np.array([[0.1, 0.1], [0.9, 0.4], [0.2, 0.8]]), np.full(3, 1 / 3)
+    axes = plots.barycenter(run, [grid_measure()] * 2 if on_grid else [free] * 2)
+    panels = [*axes["inputs"], axes["particles"], axes["density"]]
+    left, right, bottom, top = *panels[0].get_xlim(), *panels[0].get_ylim()
+    assert left < low[0] and bottom < low[1] and right > high[0] and top > high[1]
+    for ax in panels:
+        outline = ax.patches[0].get_xy()
+        np.testing.assert_allclose(outline.min(axis=0), low, atol=2e-3)
+        np.testing.assert_allclose(outline.max(axis=0), high, atol=2e-3)
+        assert (*ax.get_xlim(), *ax.get_ylim()) == (left, right, bottom, top)
+    # It is the only frame of the small ones.
+    assert not any(spine.get_visible() for spine in axes["inputs"][0].spines.values())
+
+
+def test_a_barycenter_in_the_whole_plane_has_frames_and_no_border(exported) -> None:
+    axes = plots.barycenter(exported, [grid_measure()])
+    assert not axes["inputs"][0].patches and not axes["particles"].patches
+    assert all(spine.get_visible() for spine in axes["inputs"][0].spines.values())
+
+
+def test_a_view_that_is_given_has_the_sides_in_it(exported) -> None:
+    run = held_in(exported, BOX, np.random.default_rng(3).uniform(0.3, 0.4, (ATOMS, 2)))
+    assert not plots.particle_cloud(run).patches
+    for draw in (plots.particle_cloud, plots.particle_density):
+        outline = draw(run, extent=(-0.1, 0.6, -0.1, 1.1)).patches[0].get_xy()
+        np.testing.assert_array_equal([outline.min(axis=0), outline.max(axis=0)], [[0, 0], [1, 1]])
 
 
 def test_a_picture_of_parts_is_saved_as_any_other(exported, tmp_path) -> None:
