@@ -210,5 +210,6 @@ def _bordered(ax: Axes, border: Outline | None, extent: Extent) -> Axes:
     """The axes with a border, these limits, and one scale on both."""
     if border is not None:
         ax.fill(*cut_off(border, extent).T, fill=False, edgecolor="black", lw=0.8)
+        ax.spines[:].set_visible(False)  # One frame is enough.
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
     return ax
