@@ -164,9 +164,9 @@ def record(
     size = None if plate is None else traced[plate]["args"][0]
     mass = next((n for n, s in traced.items() if s.get("infer", {}).get("mass")), None)
     objective = stated[0] if stated else None
+    latent = {n: traced[n]["value"] for n, s in sites.items() if s.kind == "latent"}
     # Particles go where their functional lets them.
-    latent = [] if objective else [n for n, s in sites.items() if s.kind == "latent"]
-    scaled_by = _scaled_by(model, args, kwargs, {n: traced[n]["value"] for n in latent})
+    scaled_by = {} if objective else _scaled_by(model, args, kwargs, latent)
     return Recording(sites, masked, scaled_by, plate, size, objective, mass)
 
 
