@@ -71,8 +71,6 @@ def barycenter(
     for k, (ax, measure) in enumerate(zip(panels, measures, strict=True)):
         draw_measure(ax, measure, extent, border)
         ax.set(xticks=[], yticks=[])
-        if border is not None:  # One frame in another would be hard to read so small.
-            ax.spines[:].set_visible(False)
         ax.set_title(str(k) if labels is None else labels[k], fontsize="small")
     for ax in {*grid} - {*panels}:
         ax.set_axis_off()

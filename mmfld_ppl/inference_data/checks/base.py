@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool
 
+from ...diagnostics import stuck_particles
 from ...diagnostics.health import named_chains
 from ..angles import unrolled
 from ..datasets import SAMPLE_DIMS
@@ -111,8 +112,8 @@ class Run:
             return np.zeros(count, bool)
         still = np.ones(count, bool)
         for v in values:
-            x = v.transpose(*SAMPLE_DIMS, ...).values
-            still &= np.all((x == x[:, :1]).reshape(count, -1), axis=1)
+            x = v.transpose("draw", "chain", ...).values
+            still &= stuck_particles(x.reshape(*x.shape[:2], -1))
         return still
 
     @functools.cached_property
