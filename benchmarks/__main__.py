@@ -20,6 +20,7 @@ NAMES = (
     "gpu_memory",
     "interactions",
     "marks",
+    "particle_moves",
     "path_space",
     "posteriors",
     "quantisation",

@@ -254,6 +254,24 @@ def test_particles_that_start_where_energies_are_mostly_rounding() -> None:
     np.testing.assert_allclose(draws.std(), np.sqrt(10), rtol=0.1)
 
 
+def test_particles_that_start_in_a_strong_field_arrive() -> None:
+    """Mean matching 2000 nats above the minimum, beside a vertex. With all of the slope most chains
+    end at other means, some of their particles never having moved and some having run into a
+    corner."""
+    target, temperature = jnp.array([0.9, 0.08, 0.02]), 2e-4
+
+    def model():
+        with mm.particles("p", 256):
+            x = numpyro.sample("x", dist.Dirichlet(jnp.ones(3)))
+        F = mm.functionals.OfMean(outer=lambda mean: jnp.sum((mean - target) ** 2))
+        mm.objective("F", F, x, temperature=temperature)
+
+    mcmc = run(mm.MMFLD(model), warmup=100, draws=100, chains=16, fields=("objective",))
+    values = mcmc.get_extra_fields(group_by_chain=True)["objective"] / temperature
+    assert values.shape[0] == 16
+    assert np.all(values.mean(1) < 1)
+
+
 def test_steps_that_came_to_nothing_far_out_are_searched_anew():
     """Single precision, 1e5 standard deviations away. Half of the chains stood still there when
     each search went on from the step of the last."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .transition import Move, Transition, add
 
+#: How far a truncated slope carries a point at the most, in lengths sqrt(d).
+REACH = 3.0
+
 
 class Symmetric(Transition):
     r"""One leapfrog step of Riemannian Hamiltonian dynamics in the metric of a mirror map.
 
         p = S(x) xi,                        S S^T = G(x)
-        p <- p - (e/2) grad U(x),           U = V + log det G / 2,   e = sqrt(2h)
+        p <- p - (e/2) f(x),                e = sqrt(2h)
         (x, e p) -> (x', e p')              `MirrorMap.symmetric_step`
-        p' <- p' - (e/2) grad U(x')
+        p' <- p' - (e/2) f(x')
+
+        f = grad V + grad log det G / 2
 
     A discretisation of the same diffusion as `Mirror`, dY = -grad V dt + sqrt(2 G) dB. Every line
     after the first keeps volume and is undone by the same line from (x', -p'), so the ratio of
@@ -28,7 +34,20 @@ class Symmetric(Transition):
     does (Bou-Rabee, Donev and Vanden-Eijnden 2014 on both orders).
     Without adjustment its law has a bias of first order in h.
 
+    truncated: c grad V takes the place of grad V, for points of d coordinates with
+
+        c = min(1, REACH sqrt(d) max(1, e) / |h grad V|_{G^-1}).
+
+    It is for many points that start in a strong field. Where that fades within a step, a full kick
+    gains more energy than the fall gives, and the point stays where it is; the others bring the
+    mean acceptance to its target all the same, with longer and longer steps that end at the
+    boundary. A kick may be by any function of the point, and the law is the same (Roberts and
+    Tweedie 1996 truncate drifts in this way). At rest slopes carry by about h sqrt(d), and steps
+    that are accepted are shorter than that by far.
+
     map: as `MirrorMap.stepping` gives it."""
+
+    truncated: bool = eqx.field(default=False, static=True)
 
     @property
     def has_density(self) -> bool:
@@ -41,26 +60,42 @@ class Symmetric(Transition):
     def noise_like(self, x: PyTree) -> PyTree:
         return self.map.noise_like(x)
 
+    def drift(self, x: PyTree, slope: PyTree, h: Float[Array, ""]) -> PyTree:
+        """Where a step without noise goes under all of the slope, truncated or not: two fields of
+        which both are truncated would seem to give the same answer."""
+        ahead, _ = self.map.symmetric_step(x, jax.tree.map(lambda f: -h * f, self._force(x, slope)))
+        return ahead
+
     def advance(self, x: PyTree, slope: PyTree, noise: PyTree, h: Float[Array, ""]) -> Move:
-        metric, e = self.map.metric(x), jnp.sqrt(2 * h)
+        metric = self.map.metric(x)
         p = metric.sqrt(noise)
         log_forward = -0.5 * (metric.inverse_norm_sq(p) + metric.log_det())
-        return self._leap(Move(x, log_forward, momentum=p), slope, e, 0.5)
+        return self._leap(Move(x, log_forward, momentum=p), slope, jnp.sqrt(2 * h), 0.5)
 
     def advance_again(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Move:
         return self._leap(move, slope, jnp.sqrt(2 * h), 1.0)
 
     def _leap(self, move: Move, slope: PyTree, e: Float[Array, ""], share: float) -> Move:
-        p = self._kicked(move.position, move.momentum, slope, share * e)
+        p = self._kicked(move.position, move.momentum, slope, e, share)
         position, p = self.map.symmetric_step(move.position, jax.tree.map(lambda v: e * v, p))
         return Move(position, move.log_forward, momentum=jax.tree.map(lambda v: v / e, p))
 
     def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
         x = move.position
-        e = jnp.sqrt(2 * h)
-        metric, p = self.map.metric(x), self._kicked(x, move.momentum, slope, 0.5 * e)
+        metric, p = self.map.metric(x), self._kicked(x, move.momentum, slope, jnp.sqrt(2 * h), 0.5)
         return -0.5 * (metric.inverse_norm_sq(p) + metric.log_det())
 
-    def _kicked(self, x: PyTree, p: PyTree, slope: PyTree, time: Float[Array, ""]) -> PyTree:
-        force = add(slope, self.map.log_det_grad(x), 0.5)
-        return add(p, force, -time)
+    def _kicked(
+        self, x: PyTree, p: PyTree, slope: PyTree, e: Float[Array, ""], share: float
+    ) -> PyTree:
+        """p after this share of the kicks of a step, two halves."""
+        if self.truncated:
+            d = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.noise_like, x)))
+            length = e * e / 2 * jnp.sqrt(self.map.metric(x).inverse_norm_sq(slope))
+            most = REACH * d**0.5 * jnp.maximum(1, e)
+            c = jnp.where(length > most, most / length, 1)
+            slope = jax.tree.map(lambda g: c * g, slope)
+        return add(p, self._force(x, slope), -share * e)
+
+    def _force(self, x: PyTree, slope: PyTree) -> PyTree:
+        return add(slope, self.map.log_det_grad(x), 0.5)

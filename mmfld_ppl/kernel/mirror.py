@@ -52,12 +52,12 @@ class MMFLD(LangevinKernel):
       where its map is separable. Default: when adjusted.
     metropolize: adjusted or not. Minibatches (subsampled plates) need False.
     diffusion: how the noise is discretised. Default:
-        "symmetric": sites that are no particles, adjusted. The step of `dynamics.Symmetric`; a move
-          may be several of them.
-        "one-step": particles, and all that is unadjusted (Srinivasan, Wibisono and Wilson 2024). A
-          particle has few coordinates and may start in a strong field, where this is the safer one.
-      If one map of an ordinary model has no symmetric step, as an entropy has none, all its sites
-      take "one-step". Unadjusted dynamics also take a number of sub-steps, or "exact" where the
+        "symmetric": adjusted. The step of `dynamics.Symmetric`; a move of an ordinary model may be
+          several of them.
+        "one-step": unadjusted. The paper's step, which can be adjusted as well (Srinivasan,
+          Wibisono and Wilson 2024).
+      If one map has no symmetric step, as an entropy has none, all sites that move together take
+      "one-step". Unadjusted dynamics also take a number of sub-steps, or "exact" where the
       maps have a closed form.
     dense_mass: whether the metric knows correlations between the sites of an ordinary model on
       lines, half-lines and intervals and in ordered vectors (`mirrors.correlated`), as those of an
@@ -176,7 +176,7 @@ class MMFLD(LangevinKernel):
             layout.particles is None
             and self.settings.path_length is not None
             and _is_symmetric(
-                self._diffusion, all(site.has_symmetric_step for site in layout.sites), False
+                self._diffusion, all(site.has_symmetric_step for site in layout.sites)
             )
         )
         if not (self._chooses_target and several_steps):
@@ -238,15 +238,15 @@ def _self_concordant(map: MirrorMap) -> bool:
     return not is_known(constant) or math.isfinite(constant)
 
 
-def _is_symmetric(diffusion: str | int | None, has_step: bool, particles: bool) -> bool:
+def _is_symmetric(diffusion: str | int | None, has_step: bool) -> bool:
     """Whether moves are symmetric steps. has_step: whether all maps that move together have one."""
-    return has_step and (diffusion == SYMMETRIC or (diffusion is None and not particles))
+    return has_step and diffusion in (None, SYMMETRIC)
 
 
 def _geometry(
     diffusion: str | int | None, dense_mass: bool, map: Product, unit: PyTree, particles: bool
 ) -> MirrorMap:
-    if not _is_symmetric(diffusion, map.has_symmetric_step, particles):
+    if not _is_symmetric(diffusion, map.has_symmetric_step):
         return map
     stepping = map.stepping()
     return correlated(stepping, unit) if dense_mass and not particles else stepping
@@ -259,6 +259,6 @@ def _transition(
     shapes: Shapes,
     particles: bool,
 ) -> Transition:
-    if _is_symmetric(diffusion, map.has_symmetric_step, particles):
-        return Symmetric(map)
+    if _is_symmetric(diffusion, map.has_symmetric_step):
+        return Symmetric(map, truncated=particles)
     return Mirror(map, "one-step" if diffusion in (None, SYMMETRIC) else diffusion)

@@ -1,0 +1,202 @@
+"""How particles move: the symmetric step beside the one-step diffusion, both adjusted.
+
+Defaults of `MMFLD` but for `diffusion`; four vectorised chains, 500 steps of warm-up, 1000 draws.
+Effective draws are those of the worst row of `mm.summary`: means and standard deviations of the
+measure, its objective. Seconds are of the processor, of a second run, so that nothing is compiled
+in them. `objective` is the mean over draws; where it differs the chains have not arrived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import itertools
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from numpyro.infer import MCMC
+from numpyro.infer.initialization import init_to_sample
+
+import mmfld_ppl as mm
+from mmfld_ppl.dynamics.symmetric import Symmetric
+from mmfld_ppl.functionals import kernels
+from models.barycenter import barycenter, init_to_targets
+from models.mean_matching import simplex_matching, spectraplex_matching
+from models.mixture import mixture
+from models.quantisation import quantisation
+from models.spikes import blur, spikes
+from models.two_layer import two_layer
+
+CHAINS, WARMUP, DRAWS = 4, 500, 1000
+
+
+class Problem(NamedTuple):
+    """A model with particles, what it is called with, and options of the kernel."""
+
+    model: Callable
+    args: tuple = ()
+    kwargs: dict[str, Any] = {}  # noqa: RUF012
+    options: dict[str, Any] = {}  # noqa: RUF012
+
+
+def covariances(target: np.ndarray, particles: int, temperature: float) -> None:
+    """A measure on positive definite matrices with nearly this mean."""
+    n = len(target)
+    with mm.particles("atom", particles):
+        x = numpyro.sample("x", dist.Wishart(n + 2.0, jnp.eye(n) / n))
+    loss = mm.functionals.OfMean(outer=lambda mean: jnp.sum((mean - target) ** 2))
+    mm.objective("loss", loss, x, temperature=temperature)
+
+
+def shares(*q: float) -> np.ndarray:
+    return np.asarray(q, np.float32)
+
+
+def problems() -> dict[str, Problem]:
+    rng = np.random.default_rng(0)
+    at_start = {"init_strategy": init_to_sample}
+    corner = shares(0.9, 0.08, 0.02)
+    many = shares(0.5, *[0.05] * 10)
+    state = np.diag(shares(0.6, 0.3, 0.1))
+    spread = np.asarray([[2.0, 0.5, 0.0], [0.5, 1.0, -0.2], [0.0, -0.2, 0.5]], np.float32)
+    counts = rng.poisson(rng.gamma(2.0, 2.0, 300)).astype(np.float32)
+    sensors = jnp.linspace(0, 1, 40)
+    places, masses = jnp.array([0.3, 0.62]), jnp.array([0.4, 0.8])
+    signal = sum(m * blur(t, sensors, 0.08) for t, m in zip(places, masses, strict=True))
+    xor = np.asarray([[1, 1], [-1, -1], [1, -1], [-1, 1]], np.float32)
+    cloud = mm.Measure.uniform(jnp.asarray(rng.beta(2.0, 5.0, (200, 2)), jnp.float32))
+    others = [cloud, mm.Measure.uniform(jnp.asarray(rng.beta(5.0, 2.0, (150, 2)), jnp.float32))]
+    box = mm.constraints.box(np.zeros(2), np.ones(2))
+    settings = {"particles": 500}
+    return {
+        "simplex, 3 shares": Problem(simplex_matching, (shares(0.7, 0.2, 0.1),), settings),
+        "3 shares, cold": Problem(simplex_matching, (corner,), settings | {"temperature": 2e-4}),
+        "11 shares": Problem(simplex_matching, (many,), settings),
+        "11 shares, cold": Problem(simplex_matching, (many,), settings | {"temperature": 2e-3}),
+        "density matrices 3 x 3": Problem(spectraplex_matching, (state,), settings),
+        "positive definite 3 x 3": Problem(covariances, (spread, 500, 0.5)),
+        "Poisson mixture": Problem(
+            mixture, (counts, dist.Poisson, dist.Gamma(2.0, 0.5)), {}, at_start
+        ),
+        "spikes": Problem(spikes, (sensors, signal), {"width": 0.08, "largest": 4.0}),
+        "XOR network": Problem(
+            two_layer, (xor, np.asarray([1, 1, -1, -1], np.float32)), {}, at_start
+        ),
+        "points for a cloud": Problem(
+            quantisation,
+            (cloud, kernels.Gaussian(0.2), box),
+            {},
+            {"init_strategy": init_to_targets([cloud])},
+        ),
+        "barycenter": Problem(
+            barycenter, (others,), {}, {"init_strategy": init_to_targets(others)}
+        ),
+    }
+
+
+def measure(name: str, problem: Problem, diffusion: str) -> dict:
+    kernel = mm.MMFLD(problem.model, diffusion=diffusion, **problem.options)
+    mcmc = MCMC(
+        kernel,
+        num_warmup=WARMUP,
+        num_samples=DRAWS,
+        num_chains=CHAINS,
+        chain_method="vectorized",
+        progress_bar=False,
+    )
+    seconds = [_seconds(mcmc, seed, problem) for seed in range(2)][-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # What is wrong with a run is in its row.
+        idata = mm.to_inference_data(mcmc)
+    table = mm.summary(idata)
+    effective = float(table["ess_bulk"].astype(float).min())
+    stats = idata["sample_stats"]
+    return {
+        "problem": name,
+        "diffusion": diffusion,
+        "ms a step": 1e3 * seconds / (WARMUP + DRAWS),
+        "acceptance": float(stats["acceptance_rate"].mean()),
+        "ratio": float(stats["collective_ratio"].mean()),
+        "objective": float(stats["objective"].mean()),
+        "effective draws": effective,
+        "a second": effective / (seconds * DRAWS / (WARMUP + DRAWS)),
+    }
+
+
+def _seconds(mcmc: MCMC, seed: int, problem: Problem) -> float:
+    begin = time.process_time()
+    mcmc.run(jax.random.key(seed), *problem.args, **problem.kwargs)
+    jax.block_until_ready(mcmc.get_samples())
+    return time.process_time() - begin
+
+
+def run(names: list[str] | None = None) -> list[dict]:
+    chosen = {name: p for name, p in problems().items() if not names or name in names}
+    return [
+        measure(name, problem, diffusion)
+        for name, problem in chosen.items()
+        for diffusion in ("one-step", "symmetric")
+    ]
+
+
+def arrivals(replicates: int = 16) -> list[dict]:
+    """How many replicates arrive from the default start, at low temperatures: those whose mean of
+    F / tau over draws 250 to 500 is within .1 of the least."""
+    steps = {"one-step": None, "symmetric, full slope": False, "symmetric, truncated": True}
+    rows = []
+    for temperature, warmup in itertools.product((2e-3, 2e-4, 1e-5), (100, 500)):
+        levels = {}
+        for name, truncated in steps.items():
+            kernel = mm.MMFLD(
+                simplex_matching, diffusion="one-step" if truncated is None else "symmetric"
+            )
+            if truncated is not None:
+                transition = functools.partial(_symmetric, truncated)
+                kernel.settings = dataclasses.replace(kernel.settings, transition=transition)
+            mcmc = MCMC(
+                kernel,
+                num_warmup=warmup,
+                num_samples=500,
+                num_chains=replicates,
+                chain_method="vectorized",
+                progress_bar=False,
+            )
+            mcmc.run(
+                jax.random.key(0),
+                shares(0.9, 0.08, 0.02),
+                particles=256,
+                temperature=temperature,
+                extra_fields=("objective",),
+            )
+            values = mcmc.get_extra_fields(group_by_chain=True)["objective"] / temperature
+            levels[name] = np.asarray(values)[:, 250:].mean(1)
+        least = min(level.min() for level in levels.values())
+        arrived = {n: f"{np.sum(v < least + 0.1)} of {replicates}" for n, v in levels.items()}
+        rows.append({"temperature": temperature, "warm-up": warmup, **arrived})
+    return rows
+
+
+def _symmetric(truncated: bool, map: Any, *_: Any) -> Symmetric:
+    return Symmetric(map, truncated)
+
+
+def main() -> None:
+    from .__main__ import print_rows
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.particle_moves")
+    parser.add_argument("names", nargs="*", metavar="PROBLEM", help=f"of {tuple(problems())}")
+    parser.add_argument("--arrivals", action="store_true", help="count those that arrive instead")
+    arguments = parser.parse_args()
+    print_rows(arrivals() if arguments.arrivals else run(arguments.names))
+
+
+if __name__ == "__main__":
+    main()
