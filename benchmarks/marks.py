@@ -44,8 +44,14 @@ def seconds(function: Callable[[Any], Any], argument: Any) -> float:
 
 
 def our_steps(x: Array) -> tuple[Callable[[Any], Any], Any]:
-    """Adjusted steps of the kernel: particles on a simplex, pulled to its first vertex."""
-    kernel = mm.MMFLD(matching, step_size=STEP, adapt_step_size=False, adapt_metric=False)
+    """Adjusted one-step moves of the kernel: particles on a simplex, pulled to its first vertex."""
+    kernel = mm.MMFLD(
+        matching,
+        diffusion="one-step",
+        step_size=STEP,
+        adapt_step_size=False,
+        adapt_metric=False,
+    )
 
     def advance(_, state):
         return kernel.sample(state, x.shape, {})
