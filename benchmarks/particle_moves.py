@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import itertools
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,14 +25,16 @@ from numpyro.infer import MCMC
 from numpyro.infer.initialization import init_to_sample
 
 import mmfld_ppl as mm
-from mmfld_ppl.dynamics.symmetric import Symmetric
-from mmfld_ppl.functionals import kernels
+from mmfld_ppl.dynamics import Symmetric
+from mmfld_ppl.functionals.kernels import Gaussian
 from models.barycenter import barycenter, init_to_targets
 from models.mean_matching import simplex_matching, spectraplex_matching
 from models.mixture import mixture
 from models.quantisation import quantisation
 from models.spikes import blur, spikes
 from models.two_layer import two_layer
+
+from .scaling import least
 
 CHAINS, WARMUP, DRAWS, TIMED = 4, 500, 1000, 200
 
@@ -93,7 +93,7 @@ def problems() -> dict[str, Problem]:
         ),
         "points for a cloud": Problem(
             quantisation,
-            (cloud, kernels.Gaussian(0.2), box),
+            (cloud, Gaussian(0.2), box),
             {},
             {"init_strategy": init_to_targets([cloud])},
         ),
@@ -103,17 +103,22 @@ def problems() -> dict[str, Problem]:
     }
 
 
-def measure(name: str, problem: Problem, diffusion: str) -> dict:
-    kernel = mm.MMFLD(problem.model, diffusion=diffusion, **problem.options)
+def finished(kernel: mm.MMFLD, problem: Problem, warmup: int, draws: int, chains: int) -> MCMC:
     mcmc = MCMC(
         kernel,
-        num_warmup=WARMUP,
-        num_samples=DRAWS,
-        num_chains=CHAINS,
+        num_warmup=warmup,
+        num_samples=draws,
+        num_chains=chains,
         chain_method="vectorized",
         progress_bar=False,
     )
     mcmc.run(jax.random.key(0), *problem.args, **problem.kwargs)
+    return mcmc
+
+
+def measure(name: str, problem: Problem, diffusion: str) -> dict:
+    kernel = mm.MMFLD(problem.model, diffusion=diffusion, **problem.options)
+    mcmc = finished(kernel, problem, WARMUP, DRAWS, CHAINS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # What is wrong with a run is in its row.
         idata = mm.to_inference_data(mcmc)
@@ -141,12 +146,7 @@ def step_seconds(kernel: mm.MMFLD, state: Any, problem: Problem) -> float:
     def steps(state: Any) -> Any:
         return jax.lax.fori_loop(0, TIMED, advance, state)
 
-    seconds = []
-    for _ in range(4):  # The first one compiles.
-        begin = time.process_time()
-        state = jax.block_until_ready(steps(state))
-        seconds.append(time.process_time() - begin)
-    return min(seconds[1:]) / TIMED
+    return least(lambda: steps(state)) / TIMED
 
 
 def run(names: list[str] | None = None) -> list[dict]:
@@ -161,42 +161,28 @@ def run(names: list[str] | None = None) -> list[dict]:
 def arrivals(replicates: int = 16) -> list[dict]:
     """How many replicates arrive from the default start, at low temperatures: those whose mean of
     F / tau over draws 250 to 500 is within .1 of the least."""
-    steps = {"one-step": None, "symmetric, full slope": False, "symmetric, truncated": True}
+    full_slope = mm.MMFLD(simplex_matching)
+    full_slope.settings = dataclasses.replace(
+        full_slope.settings, transition=lambda map, *_: Symmetric(map)
+    )
+    kernels = {
+        "one-step": mm.MMFLD(simplex_matching, diffusion="one-step"),
+        "symmetric, full slope": full_slope,
+        "symmetric, truncated": mm.MMFLD(simplex_matching),
+    }
     rows = []
     for temperature, warmup in itertools.product((2e-3, 2e-4, 1e-5), (100, 500)):
+        settings = {"particles": 256, "temperature": temperature}
+        problem = Problem(simplex_matching, (shares(0.9, 0.08, 0.02),), settings)
         levels = {}
-        for name, truncated in steps.items():
-            kernel = mm.MMFLD(
-                simplex_matching, diffusion="one-step" if truncated is None else "symmetric"
-            )
-            if truncated is not None:
-                transition = functools.partial(_symmetric, truncated)
-                kernel.settings = dataclasses.replace(kernel.settings, transition=transition)
-            mcmc = MCMC(
-                kernel,
-                num_warmup=warmup,
-                num_samples=500,
-                num_chains=replicates,
-                chain_method="vectorized",
-                progress_bar=False,
-            )
-            mcmc.run(
-                jax.random.key(0),
-                shares(0.9, 0.08, 0.02),
-                particles=256,
-                temperature=temperature,
-                extra_fields=("objective",),
-            )
+        for name, kernel in kernels.items():
+            mcmc = finished(kernel, problem, warmup, 500, replicates)
             values = mcmc.get_extra_fields(group_by_chain=True)["objective"] / temperature
             levels[name] = np.asarray(values)[:, 250:].mean(1)
-        least = min(level.min() for level in levels.values())
-        arrived = {n: f"{np.sum(v < least + 0.1)} of {replicates}" for n, v in levels.items()}
+        least_level = min(level.min() for level in levels.values())
+        arrived = {n: f"{np.sum(v < least_level + 0.1)} of {replicates}" for n, v in levels.items()}
         rows.append({"temperature": temperature, "warm-up": warmup, **arrived})
     return rows
-
-
-def _symmetric(truncated: bool, map: Any, *_: Any) -> Symmetric:
-    return Symmetric(map, truncated)
 
 
 def main() -> None:

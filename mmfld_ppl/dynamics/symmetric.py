@@ -42,8 +42,8 @@ class Symmetric(Transition):
     gains more energy than the fall gives, and the point stays where it is; the others bring the
     mean acceptance to its target all the same, with longer and longer steps that end at the
     boundary. A kick may be by any function of the point, and the law is the same (Roberts and
-    Tweedie 1996 truncate drifts in this way). At rest slopes carry by about h sqrt(d), and steps
-    that are accepted are shorter than that by far.
+    Tweedie 1996 truncate drifts in this way). At rest slopes carry by about h sqrt(d), which is
+    far less at a step that is accepted.
 
     map: as `MirrorMap.stepping` gives it."""
 
@@ -70,28 +70,29 @@ class Symmetric(Transition):
         metric = self.map.metric(x)
         p = metric.sqrt(noise)
         log_forward = -0.5 * (metric.inverse_norm_sq(p) + metric.log_det())
-        return self._leap(Move(x, log_forward, momentum=p), slope, jnp.sqrt(2 * h), 0.5)
+        return self._leap(Move(x, log_forward, momentum=p), slope, h, 0.5)
 
     def advance_again(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Move:
-        return self._leap(move, slope, jnp.sqrt(2 * h), 1.0)
+        return self._leap(move, slope, h, 1.0)
 
-    def _leap(self, move: Move, slope: PyTree, e: Float[Array, ""], share: float) -> Move:
-        p = self._kicked(move.position, move.momentum, slope, e, share)
+    def _leap(self, move: Move, slope: PyTree, h: Float[Array, ""], share: float) -> Move:
+        p, e = self._kicked(move.position, move.momentum, slope, h, share), jnp.sqrt(2 * h)
         position, p = self.map.symmetric_step(move.position, jax.tree.map(lambda v: e * v, p))
         return Move(position, move.log_forward, momentum=jax.tree.map(lambda v: v / e, p))
 
     def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
         x = move.position
-        metric, p = self.map.metric(x), self._kicked(x, move.momentum, slope, jnp.sqrt(2 * h), 0.5)
+        metric, p = self.map.metric(x), self._kicked(x, move.momentum, slope, h, 0.5)
         return -0.5 * (metric.inverse_norm_sq(p) + metric.log_det())
 
     def _kicked(
-        self, x: PyTree, p: PyTree, slope: PyTree, e: Float[Array, ""], share: float
+        self, x: PyTree, p: PyTree, slope: PyTree, h: Float[Array, ""], share: float
     ) -> PyTree:
         """p after this share of the kicks of a step, two halves."""
+        e = jnp.sqrt(2 * h)
         if self.truncated:
             d = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.noise_like, x)))
-            length = e * e / 2 * jnp.sqrt(self.map.metric(x).inverse_norm_sq(slope))
+            length = h * jnp.sqrt(self.map.metric(x).inverse_norm_sq(slope))
             most = REACH * d**0.5 * jnp.maximum(1, e)
             c = jnp.where(length > most, most / length, 1)
             slope = jax.tree.map(lambda g: c * g, slope)
