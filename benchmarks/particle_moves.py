@@ -1,6 +1,7 @@
-"""How particles move: the symmetric step beside the one-step diffusion, both adjusted.
+"""How particles move: the one-step diffusion, the symmetric step with new momenta at each, and the
+symmetric step that keeps momenta; all adjusted.
 
-Defaults of `MMFLD` but for `diffusion`; four vectorised chains, 500 steps of warm-up, 1000 draws.
+Defaults of `MMFLD` but for `MOVES`; four vectorised chains, 500 steps of warm-up, 1000 draws.
 Effective draws are those of the worst row of `mm.summary`: means and standard deviations of the
 measure, its objective. The time of a step is that of a bare loop of steps from the last state, in
 seconds of the processor, without compilation. `objective` is the mean over draws; where it differs
@@ -37,6 +38,11 @@ from models.two_layer import two_layer
 from .scaling import least
 
 CHAINS, WARMUP, DRAWS, TIMED = 4, 500, 1000, 200
+MOVES: dict[str, dict[str, Any]] = {
+    "one-step": {"diffusion": "one-step"},
+    "new momenta": {"path_length": None},
+    "kept momenta": {},
+}
 
 
 class Problem(NamedTuple):
@@ -116,8 +122,8 @@ def finished(kernel: mm.MMFLD, problem: Problem, warmup: int, draws: int, chains
     return mcmc
 
 
-def measure(name: str, problem: Problem, diffusion: str) -> dict:
-    kernel = mm.MMFLD(problem.model, diffusion=diffusion, **problem.options)
+def measure(name: str, problem: Problem, moves: str) -> dict:
+    kernel = mm.MMFLD(problem.model, **MOVES[moves], **problem.options)
     mcmc = finished(kernel, problem, WARMUP, DRAWS, CHAINS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # What is wrong with a run is in its row.
@@ -128,7 +134,7 @@ def measure(name: str, problem: Problem, diffusion: str) -> dict:
     stats = idata["sample_stats"]
     return {
         "problem": name,
-        "diffusion": diffusion,
+        "moves": moves,
         "ms a step": 1e3 * seconds,
         "acceptance": float(stats["acceptance_rate"].mean()),
         "ratio": float(stats["collective_ratio"].mean()),
@@ -151,25 +157,18 @@ def step_seconds(kernel: mm.MMFLD, state: Any, problem: Problem) -> float:
 
 def run(names: list[str] | None = None) -> list[dict]:
     chosen = {name: p for name, p in problems().items() if not names or name in names}
-    return [
-        measure(name, problem, diffusion)
-        for name, problem in chosen.items()
-        for diffusion in ("one-step", "symmetric")
-    ]
+    return [measure(name, problem, moves) for name, problem in chosen.items() for moves in MOVES]
 
 
 def arrivals(replicates: int = 16) -> list[dict]:
     """How many replicates arrive from the default start, at low temperatures: those whose mean of
     F / tau over draws 250 to 500 is within .1 of the least."""
+    kernels = {name: mm.MMFLD(simplex_matching, **options) for name, options in MOVES.items()}
     full_slope = mm.MMFLD(simplex_matching)
     full_slope.settings = dataclasses.replace(
         full_slope.settings, transition=lambda map, *_: Symmetric(map)
     )
-    kernels = {
-        "one-step": mm.MMFLD(simplex_matching, diffusion="one-step"),
-        "symmetric, full slope": full_slope,
-        "symmetric, truncated": mm.MMFLD(simplex_matching),
-    }
+    kernels["kept momenta, full slope"] = full_slope
     rows = []
     for temperature, warmup in itertools.product((2e-3, 2e-4, 1e-5), (100, 500)):
         settings = {"particles": 256, "temperature": temperature}

@@ -44,7 +44,7 @@ class Settings:
     that the warm-up adapts. transition: (that map, supports, shapes of one unit, whether units are
     particles) -> how a unit moves. transition_options: what it was configured with, for reports.
     keep_supports: whether the transition needs the supports.
-    path_length: see `Langevin`."""
+    path_length: see `Langevin`; particles that have a momentum keep 1/e of it over half of this."""
 
     step_size: float | Schedule
     temperature: Schedule | None
@@ -144,9 +144,8 @@ class Chain:
         """The state with its blocks at these positions, evaluated there."""
         if particles:
             evaluation, _ = self.problem.evaluate(globals_ | particles, key)
-            carry = state.particles.frozen.carry if state.particles else None
             dynamics = self._mean_field(state, globals_, evaluation.temperature)
-            state = state._replace(particles=dynamics.init(particles, key, carry))
+            state = state._replace(particles=dynamics.init(particles, key, state.particles or None))
         if globals_:
             moves = state.globals_.moves if state.globals_ else 0
             block = self._langevin(state, particles).init(globals_, key, moves)
@@ -172,7 +171,9 @@ class Chain:
             temperature = block.frozen.aux.temperature
             dynamics = self._mean_field(state, _positions(state.globals_), temperature)
             if both:
-                block = dynamics.init(block.particles, keys_again[1], block.frozen.carry)
+                block = dynamics.init(block.particles, keys_again[1], block)
+            # A momentum in the units of another map is no momentum.
+            block = block.at_rest(state.adaptation["particles"].just_adapted())
             block, infos["particles"] = dynamics.step(key_particles, block)
             ratio = infos["particles"].collective_ratio if self._has_ratio() else ()
             state = state._replace(particles=block, collective_ratio=ratio)
@@ -264,13 +265,18 @@ class Chain:
         self, state: KernelState, globals_: dict[str, Array], temperature: Array
     ) -> MeanFieldLangevin:
         scheduled = self.settings.temperature is not None
+        transition = self._transition(state, "particles")
+        length = self.settings.path_length
+        # Moves of ordinary models have half of the greatest length on the average.
+        friction = 2 / length if length is not None and transition.has_momentum else None
         return MeanFieldLangevin(
             ModelField(self.problem, globals_),
-            self._transition(state, "particles"),
+            transition,
             self._step_size(state, "particles"),
             temperature * self._scale(state.i),
             temperature * self._scale(state.i + 1) if scheduled else None,
             metropolize=self.settings.metropolize,
+            friction=friction,
         )
 
     def _report(self, state: KernelState) -> KernelState:

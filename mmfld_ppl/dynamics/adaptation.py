@@ -50,6 +50,10 @@ class AdaptationState(NamedTuple):
         """Whether the warm-up is still on."""
         return self.iteration < self.num_warmup
 
+    def just_adapted(self) -> Bool[Array, ""]:
+        """Whether the last step ended a window, and the map has other weights since."""
+        return jnp.any(self.iteration == self.ends)
+
     def step_size(self) -> Float[Array, ""]:
         """The step to take now: exploring in the warm-up, averaged after it."""
         return jnp.exp(

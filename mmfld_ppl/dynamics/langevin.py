@@ -89,7 +89,7 @@ class Langevin(eqx.Module):
         move = self.transition.advance(x, self.tempered(state.slope), noise, h)
         proposed = self.init(move.position, key_potential)
         rise = self._rise(state, proposed)
-        if self.path_length is not None and self.transition.can_go_on:
+        if self.path_length is not None and self.transition.has_momentum:
             length = self.path_length * spread_out(state.moves, h.dtype)
             leaps = jnp.minimum(jnp.ceil(length / jnp.sqrt(2 * h)), MAX_LEAPS).astype(jnp.int32)
 

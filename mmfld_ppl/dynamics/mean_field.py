@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from ..arrays import is_positive
 from ..mirrors.linalg import inner
 from .culprit import Culprit, locate
 from .field import Felt, Field, Frozen
 from .langevin import acceptances, require_density, trapezoidal_rise
-from .transition import Transition, add, all_finite, select, standard_normal
+from .transition import Move, Transition, add, all_finite, select, standard_normal
 
 #: Particles whose answers tell that of all: they are exchangeable.
 ANSWERING = 256
@@ -21,11 +22,17 @@ ANSWERING = 256
 
 class MeanFieldState(NamedTuple):
     """particles: N points, stacked along the leading axis. frozen: F linearised at them.
-    felt: the field at the particles under that linearisation."""
+    felt: the field at the particles under that linearisation. momentum: of each particle, () where
+    none is kept."""
 
     particles: PyTree
     frozen: Frozen
     felt: Felt
+    momentum: PyTree = ()
+
+    def at_rest(self, where: Bool[Array, ""] | bool = True) -> MeanFieldState:
+        """With momenta of zero, where that holds."""
+        return self._replace(momentum=jax.tree.map(lambda p: jnp.where(where, 0, p), self.momentum))
 
 
 class MeanFieldInfo(NamedTuple):
@@ -55,9 +62,24 @@ class MeanFieldLangevin(eqx.Module):
     its theorem 4.2 is absent and the O(1/N) term alone remains. Without `metropolize`, with a
     `Mirror` transition, this is algorithm 1 of Gu and Kim 2025.
 
+    With a `friction` gamma the particles keep their momenta p from step to step. This is kinetic
+    (underdamped) mean-field Langevin dynamics (Kazeykina, Ren, Tan and Yang 2020; Fu and Wilson
+    2023) in the metric of the mirror map,
+
+        dx = dH/dp dt,    dp = -dH/dx dt - gamma p dt + sqrt(2 gamma) S(x) dB,
+
+        H = V(x) + |p|^2_{G(x)^-1} / 2 + log det G(x) / 2,        S S^T = G,
+
+    a step taking the time e = sqrt(2h): friction and noise that leave exp(-gamma e) of p, one step
+    of the transition, and p reversed where that is refused (Horowitz 1991). Under a frozen F the
+    law exp(-H) is exact as before, so mu obeys the same condition. The kick that ends a step is by
+    the field of the new measure, as a leapfrog of all particles together has it. What it is for: F
+    of large curvature L keeps steps short (`collective_ratio`), and what F does not see then takes
+    of the order of L steps to relax without momenta and sqrt(L) with them.
+
     field: the forces. transition: how one particle moves. step_size: h = temperature * eta in the
     paper's symbols. next_temperature: the temperature of the step after this one, where a
-    schedule changes it.
+    schedule changes it. friction: gamma; None where nothing is kept.
     Cost: one linearisation, and the first variation at N particles three times, twice with its
     gradient: at the proposals, for the ratio and to refuse what is not finite; under the new
     linearisation, at the particles and, without the gradient, where they were. Two gradients more
@@ -70,15 +92,29 @@ class MeanFieldLangevin(eqx.Module):
     temperature: Float[Array, ""] | float
     next_temperature: Float[Array, ""] | float | None = None
     metropolize: bool = eqx.field(default=True, static=True)
+    friction: float | None = eqx.field(default=None, static=True)
 
     def __check_init__(self):
         require_density(self.metropolize, self.transition)
+        if self.friction is None:
+            return
+        if not (is_positive(self.friction) and self.metropolize and self.transition.has_momentum):
+            raise ValueError(
+                "friction must be a positive number, of adjusted moves that have a momentum, as "
+                f"those of Symmetric: got friction={self.friction!r}, metropolize="
+                f"{self.metropolize} and {type(self.transition).__name__}; leave it out"
+            )
 
-    def init(self, particles: PyTree, key: PRNGKeyArray, carry: PyTree = None) -> MeanFieldState:
-        """The state at these particles. `carry`: as a linearisation nearby left it."""
-        if carry is None:
-            carry = self.field.init_carry(particles)
-        return self._settle(particles, carry, self.temperature, key)
+    def init(
+        self, particles: PyTree, key: PRNGKeyArray, before: MeanFieldState | None = None
+    ) -> MeanFieldState:
+        """The state at these particles, at rest; with the momenta of `before`, and from where it
+        left solvers, if that is given."""
+        carry = self.field.init_carry(particles) if before is None else before.frozen.carry
+        state = self._settle(particles, carry, self.temperature, key)
+        if before is not None:
+            return state._replace(momentum=before.momentum)
+        return state if self.friction is None else state._replace(momentum=particles).at_rest()
 
     def step(
         self, key: PRNGKeyArray, state: MeanFieldState
@@ -91,7 +127,7 @@ class MeanFieldLangevin(eqx.Module):
         h = jnp.asarray(self.step_size, dtype)
         noise_like = jax.eval_shape(jax.vmap(self.transition.noise_like), x)
         noise = standard_normal(key_noise, noise_like)
-        move = jax.vmap(self.transition.advance, (0, 0, 0, None))(x, felt.slope, noise, h)
+        move, momentum = self._launch(state, noise, h)
         proposed = self.field.feel(frozen, move.position, self.temperature, key_field)
         finite = jax.vmap(all_finite)((move.position, proposed))
         finite &= jax.vmap(self.transition.inside)(move.position) > 0
@@ -119,6 +155,10 @@ class MeanFieldLangevin(eqx.Module):
         if self.next_temperature is not None:
             # Where it is refused the particles stay, and feel another temperature all the same.
             state = state._replace(felt=self.field.feel(frozen, x, following, key_field))
+        if self.friction is not None:
+            landed = jax.vmap(self.transition.landed, (0, 0, None))(move, new.felt.slope, h)
+            state = state._replace(momentum=jax.tree.map(jnp.negative, momentum))
+            new = new._replace(momentum=select(accept, landed, state.momentum))
         info = MeanFieldInfo(
             jnp.where(usable, jnp.mean(accept_prob), 0),
             jnp.where(usable, jnp.mean(judged), 0),
@@ -131,6 +171,17 @@ class MeanFieldLangevin(eqx.Module):
             ),
         )
         return select(usable, new, state), info
+
+    def _launch(
+        self, state: MeanFieldState, noise: PyTree, h: Float[Array, ""]
+    ) -> tuple[Move, PyTree]:
+        """The moves, and the momenta that they begin with where those are kept."""
+        x, slope = state.particles, state.felt.slope
+        if self.friction is None:
+            return jax.vmap(self.transition.advance, (0, 0, 0, None))(x, slope, noise, h), ()
+        refreshed = jax.vmap(self.transition.refreshed, (0, 0, 0, None, None))
+        momentum = refreshed(x, state.momentum, noise, h, self.friction)
+        return jax.vmap(self.transition.launch, (0, 0, 0, None))(x, slope, momentum, h), momentum
 
     def _settle(
         self, x: PyTree, carry: PyTree, temperature: ArrayLike, key: PRNGKeyArray

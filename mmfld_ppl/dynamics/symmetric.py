@@ -54,7 +54,7 @@ class Symmetric(Transition):
         return True
 
     @property
-    def can_go_on(self) -> bool:
+    def has_momentum(self) -> bool:
         return True
 
     def noise_like(self, x: PyTree) -> PyTree:
@@ -67,10 +67,20 @@ class Symmetric(Transition):
         return ahead
 
     def advance(self, x: PyTree, slope: PyTree, noise: PyTree, h: Float[Array, ""]) -> Move:
-        metric = self.map.metric(x)
-        p = metric.sqrt(noise)
-        log_forward = -0.5 * (metric.inverse_norm_sq(p) + metric.log_det())
-        return self._leap(Move(x, log_forward, momentum=p), slope, h, 0.5)
+        return self.launch(x, slope, self.map.metric(x).sqrt(noise), h)
+
+    def refreshed(
+        self, x: PyTree, p: PyTree, noise: PyTree, h: Float[Array, ""], friction: float
+    ) -> PyTree:
+        kept = jnp.exp(-friction * jnp.sqrt(2 * h))
+        fresh = self.map.metric(x).sqrt(noise)
+        return jax.tree.map(lambda p, new: kept * p + jnp.sqrt(1 - kept**2) * new, p, fresh)
+
+    def launch(self, x: PyTree, slope: PyTree, p: PyTree, h: Float[Array, ""]) -> Move:
+        return self._leap(Move(x, self._log_density(x, p), momentum=p), slope, h, 0.5)
+
+    def landed(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> PyTree:
+        return self._kicked(move.position, move.momentum, slope, h, 0.5)
 
     def advance_again(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Move:
         return self._leap(move, slope, h, 1.0)
@@ -81,8 +91,10 @@ class Symmetric(Transition):
         return Move(position, move.log_forward, momentum=jax.tree.map(lambda v: v / e, p))
 
     def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
-        x = move.position
-        metric, p = self.map.metric(x), self._kicked(x, move.momentum, slope, h, 0.5)
+        return self._log_density(move.position, self.landed(move, slope, h))
+
+    def _log_density(self, x: PyTree, p: PyTree) -> Float[Array, ""]:
+        metric = self.map.metric(x)
         return -0.5 * (metric.inverse_norm_sq(p) + metric.log_det())
 
     def _kicked(

@@ -23,8 +23,8 @@ class Move(NamedTuple):
 
     position: the proposed point x'. log_forward: log density of having proposed it, in dual
     coordinates and relative to the volume there, up to a constant. dual, dual_position: the dual
-    points y and y' of both ends. momentum: at the far end of a symmetric step. All but the
-    position are empty where a transition has no use for them."""
+    points y and y' of both ends. momentum: at the far end of a symmetric step, before the kick that
+    ends it. All but the position are empty where a transition has no use for them."""
 
     position: PyTree
     log_forward: Any = None
@@ -38,9 +38,10 @@ class Transition(eqx.Module):
 
     A step takes x, the slope of V there, noise and h; `Langevin` and `MeanFieldLangevin` draw the
     noise, and accept or refuse. A subclass owes `noise_like` and `advance`. One that has a density,
-    and so can be adjusted, says so by `has_density` and implements `log_backward`; one that makes
-    moves of several steps says so by `can_go_on` and implements `advance_again`. Each states the
-    law that its unadjusted steps have, and their bias.
+    and so can be adjusted, says so by `has_density` and implements `log_backward`; one whose moves
+    have a momentum, which can go on for several steps or be kept for the next, says so by
+    `has_momentum` and implements `advance_again`, `refreshed`, `launch` and `landed`. Each states
+    the law that its unadjusted steps have, and their bias.
 
     map: of the set on which the points are."""
 
@@ -52,8 +53,8 @@ class Transition(eqx.Module):
         return False
 
     @property
-    def can_go_on(self) -> bool:
-        """Whether `advance_again` is available."""
+    def has_momentum(self) -> bool:
+        """Whether `advance_again`, `refreshed`, `launch` and `landed` are available."""
         return False
 
     @abc.abstractmethod
@@ -81,7 +82,22 @@ class Transition(eqx.Module):
     def advance_again(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Move:
         """The move with another step at its end, where the slope of V is given. `log_backward` of
         the whole is as of one step."""
-        raise NotImplementedError(f"{type(self).__name__} makes moves of one step")
+        raise NotImplementedError(f"{type(self).__name__} has no momentum")
+
+    def refreshed(
+        self, x: PyTree, p: PyTree, noise: PyTree, h: Float[Array, ""], friction: float
+    ) -> PyTree:
+        """Momentum p at x after friction and noise for a time sqrt(2h), exp(-friction sqrt(2h)) of
+        which it keeps. Its law at x stays what it is."""
+        raise NotImplementedError(f"{type(self).__name__} has no momentum")
+
+    def launch(self, x: PyTree, slope: PyTree, p: PyTree, h: Float[Array, ""]) -> Move:
+        """As `advance`, with this momentum in place of one drawn by noise."""
+        raise NotImplementedError(f"{type(self).__name__} has no momentum")
+
+    def landed(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> PyTree:
+        """The momentum that a move ends with, where the slope of V is given."""
+        raise NotImplementedError(f"{type(self).__name__} has no momentum")
 
 
 class Mirror(Transition):

@@ -24,7 +24,7 @@ from .base import LangevinKernel, as_schedule, is_positive_number
 
 #: The name of `dynamics.Symmetric` among diffusions.
 SYMMETRIC = "symmetric"
-#: Target acceptance of moves of one step, and of several.
+#: Target acceptance of moves that forget where they went, and of paths.
 ONE_STEP_TARGET, PATH_TARGET = 0.6, 0.8
 
 
@@ -47,13 +47,12 @@ class MMFLD(LangevinKernel):
       step's index (then not adapted).
     adapt_step_size: by dual averaging in the warm-up. Default: when adjusted and not scheduled.
     target_accept_prob: what it is driven to, while keeping the collective ratio r at .25 or less.
-      Default: .8 where a move is several steps, .6 where it is one.
+      Default: .8 under a path length, .6 without.
     adapt_metric: whether the warm-up adapts a weight for each site, coordinate by coordinate
       where its map is separable. Default: when adjusted.
     metropolize: adjusted or not. Minibatches (subsampled plates) need False.
     diffusion: how the noise is discretised. Default:
-        "symmetric": adjusted. The step of `dynamics.Symmetric`; a move of an ordinary model may be
-          several of them.
+        "symmetric": adjusted. The step of `dynamics.Symmetric`, along paths of some length.
         "one-step": unadjusted. The paper's step, which can be adjusted as well (Srinivasan,
           Wibisono and Wilson 2024).
       If one map has no symmetric step, as an entropy has none, all sites that move together take
@@ -63,9 +62,12 @@ class MMFLD(LangevinKernel):
       lines, half-lines and intervals and in ordered vectors (`mirrors.correlated`), as those of an
       intercept and a slope; d^2 numbers and multiplications a step for d coordinates. Takes
       symmetric steps.
-    path_length: how far a move of an ordinary model goes at the most, in the units of the metric:
-      about standard deviations, once adapted. None is one step a move, and so is every move of a
-      model with particles.
+    path_length: how far symmetric steps go in one direction, in the units of the metric: about
+      standard deviations, once adapted. A move of an ordinary model is several steps, of this
+      length at the most and of half of it on the average. Particles take one step a move and keep
+      their momenta: half of this length is where 1/e of them is left, so that this is kinetic
+      mean-field Langevin dynamics of friction 2 / path_length (`dynamics.MeanFieldLangevin`). None
+      is one step a move, and new momenta at each.
     mirror_maps: {site: map of one event}, in place of the default of its support.
     init_strategy: as in NumPyro's kernels; default: `init_to_uniform`, at matrices of radius .5 in
       place of 2, since single precision is not enough further out. `init_params` are constrained
@@ -172,14 +174,10 @@ class MMFLD(LangevinKernel):
         super().__init__(model, potential_fn, support, mirror_maps, strict, settings, mesh)
 
     def settings_for(self, layout: Layout) -> Settings:
-        several_steps = (
-            layout.particles is None
-            and self.settings.path_length is not None
-            and _is_symmetric(
-                self._diffusion, all(site.has_symmetric_step for site in layout.sites)
-            )
+        has_paths = self.settings.path_length is not None and _is_symmetric(
+            self._diffusion, all(site.has_symmetric_step for site in layout.sites)
         )
-        if not (self._chooses_target and several_steps):
+        if not (self._chooses_target and has_paths):
             return self.settings
         adaptation = dataclasses.replace(self.settings.adaptation, target_accept_prob=PATH_TARGET)
         return dataclasses.replace(self.settings, adaptation=adaptation)

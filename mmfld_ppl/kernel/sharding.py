@@ -63,6 +63,7 @@ def place(state: KernelState, mesh: Mesh) -> KernelState:
             frozen=particles.frozen._replace(aux=spread_evaluation(particles.frozen.aux)),
             particles=spread(particles.particles, _axis(mesh, PARTICLES)),
             felt=spread(particles.felt, _axis(mesh, PARTICLES)),
+            momentum=spread(particles.momentum, _axis(mesh, PARTICLES)),
         )
     if isinstance(state.z, Sites):
         z = Sites(_spread_values(state.z, layout, mesh, chains), state.z.deterministics)

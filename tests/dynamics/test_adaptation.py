@@ -87,7 +87,7 @@ def test_windows_double_once_the_early_ones_are_over():
     assert ends[-1] == 850 and lengths[-1] == lengths.max()
 
 
-def test_the_target_acceptance_is_higher_where_a_move_is_several_steps():
+def test_the_target_acceptance_is_higher_along_paths():
     def ordinary():
         numpyro.sample("x", dist.Gamma(2.0))
 
@@ -101,10 +101,10 @@ def test_the_target_acceptance_is_higher_where_a_move_is_several_steps():
         layout = kernel.read((), {})[0].layout
         return kernel.settings_for(layout).adaptation.target_accept_prob
 
-    assert target(ordinary) == 0.8
+    assert target(ordinary) == target(particles) == 0.8
     assert target(ordinary, target_accept_prob=0.7) == target(particles, target_accept_prob=0.7)
     for model, options in (
-        (particles, {}),
+        (particles, {"path_length": None}),
         (ordinary, {"path_length": None}),
         (ordinary, {"diffusion": "one-step"}),
         (ordinary, {"mirror_maps": {"x": mm.mirrors.EntropyOrthant()}}),
