@@ -14,6 +14,8 @@ ACCEPTANCE_RANGE = (0.1, 0.99)
 LARGEST_RATIO = 1.0
 #: A mean collective ratio from which on it, and not the acceptance, is what limits the step.
 LIMITING_RATIO = 0.12
+#: A step in units of an adapted metric, in which laws are about one wide, that nothing holds.
+UNBOUNDED = 1e6
 #: Chains that are listed one by one.
 LISTED = 8
 
@@ -32,6 +34,7 @@ def run_complaints(
     refused: Bool[np.ndarray, "chain draw"],
     where: str = "",
     chains: Sequence[Any] | np.ndarray | None = None,
+    step_size: Float[np.ndarray, "chain draw"] | None = None,
 ) -> list[str]:
     """What is wrong, why, and what to do about it; empty when all is well.
 
@@ -85,6 +88,14 @@ def run_complaints(
     idle = rate > high
     if ratio is not None:
         idle &= ratio < LIMITING_RATIO
+    if step_size is not None and np.any(flat := idle & ~(step_size[:, -1] < UNBOUNDED)):
+        idle &= ~flat
+        found.append(
+            f"the mean acceptance rate is {_numbers(rate[flat], 4)} in "
+            f"{named_chains(labels[flat])}, and the step grew without bound: the density is flat "
+            "as far as draws go, and nothing in it holds them. Give every site a proper prior, but "
+            "for angles, which need none."
+        )
     if np.any(idle):
         found.append(
             f"the mean acceptance rate is {_numbers(rate[idle], 4)} in "

@@ -46,7 +46,8 @@ def to_inference_data(
       sample_stats: `lp` (log density of the draw), `acceptance_rate`, `step_size`, `diverging`,
         `objective` (F), `collective_ratio`, and what else the run collected; `boundary_slack`, the
         least `MirrorMap.slack` of a draw over its particles and sites, where a site has a boundary,
-        and `boundary_slack_by_site` where several have.
+        and `boundary_slack_by_site` where several have; `scale_of_x`, that of the law of a site x
+        where other latent sites make it, for our kernels.
       observed_data: the whole of it, also where the run used minibatches.
       log_likelihood, unconstrained_posterior, constant_data: on request.
       posterior_predictive, predictions, prior, prior_predictive: as given.
@@ -145,12 +146,14 @@ def complaints(mcmc: MCMC, statistics: Mapping[str, Any]) -> list[str]:
     kernel = mcmc.sampler
     if not isinstance(kernel, LangevinKernel):
         return []
-    adjusted = kernel.settings.metropolize
+    adjusted, adaptation = kernel.settings.metropolize, kernel.settings.adaptation
+    adapted = adaptation.adapt_step_size and adaptation.adapt_metric
     return run_complaints(
         collective_ratio=statistics.get("collective_ratio"),
         acceptance_rate=statistics["acceptance_rate"] if adjusted else None,
         refused=statistics["diverging"],
         where=_refusals(mcmc.last_state),
+        step_size=statistics.get("step_size") if adapted else None,
     )
 
 

@@ -14,12 +14,14 @@ from jaxtyping import Array, PyTree
 from numpyro.infer import MCMC
 from numpyro.infer import log_likelihood as evaluate_log_likelihood
 
+from ..kernel import LangevinKernel
 from ..latent.naming import flatten_named, require_known
 from .attributes import Attributes, model_attributes, run_attributes
 from .capacity import available, fits, size
 from .datasets import SAMPLE_DIMS, Coords, Named, dataset_of, file_name
 from .geometry import Draws, geometry_of
 from .recording import Site, complete, record, whole
+from .scales import SCALE_OF, scales_at
 
 Dims = Mapping[str, Sequence[str]]
 
@@ -76,6 +78,19 @@ class Export:
             return evaluate_log_likelihood(whole(model), draws, *args, batch_ndims=2, **kwargs)
 
         self._likelihood = jax.jit(likelihood)
+        # Trajectories of other kernels end divergent in a neck.
+        scaled = self.recording.scaled_by if isinstance(mcmc.sampler, LangevinKernel) else {}
+        # Of a site that was left out there are no draws.
+        self._scaled = {n: by for n, by in scaled.items() if set(by) <= set(names)}
+        held = {n: s.value for n, s in self.recording.sites.items() if s.kind == "latent"}
+
+        def scales(draws: Draws) -> dict[str, Array]:
+            def one(draw: Draws) -> dict[str, Array]:
+                return scales_at(model, args, kwargs, held | draw, self._scaled)
+
+            return jax.vmap(jax.vmap(one))(draws)
+
+        self._scales = jax.jit(scales)
 
     def datasets(self, draws: Draws, statistics: Draws) -> dict[str, xr.Dataset]:
         """The groups that have a value for each draw, as they are asked for; leaves by chain and
@@ -85,7 +100,9 @@ class Export:
         slack = {} if self.geometry is None else self.geometry.slack(draws)
         groups = {
             "posterior": self._of_sites(draws),
-            "sample_stats": _plain(statistics) | _slack_statistics(slack),
+            "sample_stats": _plain(statistics)
+            | _slack_statistics(slack)
+            | _plain(self._scale_statistics(draws)),
         }
         if self._latents:
             groups["log_likelihood"] = self._log_likelihood(draws)
@@ -200,6 +217,13 @@ class Export:
             name: ((*SAMPLE_DIMS, *sites[name].batch().axis_names(name, v.shape[2:])), v)
             for name, v in values.items()
         }
+
+    def _scale_statistics(self, draws: Draws) -> Draws:
+        if not self._scaled:
+            return {}
+        sources = {name: draws[name] for by in self._scaled.values() for name in by}
+        scales = jax.device_get(self._scales(sources))
+        return {f"{SCALE_OF}{name}": scale for name, scale in scales.items()}
 
     def _of_sites(self, values: Draws, resized: bool = False) -> dict[str, Named]:
         named = {}

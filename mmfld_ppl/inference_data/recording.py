@@ -12,15 +12,14 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array
-from numpyro.distributions.distribution import validation_enabled
 from numpyro.handlers import block, seed, substitute, trace
 from numpyro.infer.initialization import init_to_sample
-from numpyro.ops.provenance import eval_provenance
 
 from ..latent.checks import particle_plate
 from ..latent.naming import flatten_named
-from ..latent.reading import mask_of, unwrapped
+from ..latent.reading import mask_of
 from ..primitives import OBJECTIVE, Objective, hold_objective
+from .scales import scaled_by
 
 
 class _WholeModel(numpyro.primitives.Messenger):
@@ -166,23 +165,8 @@ def record(
     objective = stated[0] if stated else None
     latent = {n: traced[n]["value"] for n, s in sites.items() if s.kind == "latent"}
     # Particles go where their functional lets them.
-    scaled_by = {} if objective else _scaled_by(model, args, kwargs, latent)
-    return Recording(sites, masked, scaled_by, plate, size, objective, mass)
-
-
-def _scaled_by(
-    model: Callable, args: tuple, kwargs: Mapping[str, Any], latent: Mapping[str, Array]
-) -> dict[str, list[str]]:
-    def scales(**values: Array) -> dict[str, Any]:
-        placed = substitute(seed(model, jax.random.key(0)), data=values)
-        with validation_enabled(False):
-            tr = trace(placed).get_trace(*args, **kwargs)
-        laws = {name: unwrapped(tr[name]["fn"]) for name in values}
-        return {name: jax.tree.leaves(getattr(law, "scale", None)) for name, law in laws.items()}
-
-    found = eval_provenance(scales, **latent)
-    sources = {name: sorted(frozenset().union(*sets) - {name}) for name, sets in found.items()}
-    return {name: names for name, names in sources.items() if names}
+    scaled = {} if objective else scaled_by(model, args, kwargs, latent)
+    return Recording(sites, masked, scaled, plate, size, objective, mass)
 
 
 def _masked(law: dist.Distribution) -> bool:

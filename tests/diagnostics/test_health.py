@@ -45,6 +45,15 @@ def test_ratios_and_acceptance(ratio, rate, words) -> None:
     assert words is None or words in found[0]
 
 
+def test_an_acceptance_that_no_step_is_too_long_for() -> None:
+    """Where the step grew without bound it is not too short, and where it did not it is."""
+    rate, step = constant(0.995, 0.995, 0.5, 0.995), constant(1e20, 0.1, 1e20, np.nan)
+    found = run_complaints(None, rate, np.zeros((4, 4), bool), step_size=step)
+    grown, short = found
+    assert "0.995, 0.995 in chains 0, 3, and the step grew" in grown and "proper prior" in grown
+    assert "0.995 in chain 1: steps are so short" in short
+
+
 def test_refusals_are_counted() -> None:
     refused = FINE.copy()
     refused[0, 1:3] = True

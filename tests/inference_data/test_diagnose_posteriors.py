@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
+from collections.abc import Callable
 
+import arviz as az
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +18,7 @@ import xarray as xr
 from numpyro.infer import MCMC, init_to_value
 
 import mmfld_ppl as mm
-from mmfld_ppl.inference_data import diagnose, to_inference_data
+from mmfld_ppl.inference_data import dataset, diagnose, to_inference_data
 from mmfld_ppl.inference_data.groups import from_groups
 from tests.helpers import run
 from tests.small_models import coin
@@ -216,3 +219,96 @@ def test_the_neck_of_a_hierarchy_is_said_to_be_unseen() -> None:
     # Where data know the scale there is no neck.
     assert not [c for c in diagnose(found[0.1]).checks if c.name == "hierarchy"]
     assert "scaled_by" not in to_inference_data(run(kernel, True, 30.0)).attrs
+
+
+@pytest.mark.filterwarnings("ignore:.*draws had moves", "ignore:the mean acceptance rate")
+@pytest.mark.parametrize(
+    ("prior", "scale", "near"),
+    [
+        (dist.Normal(-0.5, 1.2), jnp.exp, True),
+        (dist.Normal(0.0, 3.0), lambda v: jnp.exp(v / 2), True),
+        (dist.Normal(9.0, 0.1), jnp.exp, False),
+        # Of a precision it is the large values that make a neck.
+        (dist.Gamma(0.2, 1.0), lambda p: 1 / jnp.sqrt(p), True),
+        (dist.Uniform(0.0, 1.0), lambda p: 1 / jnp.sqrt(p), False),
+    ],
+    ids=["logarithm", "funnel", "narrow", "precision", "precision near zero"],
+)
+def test_a_scale_is_judged_whatever_it_is_computed_from(
+    prior: dist.Distribution, scale: Callable, near: bool, tmp_path
+) -> None:
+    def model() -> None:
+        s = numpyro.sample("s", prior)
+        numpyro.sample("theta", dist.Normal(0.0, scale(s)).expand([3]).to_event(1))
+
+    mcmc = run(mm.MMFLD(model), warmup=300, draws=300, chains=4)
+    found = to_inference_data(mcmc)
+    expected = scale(jnp.asarray(dataset(found, "posterior")["s"].values))
+    exported = dataset(found, "sample_stats")["scale_of_theta"]
+    np.testing.assert_allclose(exported.values, expected, rtol=1e-5)
+    checks = [c for c in diagnose(found).checks if c.name == "hierarchy"]
+    assert len(checks) == near
+    for check in checks:
+        ratio = np.quantile(expected, 0.01) / np.median(expected)
+        end = f"the 1% quantile of its scale is {ratio:.2g} of the median"
+        assert check.value == f"'theta' is scaled by 's', and {end}"
+    found.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
+    read = az.from_netcdf(tmp_path / "run.nc", engine="h5netcdf")
+    assert [c for c in diagnose(read).checks if c.name == "hierarchy"] == checks
+
+
+def test_scales_of_several_sites_and_of_sites_that_were_left_out() -> None:
+    def horseshoe() -> None:
+        t = numpyro.sample("t", dist.HalfCauchy(1.0))
+        with numpyro.plate("coefficient", 3):
+            a = numpyro.sample("a", dist.HalfCauchy(1.0))
+            numpyro.sample("b", dist.Normal(0.0, t * a))
+
+    found = to_inference_data(run(mm.MMFLD(horseshoe), warmup=50))
+    posterior, scale = dataset(found, "posterior"), dataset(found, "sample_stats")["scale_of_b"]
+    np.testing.assert_allclose(scale, posterior["t"] * posterior["a"], rtol=1e-5)
+    left_out = to_inference_data(run(mm.MMFLD(horseshoe), warmup=50, fields=("~z.t",)))
+    assert "scale_of_b" not in dataset(left_out, "sample_stats")
+    assert "hierarchy" not in {c.name for c in diagnose(left_out).checks}
+
+
+def test_draws_that_nothing_in_the_density_holds() -> None:
+    """A logistic regression whose classes are separated, under a flat prior."""
+
+    def separated() -> None:
+        b = numpyro.sample("b", dist.ImproperUniform(dist.constraints.real, (), ()))
+        logits = b * jnp.array([-1.0, -2, 1, 2])
+        numpyro.sample("y", dist.Bernoulli(logits=logits), obs=jnp.array([0, 0, 1, 1]))
+
+    mcmc = run(mm.MMFLD(separated), warmup=1000, draws=300, chains=4)
+    with pytest.warns(UserWarning, match="the step grew without bound") as caught:
+        exported = to_inference_data(mcmc)
+    assert not [w for w in caught if "so short" in str(w.message)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = diagnose(exported)
+    checks = {c.name: c for c in found.checks}
+    assert "nan" not in repr(found) and "so short" not in repr(found)
+    assert checks["step size"].verdict == "fail"
+    assert "draws of 'b' with it, up to" in checks["step size"].value
+    assert "Give 'b' a proper prior" in checks["step size"].advice
+    for name in ("chains agree", "accuracy"):
+        assert checks[name].advice.startswith("Nothing in the density holds the draws")
+    assert "more draws" not in repr(found)
+
+
+def test_what_is_not_held_took_both_long_steps_and_large_draws() -> None:
+    """Else chains that disagree have other reasons, and an angle is large nowhere."""
+    for size, step, verdict in ((1.0, 1e20, "ok"), (1e9, 0.5, "ok"), (1e9, 1e20, "fail")):
+        groups = posterior()
+        settings = {"metropolize": True, "adapt_step_size": True, "adapt_metric": True}
+        attrs = {"kernel_settings": json.dumps(settings), "supports": '{"a": "Real()"}'}
+        groups["posterior"].attrs |= attrs
+        a = groups["posterior"]["a"].values
+        a[2] += 1.0
+        a *= size
+        groups["sample_stats"]["step_size"] = ("chain", "draw"), np.full(a.shape, step)
+        found = by_name(groups)
+        assert found["step size"].verdict == verdict
+        assert found["chains agree"].verdict == "fail"
+        assert ("several modes" in found["chains agree"].advice) == (verdict == "ok")

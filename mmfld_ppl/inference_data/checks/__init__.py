@@ -6,7 +6,7 @@ from .base import FAIL, OK, SKIPPED, WARN, Check, Run
 from .hierarchy import hierarchy
 from .measure import boundary, first_variation, fixed_point, particle_number, resolution, stein
 from .moves import (
-    collapsed_step,
+    adapted_step,
     moves,
     overshoot,
     precision,
@@ -23,7 +23,7 @@ CHECKS: tuple[Callable[[Run], Check | None], ...] = (
     overshoot,
     unadjusted_step,
     precision,
-    collapsed_step,
+    adapted_step,
     standstill,
     stuck,
     finite,

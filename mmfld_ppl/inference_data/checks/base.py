@@ -13,7 +13,7 @@ import xarray as xr
 from jaxtyping import Bool
 
 from ...diagnostics import stuck_particles
-from ...diagnostics.health import named_chains
+from ...diagnostics.health import UNBOUNDED, named_chains
 from ..angles import unrolled
 from ..datasets import SAMPLE_DIMS
 from ..groups import dataset
@@ -27,6 +27,11 @@ LEAST_NUMBERS = 3000
 SIGNIFICANT = 3.0
 #: Draws that it takes to tell that something does not move.
 STILL_DRAWS = 20
+#: The advice of checks that no longer run would pass.
+NOTHING_HOLDS = (
+    "Nothing in the density holds the draws, so that there is no law for them to reach: see the "
+    "step size."
+)
 
 
 class Check(NamedTuple):
@@ -86,6 +91,31 @@ class Run:
         return json.loads(self.attrs.get("kernel_settings", "{}"))
 
     @property
+    def adapted_steps(self) -> np.ndarray | None:
+        """By chain and draw, in units of the metric; None where either is not the warm-up's."""
+        adapted = self.settings.get("adapt_step_size") and self.settings.get("adapt_metric")
+        return self.stats["step_size"].values if adapted and "step_size" in self.stats else None
+
+    @functools.cached_property
+    def unheld(self) -> tuple[str, float] | None:
+        """Of an ordinary model whose density holds nothing, so that steps and draws grew without
+        bound: the latent site with the largest draw, and its size. Angles have no large draws, and
+        any step goes about a circle."""
+        steps = self.adapted_steps
+        if not self.ordinary or steps is None or np.all(steps[:, -1] < UNBOUNDED):
+            return None
+        sites = [name for name in self.supports if name in self.posterior]
+        sizes = {name: self.posterior[name] for name in sites}
+        found = {name: float(max(x.max(), -x.min())) for name, x in sizes.items() if x.size}
+        site = max(found, key=lambda name: found[name], default="")
+        return (site, found[site]) if found and found[site] > UNBOUNDED else None
+
+    @property
+    def supports(self) -> dict[str, str]:
+        """Of latent sites, in words."""
+        return json.loads(self.attrs.get("supports", "{}"))
+
+    @property
     def masked(self) -> list[str]:
         """Latent sites with entries that a mask leaves out of the density."""
         return json.loads(self.attrs.get("masked", "[]"))
@@ -133,7 +163,7 @@ class Run:
         """How many floating-point numbers lie within one standard deviation of the particles, by
         site: those of which there are too few, at the worst coordinate. Not on simplices, whose
         small coordinates are known where the largest is not."""
-        supports, found = json.loads(self.attrs.get("supports", "{}")), {}
+        supports, found = self.supports, {}
         for name, values in self.particles.items():
             if "simplex" in supports.get(name, "").lower():
                 continue

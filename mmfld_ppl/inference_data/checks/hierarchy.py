@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..datasets import SAMPLE_DIMS
+from ..scales import SCALE_OF
 from .base import SKIPPED, Check, Run
 
 #: Of a scale, its quantile of 1% over its median below which it comes so near to zero that steps of
@@ -16,17 +17,20 @@ NECK = 0.5
 
 
 def hierarchy(run: Run) -> Check | None:
-    """Of sites whose scale is a latent site that may be near zero: no draw tells what is beyond a
-    neck that no chain went into."""
+    """Of sites whose scale is made of latent sites and may be near zero: no draw tells what is
+    beyond a neck that no chain went into."""
     if not run.ordinary or run.adjusted is None:
         return None
-    scaled_by = json.loads(run.attrs.get("scaled_by", "{}"))
-    for site, scale in ((site, scale) for site, scales in scaled_by.items() for scale in scales):
-        if scale in run.posterior and (ratio := _nearness(run.posterior[scale])) < NECK:
+    for site, sources in json.loads(run.attrs.get("scaled_by", "{}")).items():
+        # Judged is the scale itself: the sites may be its logarithm, or a precision.
+        scale = run.stats.get(f"{SCALE_OF}{site}")
+        if scale is not None and (ratio := _nearness(scale)) < NECK:
+            by = " and ".join(f"'{name}'" for name in sources)
             return Check(
                 "hierarchy",
                 SKIPPED,
-                f"'{site}' is scaled by '{scale}', whose 1% quantile is {ratio:.2g} of its median",
+                f"'{site}' is scaled by {by}, and the 1% quantile of its scale is {ratio:.2g} of "
+                "the median",
                 "Where a scale is small, steps that are right elsewhere are too long, and chains "
                 "that pass this neck by look right. Run once more with "
                 "numpyro.handlers.reparam(model, config={"
@@ -41,4 +45,5 @@ def _nearness(scale: xr.DataArray) -> float:
     of anything."""
     draws = scale.transpose(*SAMPLE_DIMS, ...).values
     low, middle = np.quantile(draws, (0.01, 0.5), axis=(0, 1))
-    return float(np.min(np.divide(low, middle, where=middle > 0, out=np.ones_like(low))))
+    usable = (middle > 0) & np.isfinite(middle)
+    return float(np.min(np.divide(low, middle, where=usable, out=np.ones_like(low))))

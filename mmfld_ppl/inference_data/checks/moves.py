@@ -47,7 +47,9 @@ def moves(run: Run) -> Check:
     # An adjusted kernel may run into a boundary now and then.
     many = refused if not run.adjusted or refused.mean() > REFUSED else np.zeros_like(refused)
     chains = run.posterior["chain"].values
-    found = run_complaints(ratio, rate if run.adjusted else None, many, chains=chains)
+    found = run_complaints(
+        ratio, rate if run.adjusted else None, many, chains=chains, step_size=run.adapted_steps
+    )
     parts = [] if rate is None or not run.adjusted else [f"acceptance {rate.mean():.2f}"]
     means = None if ratio is None else mean_ratio(ratio)
     parts += [] if means is None else [f"collective ratio {means.mean():.2g}"]
@@ -156,12 +158,22 @@ def precision(run: Run) -> Check | None:
     )
 
 
-def collapsed_step(run: Run) -> Check | None:
-    settings = run.settings
-    adapted = settings.get("adapt_step_size") and settings.get("adapt_metric")
-    if not (run.ordinary and adapted and "step_size" in run.stats):
+def adapted_step(run: Run) -> Check | None:
+    steps = run.adapted_steps
+    if not run.ordinary or steps is None:
         return None
-    least = run.stats["step_size"].values[:, -1]
+    least = steps[:, -1]
+    if run.unheld is not None:
+        site, largest = run.unheld
+        return Check(
+            "step size",
+            FAIL,
+            f"the step grew without bound, and draws of '{site}' with it, up to {largest:.2g}",
+            "Nothing in the density holds the draws: it is flat, or improper, as a posterior is "
+            "under a flat prior where the data bound a parameter from one side only (separated "
+            "classes of a logistic regression), or not at all. No number of draws makes averages "
+            f"of them right. Give '{site}' a proper prior, such as dist.Normal(0, 10).",
+        )
     bad = ~(least >= COLLAPSED)
     return judged(
         "step size",

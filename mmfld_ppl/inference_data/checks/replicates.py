@@ -13,7 +13,19 @@ from ...diagnostics import fit_decay
 from ...diagnostics.health import LIMITING_RATIO, mean_ratio
 from ..datasets import SAMPLE_DIMS, weighed
 from ..groups import replicate_statistics
-from .base import FAIL, OK, SIGNIFICANT, SKIPPED, WARN, Check, Run, graded, gravest, judged
+from .base import (
+    FAIL,
+    NOTHING_HOLDS,
+    OK,
+    SIGNIFICANT,
+    SKIPPED,
+    WARN,
+    Check,
+    Run,
+    graded,
+    gravest,
+    judged,
+)
 
 #: Difference of F or L between halves or chains, in temperatures.
 SHIFT = (0.05, 0.5)
@@ -181,7 +193,9 @@ def agreement(run: Run) -> Check:
                 " Atoms of equal mass are slow to share out components; let them have masses, by "
                 "masses=dist.Exponential(1.)."
             )
-    if label in run.masked:
+    if run.unheld is not None:
+        advice = NOTHING_HOLDS
+    elif label in run.masked:
         advice = (
             f"A mask leaves entries of {label} out of its density. Those that nothing else depends "
             "on have no law, and wander; what does not depend on them is right all the same. Leave "
@@ -202,6 +216,8 @@ def _spreads(run: Run) -> Iterator[tuple[str, str, float, str]]:
     for label, values, scale, unit, limits in _quantities(run):
         r_hat = replicate_statistics(xr.Dataset({"v": values}))["r_hat"]["v"].values
         sd = values.mean("draw").std("chain", ddof=1).values / scale
+        if np.all(np.isnan(r_hat)) and np.all(sd == 0):
+            continue  # As the log density where it is flat, it is the same everywhere.
         # Chains that do not move have no R-hat, and disagree if they differ.
         doubtful = ~(r_hat <= R_HAT)
         size = np.where(doubtful, sd, 0.0)
@@ -235,7 +251,8 @@ def accuracy(run: Run) -> Check:
         uncertain = "Averages are known, and quantiles of 5% are still uncertain."
     else:
         return Check(name, OK, value)
-    return Check(name, WARN, value, f"{uncertain} Take more draws{_or_else(run)}")
+    advice = f"{uncertain} Take more draws{_or_else(run)}"
+    return Check(name, WARN, value, advice if run.unheld is None else NOTHING_HOLDS)
 
 
 def _or_else(run: Run) -> str:
@@ -303,7 +320,9 @@ def _quantities(run: Run) -> Iterator[tuple[str, xr.DataArray, Any, str, tuple[f
             mean, unit = weighed(run.posterior, values).mean(run.plate), "sd of a particle"
             label = f"mean({name})"
         else:
-            scale, mean = values.std(SAMPLE_DIMS).values, values
+            # Squares of large numbers overflow in single precision.
+            mean = values.astype(float)
+            scale = mean.std(SAMPLE_DIMS).values
             label, unit = str(name), "sd"
         yield (
             label,
