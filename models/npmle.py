@@ -48,7 +48,8 @@ def maximum_likelihood(
     top = log_k.max(axis=0)
     a = np.exp(log_k - top) * shares
     log_q, gap = np.full(len(shares), np.log(0.5)), np.inf
-    for t in 10.0 ** np.arange(3, 15):
+    # Longer steps in t lose the path where thousands of atoms are next to one another.
+    for t in 10.0 ** np.arange(3, 15, 0.5):
         log_q = _centred(a, shares, t, log_q)
         w = 1 / (1 - a @ np.exp(log_q))
         found = _solution(w / w.sum(), every, all_shares)

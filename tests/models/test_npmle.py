@@ -41,6 +41,13 @@ def test_doctor_visits():
     np.testing.assert_allclose(-20190 * best.loss, -43960.2442, atol=20190 * 1e-8)
 
 
+def test_thousands_of_atoms_next_to_one_another():
+    rng = np.random.default_rng(1)
+    counts = rng.poisson(rng.choice([20.0, 90.0, 260.0], size=100, p=[0.5, 0.3, 0.2]))
+    log_k = poisson.logpmf(counts, np.exp(np.linspace(-6, 7.5, 6000))[:, None])
+    assert maximum_likelihood(log_k).loss < maximum_likelihood(log_k[::2]).loss + 1e-8
+
+
 @pytest.mark.parametrize("tau", [1.0, 0.1, 1e-3])
 def test_the_entropic_minimiser_obeys_its_fixed_point(tau):
     log_k = galaxy_densities(101)

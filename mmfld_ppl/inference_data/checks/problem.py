@@ -98,6 +98,6 @@ def mixture(run: Run) -> Check | None:
         SKIPPED,
         value,
         "The certificate bounds the loss from above, and loosely where atoms scatter about their "
-        "best places: so large a one proves nothing. A lower temperature and more draws at it "
-        "bring it down.",
+        "best places: so large a one proves nothing. Where no other check complains, a lower "
+        "temperature and more draws at it bring it down.",
     )
