@@ -74,8 +74,8 @@ def newton_conjugate(
     def newton_step(x: Vector) -> tuple[Vector, Scalar]:
         residual = residual_at(x)
         direction = ravel_pytree(mirror.metric(unravel(x)).solve(unravel(residual)))[0]
-        # Rounding can make the product of two vectors that should vanish negative.
-        return direction, jnp.sqrt(jnp.maximum(inner(residual, direction), 0))
+        # What rounding makes negative is known to no better than its size, and is no convergence.
+        return direction, jnp.sqrt(jnp.abs(inner(residual, direction)))
 
     def too_far(x: Vector, direction: Vector, decrement: Scalar) -> Bool[Array, ""]:
         # Slopes, not values: near the minimum values are equal to rounding.

@@ -158,7 +158,7 @@ def test_attributes_are_strings_and_numbers(mixed_run, exported) -> None:
     settings = json.loads(attrs["kernel_settings"])
     assert settings["metropolize"] is True
     assert settings["path_length"] == mixed_run.sampler.settings.path_length
-    assert settings["target_accept_prob"] == 0.6
+    assert settings["target_accept_prob"] == 0.8
     np.testing.assert_allclose(json.loads(attrs["step_size"]), mixed_run.last_state.step_size)
     assert (
         json.loads(attrs["last_rng_key"])
