@@ -24,9 +24,9 @@ LAST_WINDOW_END = 0.85
 #: Steps that this takes at the least.
 SETTLING = 50
 #: The collective ratio that the step is driven to. It is a mean over modes, without what the base
-#: adds. At a quarter a mode that the base pulls at as much as F does was seen to have 1.25 times the
-#: variance that the particles' joint law gives it; longer steps are worth more draws, and have more
-#: of that excess.
+#: adds. At a quarter a mode that the base pulls at as much as F does was seen to have 1.25 times
+#: the variance that the particles' joint law gives it; longer steps are worth more draws, and have
+#: more of that excess.
 COLLECTIVE_RATIO = 0.25
 #: A step that gets nowhere, and the one that a search begins anew with after a window that ended
 #: at it. Far out a long step may happen to be accepted, and where rounding decides short ones do
