@@ -105,8 +105,8 @@ def cases() -> dict[str, Case]:
         "projected, pile-up": Case(
             mm.ProjectedMFLD(matching(200, 0.05), step_size=0.001), 1000, 300
         ),
-        "too short, 60 steps of .002": Case(
-            mm.MMFLD(matching(200, 0.1, 0.1), step_size=0.002, adapt_step_size=False), 0, 60
+        "too short, 60 steps of .00003": Case(
+            mm.MMFLD(matching(200, 0.1, 0.1), step_size=3e-5, adapt_step_size=False), 0, 60
         ),
     }
 

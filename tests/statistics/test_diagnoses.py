@@ -13,7 +13,7 @@ FAULTS = {
     "one stuck chain": {"stuck particles", "chains agree"},
     "first variation +30%": {"first variation"},
     "projected, pile-up": {"boundary", "fixed point"},
-    "too short, 60 steps of .002": {"fixed point"},
+    "too short, 60 steps of .00003": {"fixed point"},
 }
 
 
