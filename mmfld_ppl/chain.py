@@ -173,7 +173,7 @@ class Chain:
             if both:
                 block = dynamics.init(block.particles, keys_again[1], block)
             # A momentum in the units of another map is no momentum.
-            block = block.at_rest(state.adaptation["particles"].just_adapted())
+            block = block.at_rest(state.adaptation["particles"].window_ended())
             block, infos["particles"] = dynamics.step(key_particles, block)
             ratio = infos["particles"].collective_ratio if self._has_ratio() else ()
             state = state._replace(particles=block, collective_ratio=ratio)

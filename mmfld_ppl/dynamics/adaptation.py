@@ -50,8 +50,8 @@ class AdaptationState(NamedTuple):
         """Whether the warm-up is still on."""
         return self.iteration < self.num_warmup
 
-    def just_adapted(self) -> Bool[Array, ""]:
-        """Whether the last step ended a window, and the map has other weights since."""
+    def window_ended(self) -> Bool[Array, ""]:
+        """Whether the last step ended a window, and the map may have other weights since."""
         return jnp.any(self.iteration == self.ends)
 
     def step_size(self) -> Float[Array, ""]:
@@ -120,6 +120,7 @@ class Adaptation(eqx.Module):
         """After a warm-up step that left these units, stacked along the leading axis, with these
         slopes of the potential."""
         averaging, window, map = state.averaging, state.window, state.map
+        state = state._replace(iteration=state.iteration + 1)
         if self.adapt_step_size:
             excess = jnp.maximum(collective_ratio, 0) / COLLECTIVE_RATIO
             bound = self.target_accept_prob**excess
@@ -127,13 +128,11 @@ class Adaptation(eqx.Module):
         if self.adapt_metric:
             window = self._observe(map, window, units, slopes)
             # Chains that run together close their windows together.
-            closing = in_all(jnp.any(state.iteration + 1 == state.ends))
+            closing = in_all(state.window_ended())
             map, averaging, window = jax.lax.cond(
                 closing, self._close_window, lambda *same: same, map, averaging, window
             )
-        return state._replace(
-            map=map, averaging=averaging, window=window, iteration=state.iteration + 1
-        )
+        return state._replace(map=map, averaging=averaging, window=window)
 
     def _observe(self, map: MirrorMap, window: Welford, units: PyTree, slopes: PyTree) -> Welford:
         pulled = jax.vmap(map.pull_slope)(units, slopes)
