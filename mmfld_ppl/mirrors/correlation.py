@@ -55,13 +55,19 @@ class CorrelationMetric(OnSubspace):
     ambient: LogDetMetric
     gram: Matrix
 
+    def diagonal_of(self, u: Event) -> Event:
+        """The diagonal dual vector whose G^-1 has the diagonal of u."""
+        return jnp.diag(jsl.cho_solve((self.gram, True), jnp.diagonal(u)))
+
     def shortest(self, v: Event) -> Event:
-        diagonal = jnp.diagonal(self.ambient.solve(v))
-        return v - jnp.diag(jsl.cho_solve((self.gram, True), diagonal))
+        return v - self.diagonal_of(self.ambient.solve(v))
 
     def solve(self, v: Event) -> Event:
+        # Twice: next to singular matrices dual vectors are large, and what their rounding leaves on
+        # the diagonal of u is as large as the least eigenvalue. The last digits must not move it.
         u = super().solve(v)
-        return u - jnp.diag(jnp.diagonal(u))  # rounding must not move the diagonal
+        u = u - self.ambient.solve(self.diagonal_of(u))
+        return u - jnp.diag(jnp.diagonal(u))
 
     def log_det(self) -> Scalar:
         return self.ambient.log_det() + log_det_from(self.gram)

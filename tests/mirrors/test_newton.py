@@ -75,6 +75,20 @@ def test_correlations_in_a_large_batch() -> None:
     assert jnp.all(jax.vmap(mirror.slack)(moved) > 0)
 
 
+def test_correlations_that_are_nearly_singular_in_single_precision() -> None:
+    """Least eigenvalues down to 1e-4, where what a dual point's diagonal says, nothing, must not
+    drown in rounding what its other entries say."""
+    y = 1e3 * np.sign(np.random.default_rng(0).normal(size=(50, 4, 4)))
+    conjugate = jax.jit(jax.vmap(CorrelationMatrix().conjugate_grad, (0, None)))
+    with jax.enable_x64(True):
+        exact = np.asarray(conjugate(y + y.swapaxes(1, 2), np.eye(4)))
+    y = y.astype(np.float32)
+    found = np.asarray(conjugate(y + y.swapaxes(1, 2), np.eye(4, dtype=np.float32)))
+    assert found.dtype == np.float32
+    assert np.linalg.eigvalsh(exact).min() < 3e-4
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-5)
+
+
 def test_a_weight_does_not_slow_it_down() -> None:
     """The weighted map divides the dual point, so that its Newton steps are those of the base."""
     x, y = jnp.array([0.2, 0.1]), jnp.array([3.0, -2.0])
