@@ -82,6 +82,9 @@ def problems() -> dict[str, Problem]:
     cloud = mm.Measure.uniform(jnp.asarray(rng.beta(2.0, 5.0, (200, 2)), jnp.float32))
     others = [cloud, mm.Measure.uniform(jnp.asarray(rng.beta(5.0, 2.0, (150, 2)), jnp.float32))]
     box = mm.constraints.box(np.zeros(2), np.ones(2))
+    modes = rng.normal(rng.choice([-3.0, 0.0, 3.0], 400, p=[0.5, 0.3, 0.2]), 0.7)
+    three = modes.astype(np.float32), lambda t: dist.Normal(t, 0.5), dist.Normal(0.0, 3.0)
+    few = {"particles": 100, "temperature": 1e-2}
     settings = {"particles": 500}
     return {
         "simplex, 3 shares": Problem(simplex_matching, (shares(0.7, 0.2, 0.1),), settings),
@@ -92,6 +95,10 @@ def problems() -> dict[str, Problem]:
         "positive definite 3 x 3": Problem(covariances, (spread, 500, 0.5)),
         "Poisson mixture": Problem(
             mixture, (counts, dist.Poisson, dist.Gamma(2.0, 0.5)), {}, at_start
+        ),
+        "three modes, equal masses": Problem(mixture, three, few, at_start),
+        "three modes, masses": Problem(
+            mixture, three, few | {"masses": dist.Exponential(1.0)}, at_start
         ),
         "spikes": Problem(spikes, (sensors, signal), {"width": 0.08, "largest": 4.0}),
         "XOR network": Problem(

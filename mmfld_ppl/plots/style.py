@@ -32,6 +32,8 @@ MOST_IN_A_ROW = 4
 INK = "Greys"
 #: Shades of time, from dark to light, in order for any colour vision.
 TIME = "viridis"
+#: Points of a trace of draws.
+MOST_IN_A_TRACE = 400
 #: Events that enter a picture of their law.
 MOST_POINTS = 500_000
 
@@ -91,13 +93,19 @@ def chain_labels(values: xr.DataArray) -> list[str | None]:
 
 def chain_lines(ax: Axes, values: xr.DataArray, *, labelled: bool = True) -> None:
     """A statistic over its draws, a line a chain; with an entry each in the legend, where they are
-    few and `labelled`."""
+    few and `labelled`. Of more than MOST_IN_A_TRACE draws the line is that of means over
+    neighbouring ones, in a band from their least to their largest."""
     labels = chain_labels(values) if labelled else [None] * values.sizes["chain"]
     # A line of one point is nothing to be seen.
     marker = "o" if values.sizes["draw"] == 1 else None
+    together = -(-values.sizes["draw"] // MOST_IN_A_TRACE)
+    drawn = values.assign_coords(draw=values["draw"]).coarsen(draw=together, boundary="pad")
+    line, low, high = drawn.mean(), drawn.min(), drawn.max()
     for k, label in enumerate(labels):
-        y = values.isel(chain=k)
-        ax.plot(values["draw"], y, color=colour(k), lw=0.8, alpha=0.85, label=label, marker=marker)
+        x, y, look = line["draw"], line.isel(chain=k), {"color": colour(k)}
+        ax.plot(x, y, lw=0.8, alpha=0.85, label=label, marker=marker, **look)
+        if together > 1:
+            ax.fill_between(x, low.isel(chain=k), high.isel(chain=k), alpha=0.15, lw=0, **look)
     ax.margins(x=0.01)
     bare(ax)
 

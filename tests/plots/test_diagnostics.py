@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from mmfld_ppl.inference_data.groups import from_groups
 from mmfld_ppl.plots.boundary import boundary_slack
 from mmfld_ppl.plots.fixed_point import fixed_point
 from mmfld_ppl.plots.free_energy import trace_free_energy
 from mmfld_ppl.plots.moves import trace_moves
+from mmfld_ppl.plots.objective import trace_objective
 from mmfld_ppl.plots.particle_number import particle_number
 from mmfld_ppl.plots.stein import trace_stein
 from tests.inference_data.made_up import CHAINS, made_up
@@ -52,6 +54,18 @@ def test_panels_of_the_moves(exported) -> None:
     axes = trace_moves(exported)
     assert set(axes) == {"acceptance_rate", "collective_ratio"}
     assert all(len(ax.lines) >= CHAINS for ax in axes.values())
+
+
+def test_many_draws_are_a_line_of_means_in_a_band() -> None:
+    drawn = np.random.default_rng(0).normal(size=(CHAINS, 1101))
+    groups = {"sample_stats": xr.Dataset({"objective": (("chain", "draw"), drawn)})}
+    ax = trace_objective(from_groups(groups, {}))
+    for line, band, values in zip(ax.lines, ax.collections, drawn, strict=True):
+        at, mean = line.get_xydata().T
+        assert len(at) == 367 and at[0] == 1 and at[-1] == 1099
+        np.testing.assert_allclose(mean, values.reshape(-1, 3).mean(1))
+        heights = band.get_paths()[0].vertices[:, 1]
+        assert (heights.min(), heights.max()) == (values.min(), values.max())
 
 
 def test_slack_against_that_of_the_fixed_point(exported) -> None:
