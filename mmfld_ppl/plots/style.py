@@ -102,10 +102,11 @@ def chain_lines(ax: Axes, values: xr.DataArray, *, labelled: bool = True) -> Non
     drawn = values.assign_coords(draw=values["draw"]).coarsen(draw=together, boundary="pad")
     line, low, high = drawn.mean(), drawn.min(), drawn.max()
     for k, label in enumerate(labels):
-        x, y, look = line["draw"], line.isel(chain=k), {"color": colour(k)}
-        ax.plot(x, y, lw=0.8, alpha=0.85, label=label, marker=marker, **look)
+        x, y, shade = line["draw"], line.isel(chain=k), colour(k)
+        ax.plot(x, y, color=shade, lw=0.8, alpha=0.85, label=label, marker=marker)
         if together > 1:
-            ax.fill_between(x, low.isel(chain=k), high.isel(chain=k), alpha=0.15, lw=0, **look)
+            least, largest = low.isel(chain=k), high.isel(chain=k)
+            ax.fill_between(x, least, largest, color=shade, alpha=0.15, lw=0)
     ax.margins(x=0.01)
     bare(ax)
 
