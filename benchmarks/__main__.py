@@ -25,6 +25,7 @@ NAMES = (
     "posteriors",
     "quantisation",
     "scaling",
+    "spread",
     "streaming",
     "trajectories",
 )

@@ -63,6 +63,26 @@ def covariances(target: np.ndarray, particles: int, temperature: float) -> None:
     mm.objective("loss", loss, x, temperature=temperature)
 
 
+def effects(x: np.ndarray, y: np.ndarray, group: np.ndarray, particles: int) -> None:
+    """A regression whose groups have effects of an unknown law; N / temperature times the loss is
+    minus the log likelihood."""
+    slopes = numpyro.sample("slopes", dist.Normal(0, 2).expand([x.shape[1]]).to_event(1))
+    noise = numpyro.sample("noise", dist.HalfNormal(1.0))
+    groups = int(group.max()) + 1
+    rest = y - x @ slopes
+    totals = [jax.ops.segment_sum(v, group, groups) for v in (jnp.ones_like(y), rest, rest**2)]
+
+    def log_density(effect: Any, of: list) -> Any:
+        count, total, squares = of
+        far = squares - 2 * effect * total + count * effect**2
+        return -far / (2 * noise**2) - count * jnp.log(noise)
+
+    with mm.particles("atom", particles):
+        effect = numpyro.sample("effect", dist.Normal(0, 2))
+    loss = mm.functionals.MixtureLikelihood(log_density, totals)
+    mm.objective("loss", loss, effect, temperature=particles / groups)
+
+
 def shares(*q: float) -> np.ndarray:
     return np.asarray(q, np.float32)
 
@@ -85,6 +105,11 @@ def problems() -> dict[str, Problem]:
     modes = rng.normal(rng.choice([-3.0, 0.0, 3.0], 400, p=[0.5, 0.3, 0.2]), 0.7)
     three = modes.astype(np.float32), lambda t: dist.Normal(t, 0.5), dist.Normal(0.0, 3.0)
     few = {"particles": 100, "temperature": 1e-2}
+    group = rng.integers(0, 30, 300)
+    alike = rng.normal(size=(300, 8)) @ np.linalg.cholesky(np.full((8, 8), 0.8) + 0.2 * np.eye(8)).T
+    heights = rng.choice([-1.5, 1.0], 30, p=[0.4, 0.6])[group] + rng.normal(0, 0.5, 300)
+    answers = alike @ rng.normal(size=8) + heights
+    grouped = alike.astype(np.float32), answers.astype(np.float32), group, 100
     settings = {"particles": 500}
     return {
         "simplex, 3 shares": Problem(simplex_matching, (shares(0.7, 0.2, 0.1),), settings),
@@ -100,6 +125,7 @@ def problems() -> dict[str, Problem]:
         "three modes, masses": Problem(
             mixture, three, few | {"masses": dist.Exponential(1.0)}, at_start
         ),
+        "effects beside slopes": Problem(effects, grouped, {}, at_start),
         "spikes": Problem(spikes, (sensors, signal), {"width": 0.08, "largest": 4.0}),
         "XOR network": Problem(
             two_layer, (xor, np.asarray([1, 1, -1, -1], np.float32)), {}, at_start

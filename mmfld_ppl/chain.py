@@ -40,11 +40,13 @@ class Settings:
 
     step_size: a number or a schedule of the step's index. temperature: a schedule that multiplies
     the objective's temperature (that of the whole law in an ordinary model), or None.
+    targets: the target acceptance of a block, where it is not that of the adaptation.
     geometry: (map, a unit, whether units are particles) -> the map that moves are made with, and
     that the warm-up adapts. transition: (that map, supports, shapes of one unit, whether units are
     particles) -> how a unit moves. transition_options: what it was configured with, for reports.
     keep_supports: whether the transition needs the supports.
-    path_length: see `Langevin`; particles that have a momentum keep 1/e of it over half of this."""
+    path_length: see `Langevin`; in a model with particles both blocks take one step a move, and
+    keep 1/e of their momenta over half of this."""
 
     step_size: float | Schedule
     temperature: Schedule | None
@@ -56,10 +58,16 @@ class Settings:
     transition_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keep_supports: bool = False
     path_length: float | None = None
+    targets: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def adapts(self) -> bool:
         return self.adaptation.adapt_step_size or self.adaptation.adapt_metric
+
+    def adaptation_of(self, block: str) -> Adaptation:
+        """That of "globals" or "particles"."""
+        target = self.targets.get(block, self.adaptation.target_accept_prob)
+        return dataclasses.replace(self.adaptation, target_accept_prob=target)
 
 
 class Chain:
@@ -147,8 +155,7 @@ class Chain:
             dynamics = self._mean_field(state, globals_, evaluation.temperature)
             state = state._replace(particles=dynamics.init(particles, key, state.particles or None))
         if globals_:
-            moves = state.globals_.moves if state.globals_ else 0
-            block = self._langevin(state, particles).init(globals_, key, moves)
+            block = self._langevin(state, particles).init(globals_, key, state.globals_ or None)
             state = state._replace(globals_=block)
         return self._report(state)
 
@@ -163,7 +170,8 @@ class Chain:
             dynamics = self._langevin(state, particles)
             if both or self._tempers_coordinates():
                 # The particles, or the temperature, are others than this energy was computed with.
-                block = dynamics.init(block.position, keys_again[0], block.moves)
+                block = dynamics.init(block.position, keys_again[0], block)
+            block = block.at_rest(self._remapped(state, "globals"))
             block, infos["globals"] = dynamics.step(key_globals, block)
             state = state._replace(globals_=block)
         if state.particles:
@@ -172,8 +180,7 @@ class Chain:
             dynamics = self._mean_field(state, _positions(state.globals_), temperature)
             if both:
                 block = dynamics.init(block.particles, keys_again[1], block)
-            # A momentum in the units of another map is no momentum.
-            block = block.at_rest(state.adaptation["particles"].window_ended())
+            block = block.at_rest(self._remapped(state, "particles"))
             block, infos["particles"] = dynamics.step(key_particles, block)
             ratio = infos["particles"].collective_ratio if self._has_ratio() else ()
             state = state._replace(particles=block, collective_ratio=ratio)
@@ -212,10 +219,15 @@ class Chain:
             shared = block == "particles" and self._has_ratio()
             # There is none where the measure was refused, or drifts end nowhere: too long a step.
             ratio = jnp.nan_to_num(state.collective_ratio, nan=jnp.inf) if shared else 0.0
-            adaptation[block] = self.settings.adaptation.update(
+            adaptation[block] = self.settings.adaptation_of(block).update(
                 adapted, *self._units_and_slopes(state, block), state.accepted[block], ratio
             )
         return adaptation
+
+    def _remapped(self, state: KernelState, block: str) -> Bool[Array, ""]:
+        """Whether the map has other weights than at the last step: a momentum in the units of these
+        is none."""
+        return self.settings.adaptation.adapt_metric & state.adaptation[block].window_ended()
 
     def _has_ratio(self) -> bool:
         layout = self.problem.layout
@@ -250,25 +262,30 @@ class Chain:
     def _langevin(self, state: KernelState, particles: dict[str, Array]) -> Langevin:
         scale = self._scale(state.i)
         carry = state.particles.frozen.carry if particles else None
+        transition = self._transition(state, "globals")
         return Langevin(
             self.problem.global_potential(particles, carry, scale),
-            self._transition(state, "globals"),
+            transition,
             self._step_size(state, "globals"),
             1.0 if particles else scale,
             metropolize=self.settings.metropolize,
             # Beside particles each step costs a functional of all of them, and one step of each
             # block in turn is the better use of it.
             path_length=None if particles else self.settings.path_length,
+            friction=self._friction(transition) if particles else None,
         )
+
+    def _friction(self, transition: Transition) -> float | None:
+        """Of moves of one step. Half a path length keeps 1/e, as moves of ordinary models have half
+        of the greatest length on the average."""
+        length = self.settings.path_length
+        return 2 / length if length is not None and transition.has_momentum else None
 
     def _mean_field(
         self, state: KernelState, globals_: dict[str, Array], temperature: Array
     ) -> MeanFieldLangevin:
         scheduled = self.settings.temperature is not None
         transition = self._transition(state, "particles")
-        length = self.settings.path_length
-        # Moves of ordinary models have half of the greatest length on the average.
-        friction = 2 / length if length is not None and transition.has_momentum else None
         return MeanFieldLangevin(
             ModelField(self.problem, globals_),
             transition,
@@ -276,7 +293,7 @@ class Chain:
             temperature * self._scale(state.i),
             temperature * self._scale(state.i + 1) if scheduled else None,
             metropolize=self.settings.metropolize,
-            friction=friction,
+            friction=self._friction(transition),
         )
 
     def _report(self, state: KernelState) -> KernelState:

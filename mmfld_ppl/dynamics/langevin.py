@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree
 
 from ..mirrors.linalg import inner
 from .culprit import Culprit, locate
+from .momentum import at_rest, going_on, kept, require_friction, set_out
 from .transition import Move, Transition, add, all_finite, select, standard_normal
 
 #: Leapfrog steps in one move, at most.
@@ -22,13 +23,18 @@ ROUNDINGS = 64
 
 class LangevinState(NamedTuple):
     """position: the point x. energy: V(x). slope: grad V(x). aux: what the potential returned
-    beside V at x. moves: how many have been made."""
+    beside V at x. moves: how many have been made. momentum: () where none is kept."""
 
     position: PyTree
     energy: Float[Array, ""]
     slope: PyTree
     aux: Any
     moves: Int[Array, ""]
+    momentum: PyTree = ()
+
+    def at_rest(self, where: Bool[Array, ""]) -> LangevinState:
+        """With a momentum that is drawn anew, where that holds."""
+        return self._replace(momentum=at_rest(self.momentum, where))
 
 
 class LangevinInfo(NamedTuple):
@@ -60,7 +66,8 @@ class Langevin(eqx.Module):
     path_length T: a move is then as many leapfrog steps as go into a length between 0 and T, in
     the units of the metric, and at most MAX_LEAPS. Lengths follow an even sequence that is the same
     in every chain (as in Hoffman, Radul and Sountsov 2021), so that chains that are vectorised do
-    not wait for the longest of them.
+    not wait for the longest of them. With a `friction` the momentum is kept from move to move, as
+    in `MeanFieldLangevin`.
     Cost: one value and gradient of V a leapfrog step."""
 
     potential: Callable[[PyTree, PRNGKeyArray], tuple[Float[Array, ""], Any]]
@@ -69,25 +76,30 @@ class Langevin(eqx.Module):
     temperature: Float[Array, ""] | float = 1.0
     metropolize: bool = eqx.field(default=True, static=True)
     path_length: float | None = eqx.field(default=None, static=True)
+    friction: float | None = eqx.field(default=None, static=True)
 
     def __check_init__(self):
         require_density(self.metropolize, self.transition)
+        require_friction(self.friction, self.metropolize, self.transition)
 
     def init(
-        self, position: PyTree, key: PRNGKeyArray, moves: Int[Array, ""] | int = 0
+        self, position: PyTree, key: PRNGKeyArray, before: LangevinState | None = None
     ) -> LangevinState:
-        """The state at `position`, after so many moves."""
+        """The state at `position`, after as many moves as `before` and with its momentum."""
         value_and_slope = jax.value_and_grad(lambda x: self.potential(x, key), has_aux=True)
         (energy, aux), slope = value_and_slope(position)
-        return LangevinState(position, energy, slope, aux, jnp.asarray(moves, jnp.int32))
+        moves, momentum = (0, None) if before is None else (before.moves, before.momentum)
+        momentum = going_on(self.friction, position, momentum)
+        return LangevinState(position, energy, slope, aux, jnp.asarray(moves, jnp.int32), momentum)
 
     def step(self, key: PRNGKeyArray, state: LangevinState) -> tuple[LangevinState, LangevinInfo]:
         """One move."""
         key_noise, key_accept, key_potential = jax.random.split(key, 3)
         x, h = state.position, jnp.asarray(self.step_size, state.energy.dtype)
         noise = standard_normal(key_noise, jax.eval_shape(self.transition.noise_like, x))
-        move = self.transition.advance(x, self.tempered(state.slope), noise, h)
-        proposed = self.init(move.position, key_potential)
+        slope = self.tempered(state.slope)
+        move, momentum = set_out(self.transition, x, slope, state.momentum, noise, h, self.friction)
+        proposed = self.init(move.position, key_potential, state)
         rise = self._rise(state, proposed)
         if self.path_length is not None and self.transition.has_momentum:
             length = self.path_length * spread_out(state.moves, h.dtype)
@@ -96,7 +108,7 @@ class Langevin(eqx.Module):
             def leap(_, at: tuple[Move, LangevinState, Array]) -> tuple[Move, LangevinState, Array]:
                 move, state, rise = at
                 move = self.transition.advance_again(move, self.tempered(state.slope), h)
-                after = self.init(move.position, key_potential)
+                after = self.init(move.position, key_potential, state)
                 return move, after, rise + self._rise(state, after)
 
             start = move, proposed, rise
@@ -113,7 +125,12 @@ class Langevin(eqx.Module):
         accept = jax.random.uniform(key_accept, dtype=accept_prob.dtype) < accept_prob
         ends = jax.tree.map(lambda leaf: leaf[None], (proposed.position, proposed.slope))
         info = LangevinInfo(accept_prob, judged, ~finite, locate(~finite[None], *ends))
-        return select(accept, proposed, state)._replace(moves=state.moves + 1), info
+        new = select(accept, proposed, state)._replace(moves=state.moves + 1)
+        if self.friction is not None:
+            slope = self.tempered(proposed.slope)
+            after = kept(self.transition, move, slope, momentum, accept, h)
+            new = new._replace(momentum=after)
+        return new, info
 
     def _rise(self, before: LangevinState, after: LangevinState) -> Float[Array, ""]:
         slopes = self.tempered(before.slope), self.tempered(after.slope)

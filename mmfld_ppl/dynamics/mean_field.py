@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ..arrays import is_positive
 from ..mirrors.linalg import inner
 from .culprit import Culprit, locate
 from .field import Felt, Field, Frozen
 from .langevin import acceptances, require_density, trapezoidal_rise
-from .transition import Move, Transition, add, all_finite, select, standard_normal
+from .momentum import at_rest, going_on, kept, require_friction, require_same, set_out, turned
+from .transition import Transition, add, all_finite, select, standard_normal
 
 #: Particles whose answers tell that of all: they are exchangeable.
 ANSWERING = 256
@@ -30,9 +30,9 @@ class MeanFieldState(NamedTuple):
     felt: Felt
     momentum: PyTree = ()
 
-    def at_rest(self, where: Bool[Array, ""] | bool = True) -> MeanFieldState:
-        """With momenta of zero, where that holds."""
-        return self._replace(momentum=jax.tree.map(lambda p: jnp.where(where, 0, p), self.momentum))
+    def at_rest(self, where: Bool[Array, ""]) -> MeanFieldState:
+        """With momenta that are drawn anew, where that holds."""
+        return self._replace(momentum=at_rest(self.momentum, where))
 
 
 class MeanFieldInfo(NamedTuple):
@@ -83,8 +83,9 @@ class MeanFieldLangevin(eqx.Module):
     Cost: one linearisation, and the first variation at N particles three times, twice with its
     gradient: at the proposals, for the ratio and to refuse what is not finite; under the new
     linearisation, at the particles and, without the gradient, where they were. Two gradients more
-    where the temperature changes. The ratio takes two drifts of some particles besides. Under a
-    fixed field of one temperature: no linearisation, and one gradient less."""
+    where the temperature changes. The ratio takes two drifts of some particles besides, momenta
+    that are kept another metric where a step ends. Under a fixed field of one temperature: no
+    linearisation, and one gradient less."""
 
     field: Field
     transition: Transition
@@ -96,14 +97,7 @@ class MeanFieldLangevin(eqx.Module):
 
     def __check_init__(self):
         require_density(self.metropolize, self.transition)
-        if self.friction is None:
-            return
-        if not (is_positive(self.friction) and self.metropolize and self.transition.has_momentum):
-            raise ValueError(
-                "friction must be a positive number, of adjusted moves that have a momentum, as "
-                f"those of Symmetric: got friction={self.friction!r}, metropolize="
-                f"{self.metropolize} and {type(self.transition).__name__}; leave it out"
-            )
+        require_friction(self.friction, self.metropolize, self.transition)
 
     def init(
         self, particles: PyTree, key: PRNGKeyArray, before: MeanFieldState | None = None
@@ -112,9 +106,8 @@ class MeanFieldLangevin(eqx.Module):
         left solvers, if that is given."""
         carry = self.field.init_carry(particles) if before is None else before.frozen.carry
         state = self._settle(particles, carry, self.temperature, key)
-        if before is not None:
-            return state._replace(momentum=before.momentum)
-        return state if self.friction is None else state._replace(momentum=particles).at_rest()
+        momentum = None if before is None else before.momentum
+        return state._replace(momentum=going_on(self.friction, particles, momentum))
 
     def step(
         self, key: PRNGKeyArray, state: MeanFieldState
@@ -127,7 +120,10 @@ class MeanFieldLangevin(eqx.Module):
         h = jnp.asarray(self.step_size, dtype)
         noise_like = jax.eval_shape(jax.vmap(self.transition.noise_like), x)
         noise = standard_normal(key_noise, noise_like)
-        move, momentum = self._launch(state, noise, h)
+        require_same(self.friction, state.momentum)
+        move, momentum = jax.vmap(set_out, (None, 0, 0, 0, 0, None, None))(
+            self.transition, x, felt.slope, state.momentum, noise, h, self.friction
+        )
         proposed = self.field.feel(frozen, move.position, self.temperature, key_field)
         finite = jax.vmap(all_finite)((move.position, proposed))
         finite &= jax.vmap(self.transition.inside)(move.position) > 0
@@ -156,9 +152,11 @@ class MeanFieldLangevin(eqx.Module):
             # Where it is refused the particles stay, and feel another temperature all the same.
             state = state._replace(felt=self.field.feel(frozen, x, following, key_field))
         if self.friction is not None:
-            landed = jax.vmap(self.transition.landed, (0, 0, None))(move, new.felt.slope, h)
-            state = state._replace(momentum=jax.tree.map(jnp.negative, momentum))
-            new = new._replace(momentum=select(accept, landed, state.momentum))
+            after = jax.vmap(kept, (None, 0, 0, 0, 0, None))(
+                self.transition, move, new.felt.slope, momentum, accept, h
+            )
+            new = new._replace(momentum=after)
+            state = state._replace(momentum=jax.vmap(turned)(momentum))
         info = MeanFieldInfo(
             jnp.where(usable, jnp.mean(accept_prob), 0),
             jnp.where(usable, jnp.mean(judged), 0),
@@ -171,17 +169,6 @@ class MeanFieldLangevin(eqx.Module):
             ),
         )
         return select(usable, new, state), info
-
-    def _launch(
-        self, state: MeanFieldState, noise: PyTree, h: Float[Array, ""]
-    ) -> tuple[Move, PyTree]:
-        """The moves, and the momenta that they begin with where those are kept."""
-        x, slope = state.particles, state.felt.slope
-        if self.friction is None:
-            return jax.vmap(self.transition.advance, (0, 0, 0, None))(x, slope, noise, h), ()
-        refreshed = jax.vmap(self.transition.refreshed, (0, 0, 0, None, None))
-        momentum = refreshed(x, state.momentum, noise, h, self.friction)
-        return jax.vmap(self.transition.launch, (0, 0, 0, None))(x, slope, momentum, h), momentum
 
     def _settle(
         self, x: PyTree, carry: PyTree, temperature: ArrayLike, key: PRNGKeyArray

@@ -67,28 +67,32 @@ class Symmetric(Transition):
         return ahead
 
     def advance(self, x: PyTree, slope: PyTree, noise: PyTree, h: Float[Array, ""]) -> Move:
-        return self.launch(x, slope, self.map.metric(x).sqrt(noise), h)
+        return self.launch(x, slope, self.momentum(x, noise), h)
 
-    def refreshed(
-        self, x: PyTree, p: PyTree, noise: PyTree, h: Float[Array, ""], friction: float
-    ) -> PyTree:
-        kept = jnp.exp(-friction * jnp.sqrt(2 * h))
-        fresh = self.map.metric(x).sqrt(noise)
-        return jax.tree.map(lambda p, new: kept * p + jnp.sqrt(1 - kept**2) * new, p, fresh)
+    def momentum(self, x: PyTree, noise: PyTree) -> PyTree:
+        return self.map.metric(x).sqrt(noise)
 
     def launch(self, x: PyTree, slope: PyTree, p: PyTree, h: Float[Array, ""]) -> Move:
-        return self._leap(Move(x, self._log_density(x, p), momentum=p), slope, h, 0.5)
+        return self._leap(x, p, self._log_density(x, p), slope, h, 0.5)
 
     def landed(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> PyTree:
         return self._kicked(move.position, move.momentum, slope, h, 0.5)
 
     def advance_again(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Move:
-        return self._leap(move, slope, h, 1.0)
+        return self._leap(move.position, move.momentum, move.log_forward, slope, h, 1.0)
 
-    def _leap(self, move: Move, slope: PyTree, h: Float[Array, ""], share: float) -> Move:
-        p, e = self._kicked(move.position, move.momentum, slope, h, share), jnp.sqrt(2 * h)
-        position, p = self.map.symmetric_step(move.position, jax.tree.map(lambda v: e * v, p))
-        return Move(position, move.log_forward, momentum=jax.tree.map(lambda v: v / e, p))
+    def _leap(
+        self,
+        x: PyTree,
+        p: PyTree,
+        log_forward: Float[Array, ""],
+        slope: PyTree,
+        h: Float[Array, ""],
+        share: float,
+    ) -> Move:
+        p, e = self._kicked(x, p, slope, h, share), jnp.sqrt(2 * h)
+        position, p = self.map.symmetric_step(x, jax.tree.map(lambda v: e * v, p))
+        return Move(position, log_forward, momentum=jax.tree.map(lambda v: v / e, p))
 
     def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
         return self._log_density(move.position, self.landed(move, slope, h))

@@ -40,7 +40,7 @@ class Transition(eqx.Module):
     noise, and accept or refuse. A subclass owes `noise_like` and `advance`. One that has a density,
     and so can be adjusted, says so by `has_density` and implements `log_backward`; one whose moves
     have a momentum, which can go on for several steps or be kept for the next, says so by
-    `has_momentum` and implements `advance_again`, `refreshed`, `launch` and `landed`. Each states
+    `has_momentum` and implements `advance_again`, `momentum`, `launch` and `landed`. Each states
     the law that its unadjusted steps have, and their bias.
 
     map: of the set on which the points are."""
@@ -54,7 +54,7 @@ class Transition(eqx.Module):
 
     @property
     def has_momentum(self) -> bool:
-        """Whether `advance_again`, `refreshed`, `launch` and `landed` are available."""
+        """Whether `advance_again`, `momentum`, `launch` and `landed` are available."""
         return False
 
     @abc.abstractmethod
@@ -84,11 +84,8 @@ class Transition(eqx.Module):
         the whole is as of one step."""
         raise NotImplementedError(f"{type(self).__name__} has no momentum")
 
-    def refreshed(
-        self, x: PyTree, p: PyTree, noise: PyTree, h: Float[Array, ""], friction: float
-    ) -> PyTree:
-        """Momentum p at x after friction and noise for a time sqrt(2h), exp(-friction sqrt(2h)) of
-        which it keeps. Its law at x stays what it is."""
+    def momentum(self, x: PyTree, noise: PyTree) -> PyTree:
+        """A momentum at x drawn by standard normal noise."""
         raise NotImplementedError(f"{type(self).__name__} has no momentum")
 
     def launch(self, x: PyTree, slope: PyTree, p: PyTree, h: Float[Array, ""]) -> Move:

@@ -89,13 +89,15 @@ def kernel_settings(kernel: MCMCKernel, layout: Layout | None = None) -> Mapping
     if not isinstance(kernel, LangevinKernel):
         return {}
     settings = kernel.settings if layout is None else kernel.settings_for(layout)
+    has_particles = layout is not None and layout.particles is not None
+    adaptation = settings.adaptation_of("particles" if has_particles else "globals")
     options = {
         "step_size": settings.step_size,
         "temperature": settings.temperature,
         "metropolize": settings.metropolize,
-        "target_accept_prob": settings.adaptation.target_accept_prob,
-        "adapt_step_size": settings.adaptation.adapt_step_size,
-        "adapt_metric": settings.adaptation.adapt_metric,
+        "target_accept_prob": adaptation.target_accept_prob,
+        "adapt_step_size": adaptation.adapt_step_size,
+        "adapt_metric": adaptation.adapt_metric,
         "path_length": settings.path_length,
     }
     options |= settings.transition_options

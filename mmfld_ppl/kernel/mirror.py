@@ -24,7 +24,8 @@ from .base import LangevinKernel, as_schedule, is_positive_number
 
 #: The name of `dynamics.Symmetric` among diffusions.
 SYMMETRIC = "symmetric"
-#: Target acceptance of moves that forget where they went, and of paths.
+#: Target acceptance of moves that forget where they went, and of those that go on: along paths, or
+#: with momenta that are kept.
 ONE_STEP_TARGET, PATH_TARGET = 0.6, 0.8
 
 
@@ -47,7 +48,7 @@ class MMFLD(LangevinKernel):
       step's index (then not adapted).
     adapt_step_size: by dual averaging in the warm-up. Default: when adjusted and not scheduled.
     target_accept_prob: what it is driven to, while keeping the collective ratio r at .25 or less.
-      Default: .8 under a path length, .6 without.
+      Default: .8 of symmetric steps under a path length, .6 of others.
     adapt_metric: whether the warm-up adapts a weight for each site, coordinate by coordinate
       where its map is separable. Default: when adjusted.
     metropolize: adjusted or not. Minibatches (subsampled plates) need False.
@@ -64,10 +65,10 @@ class MMFLD(LangevinKernel):
       symmetric steps.
     path_length: how far symmetric steps go in one direction, in the units of the metric: about
       standard deviations, once adapted. A move of an ordinary model is several steps, of this
-      length at the most and of half of it on the average. Particles take one step a move and keep
-      their momenta: half of this length is where 1/e of them is left, so that this is kinetic
-      mean-field Langevin dynamics of friction 2 / path_length (`dynamics.MeanFieldLangevin`). None
-      is one step a move, and new momenta at each.
+      length at the most and of half of it on the average. Particles, and other sites beside them,
+      take one step a move and keep their momenta: half of this length is where 1/e of them is
+      left, so that this is kinetic mean-field Langevin dynamics of friction 2 / path_length
+      (`dynamics.MeanFieldLangevin`). None is one step a move, and new momenta at each.
     mirror_maps: {site: map of one event}, in place of the default of its support.
     init_strategy: as in NumPyro's kernels; default: `init_to_uniform`, at matrices of radius .5 in
       place of 2, since single precision is not enough further out. `init_params` are constrained
@@ -174,13 +175,14 @@ class MMFLD(LangevinKernel):
         super().__init__(model, potential_fn, support, mirror_maps, strict, settings, mesh)
 
     def settings_for(self, layout: Layout) -> Settings:
-        has_paths = self.settings.path_length is not None and _is_symmetric(
-            self._diffusion, all(site.has_symmetric_step for site in layout.sites)
-        )
-        if not (self._chooses_target and has_paths):
+        if not self._chooses_target or self.settings.path_length is None:
             return self.settings
-        adaptation = dataclasses.replace(self.settings.adaptation, target_accept_prob=PATH_TARGET)
-        return dataclasses.replace(self.settings, adaptation=adaptation)
+        targets = {}
+        for block in ("globals", "particles"):
+            sites = layout.block(particles=block == "particles")
+            if _is_symmetric(self._diffusion, all(site.has_symmetric_step for site in sites)):
+                targets[block] = PATH_TARGET
+        return dataclasses.replace(self.settings, targets=targets)
 
     def _check_geometry(
         self,

@@ -92,7 +92,7 @@ class ZeroSum(MirrorMap):
 
     def symmetric_step(self, x: Event, momentum: Event) -> tuple[Event, Event]:
         # Both, lest the sums that rounding leaves add up over many steps.
-        return centred(x + momentum), momentum
+        return centred(x + momentum), centred(momentum)
 
     def observe(self, x: Event) -> Observation:
         kept = 1.0

@@ -99,7 +99,8 @@ def test_the_target_acceptance_is_higher_along_paths():
     def target(model, **options):
         kernel = mm.MMFLD(model, **options)
         layout = kernel.read((), {})[0].layout
-        return kernel.settings_for(layout).adaptation.target_accept_prob
+        block = "particles" if layout.particles else "globals"
+        return kernel.settings_for(layout).adaptation_of(block).target_accept_prob
 
     assert target(ordinary) == target(particles) == 0.8
     assert target(ordinary, target_accept_prob=0.7) == target(particles, target_accept_prob=0.7)
