@@ -197,11 +197,12 @@ def arrivals(replicates: int = 16) -> list[dict]:
     """How many replicates arrive from the default start, at low temperatures: those whose mean of
     F / tau over draws 250 to 500 is within .1 of the least."""
     kernels = {name: mm.MMFLD(simplex_matching, **options) for name, options in MOVES.items()}
-    full_slope = mm.MMFLD(simplex_matching)
-    full_slope.settings = dataclasses.replace(
-        full_slope.settings, transition=lambda map, *_: Symmetric(map)
-    )
-    kernels["kept momenta, full slope"] = full_slope
+    for name in ("new momenta", "kept momenta"):
+        full = mm.MMFLD(simplex_matching, **MOVES[name])
+        full.settings = dataclasses.replace(
+            full.settings, transition=lambda map, *_: Symmetric(map)
+        )
+        kernels[f"{name}, full slope"] = full
     rows = []
     for temperature, warmup in itertools.product((2e-3, 2e-4, 1e-5), (100, 500)):
         settings = {"particles": 256, "temperature": temperature}

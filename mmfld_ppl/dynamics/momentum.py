@@ -36,9 +36,9 @@ def require_same(friction: float | None, momentum: PyTree) -> None:
     """Raises ValueError where momenta were kept and are not to be, or the other way round."""
     none = not jax.tree.leaves(momentum)
     if none != (friction is None):
-        kept, keeps = ("no momenta", "them") if none else ("momenta", "none")
+        has, keeps = ("no momenta", "them") if none else ("momenta", "none")
         raise ValueError(
-            f"the state that the run begins with has {kept}, and this kernel keeps {keeps}: it was "
+            f"the state that the run begins with has {has}, and this kernel keeps {keeps}: it was "
             "made under another path_length or diffusion; warm up with the kernel that goes on"
         )
 
@@ -69,9 +69,9 @@ def set_out(
     leaves = jax.tree.leaves(momentum)
     resting = jnp.all(jnp.stack([jnp.all(leaf == 0) for leaf in leaves]))
     time = jnp.where(resting, jnp.inf, friction * jnp.sqrt(2 * h))
-    kept, fresh = jnp.exp(-time), jnp.sqrt(-jnp.expm1(-2 * time))
+    left, fresh = jnp.exp(-time), jnp.sqrt(-jnp.expm1(-2 * time))
     drawn = transition.momentum(x, noise)
-    momentum = jax.tree.map(lambda p, new: kept * p + fresh * new, momentum, drawn)
+    momentum = jax.tree.map(lambda p, new: left * p + fresh * new, momentum, drawn)
     return transition.launch(x, slope, momentum, h), momentum
 
 
