@@ -25,6 +25,23 @@ def sample(key, shape=()):
     return {"a": b + jax.random.normal(key_a, shape), "b": b}
 
 
+def draws(sampler):
+    """Positions and acceptances of 500 chains of 300 moves, by chain and draw; they start at the
+    law."""
+
+    def chain(key):
+        key_start, key = jax.random.split(key)
+        state = sampler.init(sample(key_start), key)
+
+        def step(state, key):
+            state, info = sampler.step(key, state)
+            return state, (state.position, info.accept_prob)
+
+        return jax.lax.scan(step, state, jax.random.split(key, 300))[1]
+
+    return jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(0), 500))
+
+
 def assert_law(a, b):
     """a, b: by independent chain and draw."""
     a, b = np.asarray(a, float), np.asarray(b, float)

@@ -58,16 +58,6 @@ def test_moves_keep_the_law(path_length, reach, monkeypatch):
         lambda x, key: (pair.potential(x), None), transition, 0.3, path_length=path_length
     )
 
-    def chain(key):
-        key_start, key = jax.random.split(key)
-        state = sampler.init(pair.sample(key_start), key)
-
-        def step(state, key):
-            state, info = sampler.step(key, state)
-            return state, (state.position, info.accept_prob)
-
-        return jax.lax.scan(step, state, jax.random.split(key, 300))[1]
-
-    draws, accepted = jax.jit(jax.vmap(chain))(jax.random.split(jax.random.key(0), 500))
+    draws, accepted = pair.draws(sampler)
     assert (0.5 if reach is None else 0.2) < float(accepted.mean()) < 0.99
     pair.assert_law(draws["a"], draws["b"])
