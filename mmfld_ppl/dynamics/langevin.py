@@ -97,22 +97,29 @@ class Langevin(eqx.Module):
         key_noise, key_accept, key_potential = jax.random.split(key, 3)
         x, h = state.position, jnp.asarray(self.step_size, state.energy.dtype)
         noise = standard_normal(key_noise, jax.eval_shape(self.transition.noise_like, x))
-        slope = self.tempered(state.slope)
-        move, momentum = set_out(self.transition, x, slope, state.momentum, noise, h, self.friction)
-        proposed = self.init(move.position, key_potential, state)
-        rise = self._rise(state, proposed)
         if self.path_length is not None and self.transition.has_momentum:
+            momentum = ()
             length = self.path_length * spread_out(state.moves, h.dtype)
-            leaps = jnp.minimum(jnp.ceil(length / jnp.sqrt(2 * h)), MAX_LEAPS).astype(jnp.int32)
+            # One of a step that is not finite, too: that is how it is found to be so.
+            leaps = jnp.ceil(length / jnp.sqrt(2 * h)).astype(jnp.int32)
+            leaps = jnp.clip(leaps, 1, MAX_LEAPS)
 
-            def leap(_, at: tuple[Move, LangevinState, Array]) -> tuple[Move, LangevinState, Array]:
-                move, state, rise = at
-                move = self.transition.advance_again(move, self.tempered(state.slope), h)
-                after = self.init(move.position, key_potential, state)
-                return move, after, rise + self._rise(state, after)
+            # The first leap is in the loop as well: what it compiles to is there once.
+            def leap(i, at: tuple[Move, LangevinState, Array]) -> tuple[Move, LangevinState, Array]:
+                move, before, rise = at
+                kick = jnp.where(i == 0, 0.5, jnp.ones((), h.dtype))
+                move = self.transition.leap(move, self.tempered(before.slope), h, kick)
+                after = self.init(move.position, key_potential, before)
+                return move, select(i >= 0, after, before), rise + self._rise(before, after)
 
-            start = move, proposed, rise
-            move, proposed, rise = jax.lax.fori_loop(1, leaps, leap, start)
+            begin = self.transition.begin(x, self.transition.momentum(x, noise))
+            start = begin, state, jnp.zeros((), h.dtype)
+            move, proposed, rise = jax.lax.fori_loop(0, leaps, leap, start)
+        else:
+            slope, p = self.tempered(state.slope), state.momentum
+            move, momentum = set_out(self.transition, x, slope, p, noise, h, self.friction)
+            proposed = self.init(move.position, key_potential, state)
+            rise = self._rise(state, proposed)
         finite = all_finite((proposed.position, proposed.energy, proposed.slope)) & (
             self.transition.inside(move.position) > 0
         )

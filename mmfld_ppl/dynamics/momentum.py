@@ -72,7 +72,7 @@ def set_out(
     left, fresh = jnp.exp(-time), jnp.sqrt(-jnp.expm1(-2 * time))
     drawn = transition.momentum(x, noise)
     momentum = jax.tree.map(lambda p, new: left * p + fresh * new, momentum, drawn)
-    return transition.launch(x, slope, momentum, h), momentum
+    return transition.leap(transition.begin(x, momentum), slope, h, 0.5), momentum
 
 
 def turned(momentum: PyTree) -> PyTree:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .transition import Move, Transition, add
+from .transition import Move, Share, Transition, add
 
 #: How far a truncated slope carries a point at the most, in lengths sqrt(d).
 REACH = 3.0
@@ -67,32 +67,21 @@ class Symmetric(Transition):
         return ahead
 
     def advance(self, x: PyTree, slope: PyTree, noise: PyTree, h: Float[Array, ""]) -> Move:
-        return self.launch(x, slope, self.momentum(x, noise), h)
+        return self.leap(self.begin(x, self.momentum(x, noise)), slope, h, 0.5)
 
     def momentum(self, x: PyTree, noise: PyTree) -> PyTree:
         return self.map.metric(x).sqrt(noise)
 
-    def launch(self, x: PyTree, slope: PyTree, p: PyTree, h: Float[Array, ""]) -> Move:
-        return self._leap(x, p, self._log_density(x, p), slope, h, 0.5)
+    def begin(self, x: PyTree, p: PyTree) -> Move:
+        return Move(x, self._log_density(x, p), momentum=p)
+
+    def leap(self, move: Move, slope: PyTree, h: Float[Array, ""], kick: Share = 1.0) -> Move:
+        p, e = self._kicked(move.position, move.momentum, slope, h, kick), jnp.sqrt(2 * h)
+        position, p = self.map.symmetric_step(move.position, jax.tree.map(lambda v: e * v, p))
+        return move._replace(position=position, momentum=jax.tree.map(lambda v: v / e, p))
 
     def landed(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> PyTree:
         return self._kicked(move.position, move.momentum, slope, h, 0.5)
-
-    def advance_again(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Move:
-        return self._leap(move.position, move.momentum, move.log_forward, slope, h, 1.0)
-
-    def _leap(
-        self,
-        x: PyTree,
-        p: PyTree,
-        log_forward: Float[Array, ""],
-        slope: PyTree,
-        h: Float[Array, ""],
-        share: float,
-    ) -> Move:
-        p, e = self._kicked(x, p, slope, h, share), jnp.sqrt(2 * h)
-        position, p = self.map.symmetric_step(x, jax.tree.map(lambda v: e * v, p))
-        return Move(position, log_forward, momentum=jax.tree.map(lambda v: v / e, p))
 
     def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
         return self._log_density(move.position, self.landed(move, slope, h))
@@ -102,7 +91,7 @@ class Symmetric(Transition):
         return -0.5 * (metric.inverse_norm_sq(p) + metric.log_det())
 
     def _kicked(
-        self, x: PyTree, p: PyTree, slope: PyTree, h: Float[Array, ""], share: float
+        self, x: PyTree, p: PyTree, slope: PyTree, h: Float[Array, ""], share: Share
     ) -> PyTree:
         """p after this share of the kicks of a step, two halves."""
         e = jnp.sqrt(2 * h)

@@ -17,6 +17,9 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..arrays import is_count
 from ..mirrors import MirrorMap
 
+#: Of a kick of the momentum, that between two steps being 1.
+Share = Float[Array, ""] | float
+
 
 class Move(NamedTuple):
     """A proposed move of one unit.
@@ -40,8 +43,8 @@ class Transition(eqx.Module):
     noise, and accept or refuse. A subclass owes `noise_like` and `advance`. One that has a density,
     and so can be adjusted, says so by `has_density` and implements `log_backward`; one whose moves
     have a momentum, which can go on for several steps or be kept for the next, says so by
-    `has_momentum` and implements `advance_again`, `momentum`, `launch` and `landed`. Each states
-    the law that its unadjusted steps have, and their bias.
+    `has_momentum` and implements `momentum`, `begin`, `leap` and `landed`. Each states the law that
+    its unadjusted steps have, and their bias.
 
     map: of the set on which the points are."""
 
@@ -54,7 +57,7 @@ class Transition(eqx.Module):
 
     @property
     def has_momentum(self) -> bool:
-        """Whether `advance_again`, `momentum`, `launch` and `landed` are available."""
+        """Whether `momentum`, `begin`, `leap` and `landed` are available."""
         return False
 
     @abc.abstractmethod
@@ -79,17 +82,17 @@ class Transition(eqx.Module):
         the same units as `log_forward`."""
         raise NotImplementedError(f"{type(self).__name__} has no transition density")
 
-    def advance_again(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Move:
-        """The move with another step at its end, where the slope of V is given. `log_backward` of
-        the whole is as of one step."""
-        raise NotImplementedError(f"{type(self).__name__} has no momentum")
-
     def momentum(self, x: PyTree, noise: PyTree) -> PyTree:
         """A momentum at x drawn by standard normal noise."""
         raise NotImplementedError(f"{type(self).__name__} has no momentum")
 
-    def launch(self, x: PyTree, slope: PyTree, p: PyTree, h: Float[Array, ""]) -> Move:
-        """As `advance`, with this momentum in place of one drawn by noise."""
+    def begin(self, x: PyTree, p: PyTree) -> Move:
+        """The move from x with momentum p, before its first step."""
+        raise NotImplementedError(f"{type(self).__name__} has no momentum")
+
+    def leap(self, move: Move, slope: PyTree, h: Float[Array, ""], kick: Share = 1.0) -> Move:
+        """The move with another step at its end, where the slope of V is given. kick: 1/2 for the
+        first of its steps, 1 for the others."""
         raise NotImplementedError(f"{type(self).__name__} has no momentum")
 
     def landed(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> PyTree:
