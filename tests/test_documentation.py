@@ -45,15 +45,6 @@ LONG = (
 )
 
 
-def cases() -> Iterator:
-    """The README's programs are of full size, those of the documentation are small."""
-    for page in PAGES:
-        if blocks(page):
-            marks = [pytest.mark.optimised] if page == README else []
-            marks += [pytest.mark.slow] if page.stem in LONG else []
-            yield pytest.param(page, id=page.name, marks=marks)
-
-
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """A module to run in, as a program's own names are in one."""
@@ -63,7 +54,14 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     plt.close("all")
 
 
-@pytest.mark.parametrize("page", list(cases()))
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.slow] if page.stem in LONG else [])
+        for page in PAGES
+        if blocks(page)
+    ],
+)
 def test_blocks_run(page: Path, program: ModuleType, tmp_path: Path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
     monkeypatch.chdir(tmp_path)

@@ -180,7 +180,6 @@ def test_a_chart_of_fewer_axes_in_a_scan(plate):
         assert abs(z_score(square[..., t], 1 / 3)) < 4.5
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize("rows", [None, 6])
 def test_a_chart_of_fewer_axes_among_particles(rows):
     """Also beside a plate as large as theirs, whose rows were taken for particles (E r^2 = .14)."""

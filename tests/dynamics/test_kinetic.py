@@ -54,7 +54,6 @@ def means_and_variances(dynamics, chains: int, size: int, count: int) -> tuple[n
     return tuple(np.asarray(values, float) for values in draws)
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize(("reach", "h"), [(3.0, 1.0), (0.05, 0.3)])
 def test_each_particle_keeps_the_law_of_a_frozen_field(reach, h, monkeypatch):
     """At steps that refuse many; with all of the slope at nearly all points, and with one that is
@@ -76,7 +75,6 @@ def test_each_particle_keeps_the_law_of_a_frozen_field(reach, h, monkeypatch):
     pair.assert_law(draws["a"].T, draws["b"].T)
 
 
-@pytest.mark.optimised
 def test_a_single_point_keeps_its_law():
     """Under a fixed potential, as what is beside particles has between their moves."""
     transition = Symmetric(pair.MIRROR)
@@ -87,7 +85,7 @@ def test_a_single_point_keeps_its_law():
     pair.assert_law(draws["a"], draws["b"])
 
 
-@pytest.mark.optimised
+@pytest.mark.slow
 def test_the_law_of_all_together():
     """At a collective ratio of h * 10 = .02: what is left of its excess is less than the error."""
     size, curvature, count = 100, 10.0, 20_000
@@ -98,7 +96,6 @@ def test_the_law_of_all_together():
         assert abs(z) < 4.5, z
 
 
-@pytest.mark.optimised
 def test_momenta_carry_what_a_stiff_functional_does_not_see():
     """The variance about the mean relaxes on the scale of one, at steps that the mean keeps a
     hundred times shorter: of the order of a hundred steps without momenta, and ten with."""
@@ -109,7 +106,6 @@ def test_momenta_carry_what_a_stiff_functional_does_not_see():
     assert with_momenta > 4 * without
 
 
-@pytest.mark.optimised
 def test_a_run_begins_with_momenta_of_their_law():
     """Points of the right law keep it from the first step on. Were they at rest, they would first
     contract, their variance to .44 after twenty steps."""

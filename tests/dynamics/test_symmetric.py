@@ -46,7 +46,6 @@ def test_lengths_are_even_over_any_stretch():
         assert np.abs(stretch - (np.arange(1000) + 0.5) / 1000).max() < 0.004
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize("reach", [None, 0.05])
 @pytest.mark.parametrize("path_length", [None, 3.0])
 def test_moves_keep_the_law(path_length, reach, monkeypatch):

@@ -77,18 +77,18 @@ def first_and_second(function, *arrays):
     return function(*arrays), jax.grad(total, every)(*arrays), jax.grad(slopes, every)(*arrays)
 
 
-@pytest.mark.parametrize("d", [1, 3, 16, 19, 35])
+@pytest.mark.parametrize("d", [1, 3, 16, 35])
 def test_both_ways_agree(d, monkeypatch, x64):
     """Of radial kernels and of soft transforms, in several rows and blocks."""
     x, y = (jnp.asarray(RNG.normal(size=(n, d))) for n in (9, 11))
     w, g = jnp.asarray(RNG.dirichlet(np.ones(11))), jnp.asarray(RNG.normal(size=11))
 
-    def sums(kernel):
-        return first_and_second(
-            lambda x, y, w: smooth_radial(kernel, x, y, w, block_size=None), x, y, w
-        )
+    def everything(x, y, w, g):
+        def sums(kernel):
+            return first_and_second(
+                lambda x, y, w: smooth_radial(kernel, x, y, w, block_size=None), x, y, w
+            )
 
-    def everything():
         potentials = first_and_second(
             lambda x, y, b, g: soft_transform(
                 half_squared_distance, x, y, b, g, jnp.asarray(d / 2.0)
@@ -98,11 +98,11 @@ def test_both_ways_agree(d, monkeypatch, x64):
         return sums(Gaussian(1.0 * d)), sums(Laplace(1.0 * d)), potentials
 
     on("cpu", monkeypatch)
-    expected = everything()
+    expected = jax.jit(lambda *given: everything(*given))(x, y, w, g)
     on("gpu", monkeypatch)
     monkeypatch.setattr(one_pass, "ROW", 4)
     monkeypatch.setattr(radial, "PAIRS", (0, 4 * 11))
-    same(everything(), expected, 1e-8)
+    same(jax.jit(lambda *given: everything(*given))(x, y, w, g), expected, 1e-8)
 
 
 def test_far_from_the_origin_in_single_precision(monkeypatch):

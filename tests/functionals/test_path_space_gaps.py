@@ -25,13 +25,16 @@ def test_gaps_one_by_one_or_in_a_batch(x64, growth, monkeypatch):
         out = F.linearize(Measure(x, mu.weights))
         return out.value, out.tangent
 
+    def field(x, tangent):
+        return jax.jacobian(lambda x: F.first_variation(tangent, x))(x)
+
     for platform, busy in (("cpu", transport.BUSY), ("gpu", transport.BUSY), ("gpu", two)):
         device = SimpleNamespace(platform=platform)
         monkeypatch.setattr(devices, "default_device", lambda device=device: device)
         monkeypatch.setattr(transport, "BUSY", busy)
-        (total, tangent), in_points = jax.value_and_grad(value, has_aux=True)(mu.points)
-        field = jax.jacobian(lambda x, tangent=tangent: F.first_variation(tangent, x))(POINTS)
-        results.append((total, tangent, in_points, field, F.couplings(mu), F.report(mu)))
+        (total, tangent), in_points = jax.jit(jax.value_and_grad(value, has_aux=True))(mu.points)
+        there = jax.jit(lambda *given: field(*given))(POINTS, tangent)  # Traced for this device.
+        results.append((total, tangent, in_points, there, F.couplings(mu), F.report(mu)))
     for one, *others in zip(*map(jax.tree.leaves, results), strict=True):
         for other in others:
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)

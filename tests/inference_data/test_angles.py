@@ -74,7 +74,7 @@ def along(centre: float, concentration: float) -> None:
     mm.objective("F", F, {"x": x, "y": y}, temperature=1.0)
 
 
-@pytest.mark.optimised
+@pytest.mark.slow
 @pytest.mark.parametrize("concentration", [0.3, 3.0])
 def test_a_run_with_its_mass_at_the_cut_is_right(concentration: float) -> None:
     """With the measure that it should have, no check of the measure has anything to say."""
@@ -86,7 +86,7 @@ def test_a_run_with_its_mass_at_the_cut_is_right(concentration: float) -> None:
     assert dataset(idata, "mean_field")["stein_p_value"].max() > 0.01
 
 
-@pytest.mark.optimised
+@pytest.mark.slow
 @pytest.mark.parametrize("dense_mass", [False, True])
 def test_an_angle_that_is_free_does_not_shorten_other_steps(dense_mass: bool) -> None:
     """Its points go round and round, which is no width of its law."""

@@ -168,7 +168,7 @@ def test_sites_whose_names_are_alike_have_their_own_slack() -> None:
             numpyro.sample("x_proximal", dist.Gamma(10.0, 0.1))
         mm.objective("F", OfMean(lambda m: m[0] ** 2), x, temperature=1.0)
 
-    mcmc = run(mm.MMFLD(model), warmup=100, draws=100)
+    mcmc = run(mm.MMFLD(model), warmup=100, draws=20)
     found = dataset(to_inference_data(mcmc, diagnostics=True), "mean_field")
     assert found["bounded_site"].values.tolist() == ["x", "x_proximal"]
     for name in ("slack", "proximal_slack"):

@@ -51,6 +51,7 @@ def test_the_bias_of_a_long_step(unadjusted) -> None:
     assert "lp" not in table.index
 
 
+@pytest.mark.slow
 def test_the_noise_of_minibatches_widens_a_posterior() -> None:
     """n data of variance 1, B at a time: the variance is 1 + h n^2 / (2 B) times what it should be,
     to first order, and the mean is right."""

@@ -125,17 +125,25 @@ def run_kernel(
     args: model arguments, shared or, where `batched_args`, with a leading axis of chains."""
     left_out = -(-warmup // thin)
 
-    def chain(key: jax.Array, args: tuple):
-        def step(state, _):
-            return kernel.sample(state, args, {}), None
+    def init(keys: jax.Array, args: tuple):
+        return kernel.init(keys, warmup, None, args, {})
 
-        def keep(state, _):
-            state = jax.lax.scan(step, state, None, length=thin)[0]
-            return state, record(state)
+    def sample(states, args: tuple):
+        return kernel.sample(states, args, {})
 
-        state = kernel.init(key, warmup, None, args, {})
-        draws_and_more = jax.lax.scan(keep, state, None, length=left_out + draws)[1]
-        return jax.tree.map(lambda x: x[left_out:], draws_and_more)
+    if batched_args:
+        init, sample = jax.jit(jax.vmap(init)), jax.vmap(sample)
 
-    mapped = jax.jit(jax.vmap(chain, (0, 0 if batched_args else None)))
-    return jax.tree.map(np.asarray, mapped(jax.random.split(key, chains), args))
+    @jax.jit
+    def loop(states, args: tuple):
+        def step(states, _):
+            return sample(states, args), None
+
+        def keep(states, _):
+            states = jax.lax.scan(step, states, None, length=thin)[0]
+            return states, jax.vmap(record)(states)
+
+        return jax.lax.scan(keep, states, None, length=left_out + draws)[1]
+
+    out = loop(init(jax.random.split(key, chains), args), args)
+    return jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1)[:, left_out:], out)

@@ -11,7 +11,7 @@ from . import laws, matrix_laws
 from .helpers import assert_law, compare_all, run_kernel
 
 LAWS = {**laws.laws(), **matrix_laws.laws()}
-FAST = ("dirichlet", "half-lines", "circle")
+FAST = ("dirichlet", "circle")
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,6 @@ from .mean_field import (
     simplex,
 )
 
-pytestmark = pytest.mark.optimised
-
 
 def _model(size: int):
     def model(tau, beta):
@@ -85,7 +83,7 @@ def test_adapted_dynamics_reach_the_minimiser() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cells", "warmup", "draws"), [(CELLS[:-2], 500, 3000), (CELLS[-2:], 1500, 12_000)]
+    ("cells", "warmup", "draws"), [(CELLS[:-2], 500, 2000), (CELLS[-2:], 1500, 4000)]
 )
 def test_adapted_dynamics_reach_the_minimiser_at_all_temperatures(cells, warmup, draws) -> None:
     many = _adapted(cells, 1000, chains=4, warmup=warmup, draws=draws)
@@ -117,6 +115,7 @@ def test_any_step_that_takes_back_less_than_all_reaches_the_minimiser() -> None:
         assert_law(extrapolate("N to infinity", less, more, 3), least_ess=100)
 
 
+@pytest.mark.slow
 def test_a_collective_ratio_above_one_says_that_the_mean_overshoots() -> None:
     settings = [(0.01, 0.0, h) for h in (0.02, 0.4)] + [(0.002, 0.0, 0.2)]
     calm, *wild = run_dynamics(
