@@ -44,7 +44,16 @@ def test_a_mean_on_the_simplex():
 
 @pytest.mark.slow
 def test_a_mean_on_the_spectraplex():
-    x = averages(mean_matching.spectraplex_matching, S, temperature=0.1, gamma=2.0)
+    x = averages(
+        mean_matching.spectraplex_matching,
+        S,
+        warmup=150,
+        draws=100,
+        chains=10,
+        particles=300,
+        temperature=0.1,
+        gamma=2.0,
+    )
     difference, off_diagonal = spectraplex_matching(S, 0.1, 2.0).mean
     assert abs(z_score((x[..., 0, 0] - x[..., 1, 1]) / 2, difference)) < 4
     assert abs(z_score(x[..., 0, 1], off_diagonal)) < 4

@@ -188,8 +188,8 @@ def laws() -> dict[str, Law]:
     return {
         "balls": _ball(),
         "polytopes": _polytopes(),
-        "spectraplex": _spectraplex()._replace(chains=256, steps=750),
-        "wishart": _wishart()._replace(chains=160, steps=1250, thin=1),
-        "correlations": _correlations()._replace(steps=500, thin=1),
+        "spectraplex": _spectraplex()._replace(chains=256, steps=400),
+        "wishart": _wishart()._replace(chains=160, steps=600, thin=1),
+        "correlations": _correlations()._replace(steps=300, thin=1),
         "lower cholesky": _lower_cholesky()._replace(steps=1000, thin=1),
     }

@@ -35,7 +35,7 @@ class Case(NamedTuple):
 
     model: Callable
     quantities: Mapping[str, Callable]
-    thin: int = 100
+    thin: int = 20
     warmup: int = 600
 
 
@@ -112,7 +112,6 @@ CASES = {
             "determinant": lambda d: np.linalg.det(d["precision"]),
             "coupling": lambda d: d["precision"][..., 0, 1],
         },
-        thin=40,
     ),
     "ball": Case(
         _ball,
@@ -121,7 +120,6 @@ CASES = {
     "real": Case(
         _hierarchy,
         {"top": lambda d: d["top"], "spread": lambda d: d["low"].std(axis=-1)},
-        thin=40,
     ),
     "dependent": Case(
         _dependent,
