@@ -110,6 +110,7 @@ class Langevin(eqx.Module):
                 kick = jnp.where(i == 0, 0.5, jnp.ones((), h.dtype))
                 move = self.transition.leap(move, self.tempered(before.slope), h, kick)
                 after = self.init(move.position, key_potential, before)
+                # Always the one after; `select` says in words where shapes of the model changed.
                 return move, select(i >= 0, after, before), rise + self._rise(before, after)
 
             begin = self.transition.begin(x, self.transition.momentum(x, noise))

@@ -75,7 +75,7 @@ class Symmetric(Transition):
     def begin(self, x: PyTree, p: PyTree) -> Move:
         return Move(x, self._log_density(x, p), momentum=p)
 
-    def leap(self, move: Move, slope: PyTree, h: Float[Array, ""], kick: Share = 1.0) -> Move:
+    def leap(self, move: Move, slope: PyTree, h: Float[Array, ""], kick: Share) -> Move:
         p, e = self._kicked(move.position, move.momentum, slope, h, kick), jnp.sqrt(2 * h)
         position, p = self.map.symmetric_step(move.position, jax.tree.map(lambda v: e * v, p))
         return move._replace(position=position, momentum=jax.tree.map(lambda v: v / e, p))

@@ -90,7 +90,7 @@ class Transition(eqx.Module):
         """The move from x with momentum p, before its first step."""
         raise NotImplementedError(f"{type(self).__name__} has no momentum")
 
-    def leap(self, move: Move, slope: PyTree, h: Float[Array, ""], kick: Share = 1.0) -> Move:
+    def leap(self, move: Move, slope: PyTree, h: Float[Array, ""], kick: Share) -> Move:
         """The move with another step at its end, where the slope of V is given. kick: 1/2 for the
         first of its steps, 1 for the others."""
         raise NotImplementedError(f"{type(self).__name__} has no momentum")
