@@ -13,7 +13,15 @@ from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree
 from ..mirrors.linalg import inner
 from .culprit import Culprit, locate
 from .momentum import at_rest, going_on, kept, require_friction, set_out
-from .transition import Move, Transition, add, all_finite, select, standard_normal
+from .transition import (
+    Move,
+    Transition,
+    add,
+    all_finite,
+    require_same_shapes,
+    select,
+    standard_normal,
+)
 
 #: Leapfrog steps in one move, at most.
 MAX_LEAPS = 32
@@ -110,8 +118,8 @@ class Langevin(eqx.Module):
                 kick = jnp.where(i == 0, 0.5, jnp.ones((), h.dtype))
                 move = self.transition.leap(move, self.tempered(before.slope), h, kick)
                 after = self.init(move.position, key_potential, before)
-                # Always the one after; `select` says in words where shapes of the model changed.
-                return move, select(i >= 0, after, before), rise + self._rise(before, after)
+                require_same_shapes(after, before)
+                return move, after, rise + self._rise(before, after)
 
             begin = self.transition.begin(x, self.transition.momentum(x, noise))
             start = begin, state, jnp.zeros((), h.dtype)

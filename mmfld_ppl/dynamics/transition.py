@@ -209,16 +209,25 @@ def select(condition: Array, yes: PyTree, no: PyTree) -> PyTree:
     """`yes` where the condition holds, leaf by leaf; it broadcasts over trailing axes.
 
     Raises ValueError for leaves that differ in shape."""
+    require_same_shapes(yes, no)
 
     def pick(a, b):
+        return jnp.where(
+            condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b
+        )
+
+    return jax.tree.map(pick, yes, no)
+
+
+def require_same_shapes(after: PyTree, before: PyTree) -> None:
+    """Raises ValueError where a leaf after a move has another shape than in the state before."""
+
+    def compare(a, b):
         if a.shape != b.shape:
             raise ValueError(
                 f"a value of the model has shape {a.shape} after a move and {b.shape} in the state "
                 "that the run begins with, as after a warm-up with other data: let the state see "
                 "the new ones by kernel.refresh(state, args, kwargs), or warm up anew"
             )
-        return jnp.where(
-            condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b
-        )
 
-    return jax.tree.map(pick, yes, no)
+    jax.tree.map(compare, after, before)
