@@ -30,6 +30,7 @@ MEANING = {
     "arguments": "the arguments of the model",
     "init_params": "init_params",
     "key": "the key",
+    "key_type": "the type of the key",
     "chains": "num_chains",
     "warmup": "num_warmup",
     "collect_warmup": "collect_warmup",
@@ -41,7 +42,7 @@ MEANING = {
 #: Of potential energies that two compilers compute in single precision, relative and absolute.
 ENERGY_TOLERANCE = 1e-3
 #: Entries that are shown; the others are digests.
-SHOWN = ("mmfld_ppl", "numpyro", "kernel", "chains", "warmup", "thinning", "remainder")
+SHOWN = ("mmfld_ppl", "numpyro", "kernel", "key_type", "chains", "warmup", "thinning", "remainder")
 
 
 def fingerprint(
@@ -59,6 +60,7 @@ def fingerprint(
         "arguments": digest(spelled_out((mcmc._args, mcmc._kwargs))),
         "init_params": digest(init_params),
         "key": digest(key),
+        "key_type": str(key.dtype),
         "chains": mcmc.num_chains,
         "warmup": mcmc.num_warmup,
         "thinning": mcmc.thinning,

@@ -152,6 +152,7 @@ def hot_coin():
 
 OTHERS = {
     "key": ((coin_mcmc(), jax.random.key(6)), "the key"),
+    "kind of key": ((coin_mcmc(), jax.random.key_data(KEY)), "the type of the key .store: key<"),
     "chains": ((coin_mcmc(chains=2), KEY), "num_chains"),
     "warm-up": ((coin_mcmc(warmup=5), KEY), "num_warmup .store: 4, now: 5"),
     "data": ((coin_mcmc(), KEY, 6), "arguments of the model"),
@@ -288,6 +289,8 @@ def test_what_is_no_store_is_left_alone(tmp_path, whole):
 
 
 def test_what_cannot_be_streamed(tmp_path):
+    with pytest.raises(TypeError, match=r"takes a numpyro.infer.MCMC first and the key after it"):
+        run(KEY, coin_mcmc(), store=tmp_path / "run.zarr")
     mcmc = coin_mcmc(chains=2)
     mcmc.chain_method = "sequential"
     with pytest.raises(ValueError, match="chain_method='vectorized'"):
