@@ -17,8 +17,8 @@ _DATES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
 def is_known(value: Any) -> bool:
-    """Whether a value can be looked at. A look is taken in NumPy, as a trace stages even what JAX
-    does to constants."""
+    """Whether a value is there, and not traced. Look at it with NumPy: within a trace JAX stages
+    even operations on constants."""
     return not isinstance(value, Tracer)
 
 

@@ -138,7 +138,7 @@ class Chain:
     def refresh(self, state: KernelState) -> KernelState:
         """The same point and adaptation, the model's arguments having changed."""
         positions = _positions(state.globals_), _positions(state.particles)
-        # The next move splits the key itself, into fewer than this.
+        # The next move splits the key itself, whose i-th part is fold_in(key, i), into fewer.
         placed = self._placed(state, *positions, jax.random.fold_in(state.rng_key, REFRESH))
         return jax.tree.map(_like, placed, state)
 
@@ -225,8 +225,8 @@ class Chain:
         return adaptation
 
     def _remapped(self, state: KernelState, block: str) -> Bool[Array, ""]:
-        """Whether the map has other weights than at the last step: a momentum in the units of these
-        is none."""
+        """Whether the map has other weights than at the last step, so that a momentum kept under
+        those means nothing any more."""
         return self.settings.adaptation.adapt_metric & state.adaptation[block].window_ended()
 
     def _has_ratio(self) -> bool:

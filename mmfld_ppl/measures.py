@@ -76,5 +76,12 @@ class Measure(eqx.Module):
         return self.weights.shape[0]
 
     def mean(self, values: Float[Array, "n ..."]) -> Float[Array, " ..."]:
-        """The integral sum_i weights[i] * values[i] of a function with these values."""
+        """The integral sum_i weights[i] * values[i] of a function with these values.
+
+        Raises ValueError unless there is one for each atom, along the leading axis."""
+        if jnp.shape(values)[:1] != (self.size,):
+            raise ValueError(
+                f"Measure.mean takes the values of a function at the {self.size} atoms, along the "
+                f"leading axis, got shape {jnp.shape(values)}: mu.mean(mu.points) is the mean"
+            )
         return jnp.tensordot(self.weights, values, axes=1, precision="highest")

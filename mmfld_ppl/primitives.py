@@ -30,8 +30,8 @@ class particles(numpyro.plate):
 
     The `sample` statements inside declare the base measure of one particle. To every NumPyro
     handler and kernel this is an ordinary plate; `MMFLD` moves its particles by mean-field
-    dynamics, and what follows from N in place of infinitely many is of order 1/N. A model has one
-    such plate, which holds all sites of a particle and cannot be subsampled.
+    dynamics, and the error of having N of them and not infinitely many is of order 1/N. A model has
+    one such plate, which holds all sites of a particle and cannot be subsampled.
 
     name: of the plate, and of the dimension in exported runs.
     size: N, a positive Python integer.
@@ -89,12 +89,18 @@ def objective(
     To any other handler or kernel this is `numpyro.factor(name, -(N / temperature) * F(mu))`, the
     N-particle version of the problem. One objective a model: add functionals with `F + G`.
     Raises ValueError on a temperature that is not one positive number, or points without a
-    particle axis; TypeError on what is no functional, a class included."""
+    particle axis; TypeError on what is no functional, a class included, and on a functional in
+    the place of points."""
     if not is_positive(temperature):
         raise ValueError(
             f"objective '{name}': the temperature must be one positive number, got "
             f"{temperature!r}; as it falls to 0 the minimiser of F alone is approached, and a "
             "schedule goes to the kernel, MMFLD(model, temperature=schedule)"
+        )
+    if callable(points):
+        raise TypeError(
+            f"objective '{name}' got {type(points).__name__} for its points: "
+            "mm.objective(name, functional, points, temperature=...)"
         )
     leaves = jax.tree.leaves(points)
     sizes = {jnp.shape(leaf)[:1] for leaf in leaves}

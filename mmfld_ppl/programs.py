@@ -46,15 +46,16 @@ def compiled(f: Callable, *like: Any) -> Callable:
 
     It is traced at every call of this, so that what a model raises, warns of, and reads from
     globals is as if nothing were kept. What calls functions of Python is compiled each time."""
-    closed, shapes = jax.make_jaxpr(f, return_shape=True)(*like)
+    anew = functools.partial(f)  # JAX knows functions by what they are, and would not look again.
+    closed, shapes = jax.make_jaxpr(anew, return_shape=True)(*like)
     held, leaves = closed.consts, jax.tree.leaves(like)
     if not all(map(is_known, (*held, *leaves))) or any(map(_is_placed, held)):
-        return jax.jit(f)
+        return jax.jit(anew)
     # Once more with the arrays as arguments, so that no program that is kept has hold of them.
     jaxpr = jax.make_jaxpr(functools.partial(eval_jaxpr, closed.jaxpr))(held, *leaves).jaxpr
     text, within = str(jaxpr), list(inner_arrays(jaxpr))
     if HIDDEN.search(text) or any(map(_may_change, within)):
-        return jax.jit(f)
+        return jax.jit(anew)
     program = _compiled(_Program(text, digest(within), jaxpr))
     structure = jax.tree.structure(shapes)
 

@@ -62,8 +62,9 @@ def mixture_result(
     counts: as the model was given them; an observation is a row of the data. grid: data, along the
     leading axis. theta_grid: values of theta, an array or a dictionary of arrays. key: of the
     posterior predictive draws and of the candidates.
-    Raises ValueError for a grid with covariates, as a density then depends on them, and for data
-    that are not numbers."""
+    Raises ValueError for a grid with covariates, as a density then depends on them, for data that
+    are not numbers, and for a kernel whose laws cannot be drawn from in a compiled program, as a
+    Multinomial of unknown total."""
     if grid is not None and covariates is not None:
         raise ValueError(
             "grid= asks for the density of a datum, which with covariates is a different one for "
@@ -86,6 +87,7 @@ def mixture_result(
     rows = jax.tree.map(jnp.asarray, rows)
     key_base, key_draws = jax.random.split(jax.random.key(0) if key is None else key)
     candidates = _candidates(key_base, base, atoms, theta_grid)
+    replicates = _predict(key_draws, kernel, (atoms, log_w), (data, covariates))
     log_k = log_density(kernel)
     supports = joined({name: law.support for name, law in parts(base).items()}, base)
 
@@ -119,7 +121,6 @@ def mixture_result(
     measures = (atoms, log_w)
     found = jax.device_get(jax.jit(lambda measures: jax.lax.map(one, measures))(measures))
     found = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
-    replicates = _predict(key_draws, kernel, measures, (data, covariates))
     first = (
         jax.tree.map(lambda leaf: leaf[0, 0], atoms),
         jax.tree.map(lambda leaf: leaf[0], rows[1]),
@@ -199,7 +200,13 @@ def _predict(key: PRNGKeyArray, kernel: Kernel, measures: tuple, rows: tuple) ->
         return jax.vmap(one)(jax.random.split(key_row, n), picked, rows[1])
 
     run = jax.jit(lambda keys, measures: jax.lax.map(replicate, (keys, measures)))
-    return jax.device_get(run(jax.random.split(key, len(measures[1])), measures))
+    try:
+        return jax.device_get(run(jax.random.split(key, len(measures[1])), measures))
+    except (ValueError, NotImplementedError) as error:
+        raise ValueError(
+            f"the posterior predictive draws from the laws of the kernel, and could not: {error} "
+            "A Multinomial whose total is a covariate takes total_count_max=, the largest of them"
+        ) from error
 
 
 def _named(values: PyTree, base: Base) -> dict[str, Any]:

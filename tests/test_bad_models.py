@@ -177,6 +177,13 @@ def test_objective_that_is_no_functional():
     refused(mm.MMFLD(model), "Functional", "float", error=TypeError)
 
 
+def test_functional_in_the_place_of_points():
+    def model():
+        mm.objective("F", normals(), F)
+
+    refused(mm.MMFLD(model), "objective 'F' got", "for its points", "points,", error=TypeError)
+
+
 @pytest.mark.parametrize("ends", [{"low": 0.0, "high": jnp.inf}, {"low": -jnp.inf, "high": 1.0}])
 def test_infinite_ends(ends):
     def model():

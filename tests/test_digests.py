@@ -29,6 +29,10 @@ def test_of_values():
     assert digest(words[0]) == digest(words[1])
 
 
+def test_of_numbers_side_by_side():
+    assert digest((1, 23)) != digest((12, 3))
+
+
 def test_of_sets():
     """Which print in another order in every process."""
     assert digest({"a", "b"}) != digest({"a", "c"})

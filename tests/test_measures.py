@@ -129,6 +129,13 @@ def test_masses_of_data_are_probabilities(name, masses, got):
         TAKERS[name](measure)
 
 
+@pytest.mark.parametrize("values", [0, jnp.ones((2, 5))])
+def test_a_mean_is_of_values_at_the_atoms(values):
+    """And not along an axis, as that of an array."""
+    with pytest.raises(ValueError, match="at the 5 atoms, along the leading axis, got shape"):
+        Measure.uniform(jnp.ones((5, 2))).mean(values)
+
+
 @pytest.mark.parametrize("points", [{}, np.zeros(()), np.zeros((0, 2))])
 def test_uniform_needs_atoms(points):
     with pytest.raises(ValueError, match="needs"):

@@ -93,3 +93,16 @@ def test_bad_input(arguments, params, message):
     potential = gamma if arguments["support"] is not constraints.real else lambda x: jnp.nan * x[0]
     with pytest.raises(ValueError, match=message):
         start(mm.MMFLD(potential_fn=potential, **arguments), init_params=params)
+
+
+@pytest.mark.parametrize("options", [{}, {"path_length": None}, {"dense_mass": True}])
+def test_leaves_of_two_dtypes_are_moved_in_the_wider(options, x64):
+    """As an array that was made before double precision was asked for."""
+    values = {"a": jnp.ones(()), "b": jnp.ones(3, jnp.float32)}
+    kernel = mm.MMFLD(
+        potential_fn=lambda z: gamma(z["a"]) + gamma(z["b"]),
+        support=constraints.positive,
+        **options,
+    )
+    z = run(kernel, chains=1, init_params=values).get_samples()
+    assert {leaf.dtype for leaf in z.values()} == {jnp.dtype(jnp.float64)}

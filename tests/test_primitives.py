@@ -76,7 +76,8 @@ def test_without_an_objective_particles_are_a_plate():
         with mm.particles("atom", 3):
             numpyro.sample("x", dist.Normal(0.0, 1.0))
 
-    state = start(mm.MMFLD(model))
+    with pytest.warns(UserWarning, match="has particles 'atom' and no mm.objective"):
+        state = start(mm.MMFLD(model))
     assert state.particles == () and state.z["x"].shape == (3,)
 
 

@@ -39,6 +39,16 @@ def test_nor_one_of_particles(chains):
     assert not seconds
 
 
+def test_a_function_that_is_given_again_is_traced_again():
+    held = [1.0]
+
+    def scaled(x):
+        return held[0] * x
+
+    for held[0] in (1.0, 5.0):
+        assert compiled(scaled, 2.0)(2.0) == 2 * held[0]
+
+
 def test_what_the_model_reads_is_read_anew():
     """A global that has changed, and data in a function that is compiled by itself."""
     held = {"scale": 1.0, "data": X}

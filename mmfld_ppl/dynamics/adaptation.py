@@ -28,9 +28,8 @@ SETTLING = 50
 #: the variance that the particles' joint law gives it; longer steps are worth more draws, and have
 #: more of that excess.
 COLLECTIVE_RATIO = 0.25
-#: A step that gets nowhere, and the one that a search begins anew with after a window that ended
-#: at it. Far out a long step may happen to be accepted, and where rounding decides short ones do
-#: not lead to longer ones.
+#: Below STUCK a step is of no use, and the next search begins with FRESH: far out a long step may
+#: happen to be accepted, and where rounding decides, shorter steps never lead back to longer ones.
 STUCK, FRESH = 1e-5, 0.1
 
 

@@ -71,11 +71,11 @@ class Langevin(eqx.Module):
 
     potential: (x, key) -> (V(x), aux); the key is for potentials that draw minibatches.
     A `Symmetric` transition makes this Riemannian Hamiltonian Monte Carlo where it is given a
-    path_length T: a move is then as many leapfrog steps as go into a length between 0 and T, in
-    the units of the metric, and at most MAX_LEAPS. Lengths follow an even sequence that is the same
-    in every chain (as in Hoffman, Radul and Sountsov 2021), so that chains that are vectorised do
-    not wait for the longest of them. With a `friction` the momentum is kept from move to move, as
-    in `MeanFieldLangevin`.
+    path_length T: a move is then as many leapfrog steps as it takes to cover a length drawn evenly
+    from [0, T), in the units of the metric, and at most MAX_LEAPS. Lengths follow an even sequence
+    that is the same in every chain (as in Hoffman, Radul and Sountsov 2021), so that chains that
+    are vectorised wait little for each other. With a `friction` the momentum is kept from move to
+    move, as in `MeanFieldLangevin`.
     Cost: one value and gradient of V a leapfrog step."""
 
     potential: Callable[[PyTree, PRNGKeyArray], tuple[Float[Array, ""], Any]]
@@ -115,8 +115,9 @@ class Langevin(eqx.Module):
             # The first leap is in the loop as well: what it compiles to is there once.
             def leap(i, at: tuple[Move, LangevinState, Array]) -> tuple[Move, LangevinState, Array]:
                 move, before, rise = at
-                kick = jnp.where(i == 0, 0.5, jnp.ones((), h.dtype))
-                move = self.transition.leap(move, self.tempered(before.slope), h, kick)
+                share = jnp.where(i == 0, 0.5, jnp.ones((), h.dtype))
+                move = self.transition.kick(move, self.tempered(before.slope), h, share)
+                move = self.transition.glide(move, h, 1.0)
                 after = self.init(move.position, key_potential, before)
                 require_same_shapes(after, before)
                 return move, after, rise + self._rise(before, after)

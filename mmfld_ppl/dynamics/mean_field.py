@@ -70,12 +70,16 @@ class MeanFieldLangevin(eqx.Module):
 
         H = V(x) + |p|^2_{G(x)^-1} / 2 + log det G(x) / 2,        S S^T = G,
 
-    a step taking the time e = sqrt(2h): friction and noise that leave exp(-gamma e) of p, one step
-    of the transition, and p reversed where that is refused (Horowitz 1991). Under a frozen F the
-    law exp(-H) is exact as before, so mu obeys the same condition. The kick that ends a step is by
-    the field of the new measure, as a leapfrog of all particles together has it. What it is for: F
-    of large curvature L keeps steps short (`collective_ratio`), and what F does not see then takes
-    of the order of L steps to relax without momenta and sqrt(L) with them.
+    a step taking the time e = sqrt(2h): half a kick by the field, half the way, friction and noise
+    that leave exp(-gamma e) of p, the other half of the way, half a kick (the order BAOAB of
+    Leimkuhler and Matthews 2013); and p reversed where that is refused (Horowitz 1991). Its
+    acceptance is by the error in H of kicks and ways alone, so that under a frozen F the law
+    exp(-H) is exact as before, and mu obeys the same condition. The kick that ends a step is by the
+    field of the new measure: all particles together make the same splitting, whose positions have
+    no bias where forces are linear. That is what the means of the particles do as one, which no
+    acceptance of a single particle judges. What momenta are for: F of large curvature L keeps steps
+    short (`collective_ratio`), and what F does not see then takes of the order of L steps to relax
+    without momenta and sqrt(L) with them.
 
     field: the forces. transition: how one particle moves. step_size: h = temperature * eta in the
     paper's symbols. next_temperature: the temperature of the step after this one, where a

@@ -57,27 +57,27 @@ def set_out(
     h: Float[Array, ""],
     friction: float | None,
 ) -> tuple[Move, PyTree]:
-    """The move of one unit, and the momentum that it begins with where those are kept: of
-    `momentum` what friction and noise leave in the time of a step, e = sqrt(2h),
+    """The move of one unit, up to the kick that ends it, and the momentum that it begins with
+    where those are kept. Friction and noise come half way, with e = sqrt(2h):
 
-        exp(-friction e) p + sqrt(1 - exp(-2 friction e)) S(x) xi,        S S^T = G(x),
+        p <- exp(-friction e) p + sqrt(1 - exp(-2 friction e)) S(x) xi,        S S^T = G(x),
 
-    whose law N(0, G) at x stays what it is. A unit at rest has none, and takes all of it from the
-    noise: p = 0 is a momentum of no law."""
+    which keeps the law N(0, G) of p at x. A unit at rest has no momentum to keep, zero being a mark
+    of that: all of it is drawn where it begins, and nothing is added on the way."""
     if friction is None:
         return transition.advance(x, slope, noise, h), ()
     leaves = jax.tree.leaves(momentum)
     resting = jnp.all(jnp.stack([jnp.all(leaf == 0) for leaf in leaves]))
-    time = jnp.where(resting, jnp.inf, friction * jnp.sqrt(2 * h))
-    left, fresh = jnp.exp(-time), jnp.sqrt(-jnp.expm1(-2 * time))
-    drawn = transition.momentum(x, noise)
-    momentum = jax.tree.map(lambda p, new: left * p + fresh * new, momentum, drawn)
-    return transition.leap(transition.begin(x, momentum), slope, h, 0.5), momentum
+    momentum = select(resting, transition.momentum(x, noise), momentum)
+    time = jnp.where(resting, 0, friction * jnp.sqrt(2 * h))
+    move = transition.kick(transition.begin(x, momentum), slope, h, 0.5)
+    move = transition.refresh(transition.glide(move, h, 0.5), time, noise)
+    return transition.glide(move, h, 0.5), momentum
 
 
 def turned(momentum: PyTree) -> PyTree:
-    """What a unit keeps that is refused and goes back the way it came; at rest where that is not
-    finite, as after a step that was not, or no later one would be either."""
+    """The momentum of a unit that is refused, and goes back the way it came: reversed; zero if it
+    is not finite, or no later step would be either."""
     finite = all_finite(momentum)
     return jax.tree.map(lambda p: jnp.where(finite, -p, 0), momentum)
 
@@ -91,4 +91,5 @@ def kept(
     h: Float[Array, ""],
 ) -> PyTree:
     """The momentum after a move that set out with `momentum`; slope: of V where it ends."""
-    return select(accept, transition.landed(move, slope, h), turned(momentum))
+    landed = transition.kick(move, slope, h, 0.5).momentum
+    return select(accept, landed, turned(momentum))

@@ -42,8 +42,8 @@ class Symmetric(Transition):
     gains more energy than the fall gives, and the point stays where it is; the others bring the
     mean acceptance to its target all the same, with longer and longer steps that end at the
     boundary. A kick may be by any function of the point, and the law is the same (Roberts and
-    Tweedie 1996 truncate drifts in this way). At rest slopes carry by about h sqrt(d), which is
-    far less at a step that is accepted.
+    Tweedie 1996 truncate drifts in this way). In equilibrium a slope moves a point by about
+    h sqrt(d), which is far less at a step that is accepted.
 
     map: as `MirrorMap.stepping` gives it."""
 
@@ -67,7 +67,8 @@ class Symmetric(Transition):
         return ahead
 
     def advance(self, x: PyTree, slope: PyTree, noise: PyTree, h: Float[Array, ""]) -> Move:
-        return self.leap(self.begin(x, self.momentum(x, noise)), slope, h, 0.5)
+        move = self.begin(x, self.momentum(x, noise))
+        return self.glide(self.kick(move, slope, h, 0.5), h, 1.0)
 
     def momentum(self, x: PyTree, noise: PyTree) -> PyTree:
         return self.map.metric(x).sqrt(noise)
@@ -75,33 +76,36 @@ class Symmetric(Transition):
     def begin(self, x: PyTree, p: PyTree) -> Move:
         return Move(x, self._log_density(x, p), momentum=p)
 
-    def leap(self, move: Move, slope: PyTree, h: Float[Array, ""], kick: Share) -> Move:
-        p, e = self._kicked(move.position, move.momentum, slope, h, kick), jnp.sqrt(2 * h)
-        position, p = self.map.symmetric_step(move.position, jax.tree.map(lambda v: e * v, p))
-        return move._replace(position=position, momentum=jax.tree.map(lambda v: v / e, p))
-
-    def landed(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> PyTree:
-        return self._kicked(move.position, move.momentum, slope, h, 0.5)
-
-    def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
-        return self._log_density(move.position, self.landed(move, slope, h))
-
-    def _log_density(self, x: PyTree, p: PyTree) -> Float[Array, ""]:
-        metric = self.map.metric(x)
-        return -0.5 * (metric.inverse_norm_sq(p) + metric.log_det())
-
-    def _kicked(
-        self, x: PyTree, p: PyTree, slope: PyTree, h: Float[Array, ""], share: Share
-    ) -> PyTree:
-        """p after this share of the kicks of a step, two halves."""
-        e = jnp.sqrt(2 * h)
+    def kick(self, move: Move, slope: PyTree, h: Float[Array, ""], share: Share) -> Move:
+        x, e = move.position, jnp.sqrt(2 * h)
         if self.truncated:
             d = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(self.noise_like, x)))
             length = h * jnp.sqrt(self.map.metric(x).inverse_norm_sq(slope))
             most = REACH * d**0.5 * jnp.maximum(1, e)
             c = jnp.where(length > most, most / length, 1)
             slope = jax.tree.map(lambda g: c * g, slope)
-        return add(p, self._force(x, slope), -share * e)
+        return move._replace(momentum=add(move.momentum, self._force(x, slope), -share * e))
+
+    def glide(self, move: Move, h: Float[Array, ""], share: Share) -> Move:
+        time = share * jnp.sqrt(2 * h)
+        reach = jax.tree.map(lambda v: time * v, move.momentum)
+        x, reach = self.map.symmetric_step(move.position, reach)
+        return move._replace(position=x, momentum=jax.tree.map(lambda v: v / time, reach))
+
+    def refresh(self, move: Move, time: Float[Array, ""], noise: PyTree) -> Move:
+        metric = self.map.metric(move.position)
+        left, fresh, drawn = jnp.exp(-time), jnp.sqrt(-jnp.expm1(-2 * time)), metric.sqrt(noise)
+        p = jax.tree.map(lambda old, new: left * old + fresh * new, move.momentum, drawn)
+        # What energy it brings or takes is no error of the step: either momentum has its law.
+        brought = (metric.inverse_norm_sq(p) - metric.inverse_norm_sq(move.momentum)) / 2
+        return move._replace(momentum=p, log_forward=move.log_forward - brought)
+
+    def log_backward(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> Float[Array, ""]:
+        return self._log_density(move.position, self.kick(move, slope, h, 0.5).momentum)
+
+    def _log_density(self, x: PyTree, p: PyTree) -> Float[Array, ""]:
+        metric = self.map.metric(x)
+        return -0.5 * (metric.inverse_norm_sq(p) + metric.log_det())
 
     def _force(self, x: PyTree, slope: PyTree) -> PyTree:
         return add(slope, self.map.log_det_grad(x), 0.5)

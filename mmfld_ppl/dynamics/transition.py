@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..arrays import is_count
 from ..mirrors import MirrorMap
 
-#: Of a kick of the momentum, that between two steps being 1.
+#: A fraction of a step.
 Share = Float[Array, ""] | float
 
 
@@ -26,8 +26,8 @@ class Move(NamedTuple):
 
     position: the proposed point x'. log_forward: log density of having proposed it, in dual
     coordinates and relative to the volume there, up to a constant. dual, dual_position: the dual
-    points y and y' of both ends. momentum: at the far end of a symmetric step, before the kick that
-    ends it. All but the position are empty where a transition has no use for them."""
+    points y and y' of both ends. momentum: at the far end of a symmetric step. All but the position
+    are empty where a transition has no use for them."""
 
     position: PyTree
     log_forward: Any = None
@@ -43,8 +43,8 @@ class Transition(eqx.Module):
     noise, and accept or refuse. A subclass owes `noise_like` and `advance`. One that has a density,
     and so can be adjusted, says so by `has_density` and implements `log_backward`; one whose moves
     have a momentum, which can go on for several steps or be kept for the next, says so by
-    `has_momentum` and implements `momentum`, `begin`, `leap` and `landed`. Each states the law that
-    its unadjusted steps have, and their bias.
+    `has_momentum` and implements `momentum`, `begin`, and what steps are made of: `kick`, `glide`
+    and `refresh`. Each states the law that its unadjusted steps have, and their bias.
 
     map: of the set on which the points are."""
 
@@ -57,7 +57,7 @@ class Transition(eqx.Module):
 
     @property
     def has_momentum(self) -> bool:
-        """Whether `momentum`, `begin`, `leap` and `landed` are available."""
+        """Whether `momentum`, `begin`, `kick`, `glide` and `refresh` are available."""
         return False
 
     @abc.abstractmethod
@@ -90,13 +90,17 @@ class Transition(eqx.Module):
         """The move from x with momentum p, before its first step."""
         raise NotImplementedError(f"{type(self).__name__} has no momentum")
 
-    def leap(self, move: Move, slope: PyTree, h: Float[Array, ""], kick: Share) -> Move:
-        """The move with another step at its end, where the slope of V is given. kick: 1/2 for the
-        first of its steps, 1 for the others."""
+    def kick(self, move: Move, slope: PyTree, h: Float[Array, ""], share: Share) -> Move:
+        """The move with its momentum after this share of a step's time in the force where it is,
+        the slope of V there being given."""
         raise NotImplementedError(f"{type(self).__name__} has no momentum")
 
-    def landed(self, move: Move, slope: PyTree, h: Float[Array, ""]) -> PyTree:
-        """The momentum that a move ends with, where the slope of V is given."""
+    def glide(self, move: Move, h: Float[Array, ""], share: Share) -> Move:
+        """The move after this share of a step's time without a force."""
+        raise NotImplementedError(f"{type(self).__name__} has no momentum")
+
+    def refresh(self, move: Move, time: Float[Array, ""], noise: PyTree) -> Move:
+        """The move with e^-time of its momentum and sqrt(1 - e^(-2 time)) of a new one."""
         raise NotImplementedError(f"{type(self).__name__} has no momentum")
 
 

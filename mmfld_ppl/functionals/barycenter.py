@@ -65,9 +65,10 @@ class SinkhornBarycenter(Functional):
     max_iterations: at which it stops all the same, with the potentials that it has: see `report`.
 
     Cost: a solve is O(N m) in time for each target and iteration. Up to 2^26 pairs it holds the
-    costs of one target, on accelerators of as many as keep them busy; beyond, they are made anew in
-    every iteration, a block at a time. A first variation at n points is O(n m) in time for each
-    target, its gradient in the points included, and holds a block of pairs.
+    costs of one target, on accelerators of as many as keep them busy, in three arrays for every
+    chain that is vectorised; beyond, they are made anew in every iteration, a block at a time. A
+    first variation at n points is O(n m) in time for each target, its gradient in the points
+    included, and holds a block of pairs.
 
     The carry is `Potentials`. One that is not finite, or exceeds the range of the cost, makes a
     cold start, so that a bad step does not outlive itself. A measure whose mass is not one is

@@ -15,7 +15,8 @@ from .blocks import by_blocks
 from .distances import Cost, pairwise, transposed
 from .soft_transform import block_size, soft_transform
 
-#: Entries of the largest cost matrix that is held: 256 MB in single precision. About there making
+#: Entries of the largest cost matrix that is held, 256 MB in single precision: a solve takes about
+#: three times that, and as much again for each other chain that is vectorised. About there making
 #: costs anew takes as long where a solve needs few iterations; where it needs many, three times.
 HELD = 2**26
 

@@ -64,8 +64,8 @@ class MMFLD(LangevinKernel):
       intercept and a slope; d^2 numbers and multiplications a step for d coordinates. Takes
       symmetric steps.
     path_length: how far symmetric steps go in one direction, in the units of the metric: about
-      standard deviations, once adapted. A move of an ordinary model is several steps, of this
-      length at the most and of half of it on the average. Particles, and other sites beside them,
+      standard deviations, once adapted. A move of an ordinary model is as many steps as it takes
+      to cover a length between 0 and this one. Particles, and other sites beside them,
       take one step a move and keep their momenta: half of this length is where 1/e of them is
       left, so that this is kinetic mean-field Langevin dynamics of friction 2 / path_length
       (`dynamics.MeanFieldLangevin`). None is one step a move, and new momenta at each.

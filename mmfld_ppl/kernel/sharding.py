@@ -15,7 +15,7 @@ CHAINS, PARTICLES = "chains", "particles"
 
 
 def checked_mesh(mesh: Mesh | None) -> Mesh | None:
-    """The same devices under axes whose collectives the compiler chooses.
+    """The same devices, with axes over which the compiler arranges communication.
 
     Raises TypeError for anything but a mesh, ValueError for one without a known axis."""
     if mesh is None:

@@ -129,6 +129,13 @@ def find_objective(
         name for name, site in tr.items() if site["type"] == "sample" and OBJECTIVE in site["infer"]
     ]
     if not objectives:
+        if plate is not None:
+            warnings.warn(
+                f"the model has particles '{plate}' and no mm.objective: they are independent "
+                "draws of the laws that they are sampled from; state what their measure is to "
+                "minimise by mm.objective(name, functional, points, temperature=...)",
+                stacklevel=2,
+            )
         return None
     if len(objectives) > 1:
         raise ValueError(

@@ -88,15 +88,17 @@ def read_potential(
 ) -> tuple[PotentialProblem, dict[str, MirrorMap], dict[str, nc.Constraint]]:
     """The problem, and the maps and supports of its leaves' coordinates.
 
-    values: initial values, for structure, shapes and dtypes. support: one constraint for every
-    leaf, or a pytree of constraints like `values`."""
+    values: initial values, for structure and shapes; all coordinates have one dtype, the widest of
+    theirs. support: one constraint for every leaf, or a pytree of constraints like `values`."""
     names, leaves, tree = flatten_named(values)
     supports = _by_name(support, names, tree)
     require_known("mirror_maps", mirror_maps, names, "the latent sites ")
     sites, maps, fixed = [], {}, {}
+    dtype = jnp.result_type(float, *(x for x in leaves if not jnp.iscomplexobj(x)))
     for name, leaf in zip(names, leaves, strict=True):
+        value = jnp.asarray(leaf, jnp.result_type(dtype, leaf))
         site, maps[name], fixed[name] = geometry_of(
-            name, supports[name], jnp.asarray(leaf), None, mirror_maps.get(name), strict
+            name, supports[name], value, None, mirror_maps.get(name), strict
         )
         sites.append(site)
     layout = Layout(tuple(sites), None, None, None)

@@ -75,7 +75,9 @@ class Problem:
         for name, log_prob in log_probs.items():
             frames = {f.name: f.dim for f in tr[name]["cond_indep_stack"]}
             if tr[name]["infer"].get(DETERMINANT):
-                # As it is: a `scale` handler is about densities, not about coordinates.
+                # As it is: a `scale` handler is about densities, not about coordinates. A mask
+                # takes it out all the same: what is masked is flat in its coordinate, and does not
+                # weigh on the sites that its support depends on.
                 log_prob = tr[name]["fn"].log_prob(tr[name]["value"])
                 log_det.append(jnp.sum(log_prob))
             if self.layout.particles in frames:

@@ -197,8 +197,8 @@ def _in_plane(
     values = particles_of(idata, site, 2 if site is None and chosen is None else None)
     coordinates = (0, 1) if chosen is None else chosen
     size = values.shape[-1]
-    if len(coordinates) != 2 or not all(0 <= c < size for c in coordinates):
-        raise ValueError(f"coordinates must be two of 0 to {size - 1}, got {coordinates}")
+    if len(coordinates) != 2 or not all(c in range(size) for c in coordinates):
+        raise ValueError(f"coordinates must be two of 0 to {size - 1}, got {coordinates!r}")
     values = values.isel({values.dims[-1]: list(coordinates)})
     near = values
     if extent is not None:

@@ -1,4 +1,4 @@
-"""What is settled before the first step of a run: and before anything is written."""
+"""What is settled before the first step of a run, and before anything is written."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from ..inference_data.groups import from_groups
 from .files import write_atomically
 
 #: Of the layout above, and of the digests in the record. Stores of another one are refused.
-FORMAT = 3
+FORMAT = 4
 FOLDER, METADATA = ".mmfld_ppl", ".zmetadata"
 GROUP = {"zarr_format": 2}
 CODEC = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
@@ -185,7 +185,7 @@ class Store:
             ) from error
 
     def statistics(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Those of the committed draws that there are."""
+        """These of the committed draws, as far as they are there."""
         dataset = _groups(self.path).get("sample_stats", xr.Dataset())
         return {name: dataset[name].values for name in names if name in dataset}
 

@@ -28,7 +28,7 @@ SLICE_SECONDS = 0.2
 #: After which the draws of an unfinished chunk are committed too.
 COMMIT_SECONDS = 60.0
 #: The statistics that `complaints` reads.
-JUDGED = ("collective_ratio", "acceptance_rate", "diverging")
+JUDGED = ("collective_ratio", "acceptance_rate", "diverging", "step_size")
 
 
 def run(

@@ -116,18 +116,21 @@ def test_a_run_begins_with_momenta_of_their_law():
 
 
 def test_a_step_that_is_not_finite_costs_one_move():
-    """As that of a schedule gone wrong: the momenta it leaves are none, and drawn anew."""
+    """As that of a schedule gone wrong; momenta that are none are drawn anew."""
     x = jax.random.normal(jax.random.key(0), (50,))
     wrong, right = stiff(1.0, -0.1, 0.4), stiff(1.0, 0.1, 0.4)
     keys = jax.random.split(jax.random.key(1), 3)
     state, _ = right.step(keys[0], right.init(x, keys[0]))
     assert jnp.all(state.momentum != 0)
-    state, info = wrong.step(keys[1], state)
+    turned, info = wrong.step(keys[1], state)
+    assert info.nonfinite == 50
+    np.testing.assert_array_equal(turned.momentum, -state.momentum)
+    state, info = right.step(keys[1], state._replace(momentum=jnp.full(50, jnp.nan)))
     assert info.nonfinite == 50
     np.testing.assert_array_equal(state.momentum, 0)
-    x = state.particles
-    state, info = right.step(keys[2], state)
-    assert info.nonfinite == 0 and jnp.any(state.particles != x)
+    for after in (turned, state):
+        moved, info = right.step(keys[2], after)
+        assert info.nonfinite == 0 and jnp.any(moved.particles != after.particles)
 
 
 def test_a_constant_slope_that_a_set_does_not_feel_is_not_gathered():

@@ -99,6 +99,8 @@ def test_a_step_that_is_held_short_is_a_reason_for_replicates_to_differ() -> Non
     assert "masses" not in advice
     groups["posterior"].attrs["functional"] = "MixtureLikelihood"
     assert "masses=dist.Exponential(1.)" in checks_of(groups)["chains agree"].advice
+    groups["sample_stats"]["objective"].values[:, ::50] += 1.0
+    assert "allows no longer step" in checks_of(groups)["accuracy"].advice
 
 
 def test_the_largest_r_hat_is_stated_beside_the_largest_spread() -> None:
@@ -208,7 +210,8 @@ def test_noise_that_would_hide_a_movement_is_called_so() -> None:
     groups = made_up()
     groups["sample_stats"]["objective"] *= np.random.default_rng(0).normal(size=(CHAINS, DRAWS))
     found = checks_of(groups)["stationarity"]
-    assert found.verdict == "ok" and "(no more than its noise)" in found.value
+    assert found.verdict == "warn" and "no more than its noise" in found.value
+    assert "cannot tell" in found.advice
 
 
 def test_draws_of_nuts_may_alternate() -> None:

@@ -311,6 +311,17 @@ def test_what_cannot_be_streamed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_the_step_size_says_is_said(tmp_path):
+    """As `to_inference_data` says it: the step is not too short where nothing holds it."""
+
+    def flat():
+        numpyro.sample("x", dist.ImproperUniform(dist.constraints.real, (), ()))
+
+    mcmc = mcmc_of(mm.MMFLD(flat), chains=1, warmup=200, draws=20)
+    with pytest.warns(UserWarning, match="the step grew without bound"):
+        run(mcmc, KEY, store=tmp_path / "run.zarr")
+
+
 def brittle():
     """A density that is not finite beyond 1, and a deterministic value that is not below 0."""
     with mm.particles("atom", 4):

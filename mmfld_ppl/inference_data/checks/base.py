@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -27,6 +28,11 @@ LEAST_NUMBERS = 3000
 SIGNIFICANT = 3.0
 #: Draws that it takes to tell that something does not move.
 STILL_DRAWS = 20
+#: Supports on lines, half-lines and intervals, and of ordered vectors, in words.
+SCALARS = re.compile(
+    r"(independent\()?(Real|Nonnegative|\w*Positive|(Greater|Less)Than\w*|\w*Interval|"
+    r"\w*OrderedVector)\("
+)
 #: The advice of checks that no longer run would pass.
 NOTHING_HOLDS = (
     "Nothing in the density holds the draws, so that there is no law for them to reach: see the "
@@ -119,6 +125,12 @@ class Run:
     def masked(self) -> list[str]:
         """Latent sites with entries that a mask leaves out of the density."""
         return json.loads(self.attrs.get("masked", "[]"))
+
+    @property
+    def has_scalars(self) -> bool:
+        """Whether there are sites that a dense metric is for: on lines, half-lines and intervals,
+        or of ordered vectors."""
+        return any(SCALARS.match(words) for words in self.supports.values())
 
     @property
     def particles(self) -> dict[str, xr.DataArray]:

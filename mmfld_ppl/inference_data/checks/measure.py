@@ -244,7 +244,7 @@ def boundary(run: Run) -> Check | None:
 
 def _without_diagnostics(name: str, run: Run) -> Check | None:
     """Of a run with particles of one measure of which nothing but the draws is known."""
-    if run.plate is None or run.mean_field or run.attrs.get("num_blocks", 1) > 1:
+    if run.plate is None or run.ordinary or run.mean_field or run.attrs.get("num_blocks", 1) > 1:
         return None
     return Check(name, SKIPPED, "", why_not_pooled(run.mean_field) or "")
 

@@ -118,15 +118,20 @@ def stationarity(run: Run) -> Check | None:
             )
     worst = gravest(_drifts(series))
     assert worst is not None
-    label, size, unit, verdict = worst
+    label, size, unit, hidden, verdict = worst
     value = f"{label} moved by {size:.2g} {unit} from the first half to the second"
-    return judged(
-        name,
-        verdict,
-        value,
+    advice = (
         "The run had not settled when its draws began: they are of the way, not of the end. "
-        "Take a longer warm-up (num_warmup), and then as many draws as before.",
+        "Take a longer warm-up (num_warmup), and then as many draws as before."
     )
+    if hidden:
+        value += ", no more than its noise"
+        advice = (
+            "So few effective draws cannot tell whether the run had settled when they began. Look "
+            "at the traces: where all chains go one way take a longer warm-up (num_warmup), else "
+            "more draws."
+        )
+    return judged(name, verdict, value, advice)
 
 
 def _drifts(series: dict[str, tuple[xr.DataArray, float, str]]) -> Iterator[tuple]:
@@ -141,10 +146,8 @@ def _drifts(series: dict[str, tuple[xr.DataArray, float, str]]) -> Iterator[tupl
         moved = np.abs(second["mean"]["v"].values - first["mean"]["v"].values)
         real = moved > (SIGNIFICANT + 1) * np.hypot(*errors)
         size = (float(np.max(np.where(real, moved, 0.0))) or float(np.max(moved))) / scale
-        verdict = graded(size, SHIFT) if np.any(real) else OK
-        # So large a noise is judged by `accuracy`.
-        hidden = verdict == OK and size > SHIFT[0]
-        yield label, size, unit + " (no more than its noise)" * hidden, verdict
+        hidden = size > SHIFT[0] and not np.any(real)
+        yield label, size, unit, hidden, WARN if hidden else graded(size, SHIFT)
 
 
 @of_moving_chains
@@ -174,14 +177,19 @@ def agreement(run: Run) -> Check:
         "draws. If that does not help,"
     )
     if run.ordinary:
+        found_out = (
+            "The chains have not reached the same distribution."
+            if verdict == FAIL
+            else "That the chains have reached the same distribution is not shown yet."
+        )
         advice = (
-            f"The chains have not reached the same distribution. {advice} the posterior may have "
-            "several modes, and chains stay in different ones."
+            f"{found_out} {advice} the posterior may have several modes, and chains stay in "
+            "different ones."
         )
     else:
         advice = (
             f"The replicates have not reached the same measure. {advice} F may have several "
-            "minimisers (it is then not convex), and chains stay in different ones."
+            "minimisers, if it is not convex, and chains stay in different ones."
         )
         if _is_held_short(run):
             advice += (
@@ -258,8 +266,10 @@ def accuracy(run: Run) -> Check:
 def _or_else(run: Run) -> str:
     """What to do where more draws would be many."""
     if not run.ordinary:
+        if _is_held_short(run):
+            return "; the collective ratio allows no longer step."
         return ", or a longer step where the acceptance allows it."
-    if run.settings.get("dense_mass") is False:
+    if run.settings.get("dense_mass") is False and run.has_scalars:
         return (
             ". Where parameters are strongly correlated, as an intercept and a slope, pass "
             "dense_mass=True, or centre and scale the data."
