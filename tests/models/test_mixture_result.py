@@ -21,6 +21,7 @@ def test_a_kernel_that_cannot_be_drawn_from():
         "base": dist.Dirichlet(jnp.ones(2)),
         "covariates": counts.sum(axis=1),
     }
-    mcmc = run(mm.MMFLD(mixture), particles=4, temperature=0.1, **settings)
+    model = settings | {"particles": 4, "temperature": 0.1}
+    mcmc = run(mm.MMFLD(mixture), model_kwargs=model)
     with pytest.raises(ValueError, match="could not: .* takes total_count_max="):
         mixture_result(mm.to_inference_data(mcmc), **settings)
