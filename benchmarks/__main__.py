@@ -20,6 +20,7 @@ NAMES = (
     "gpu_memory",
     "interactions",
     "marks",
+    "overshoot",
     "particle_moves",
     "path_space",
     "posteriors",

@@ -230,9 +230,9 @@ def collective_ratio(
     <K d, d>, the quotient of Barzilai and Borwein 1988: a mean of the eigenvalues c of h G^-1 K, by
     what the step moved their modes. A step corrects a mode by the share c of what it is off, times
     the share of the particles that are accepted, and by what the base adds: beyond 1 it oscillates,
-    with up to 2 / (2 - c) times the variance of short steps, and from 2 on it runs away. The
-    denominator is N / temperature times the symmetrised Bregman divergence of F between both
-    measures: positive where F is convex, negative where it is concave along the step.
+    without momenta with up to 2 / (2 - c) times the variance of short steps, and from 2 on it runs
+    away. The denominator is N / temperature times the symmetrised Bregman divergence of F between
+    both measures: positive where F is convex, negative where it is concave along the step.
 
     answers: the terms of the numerator, of all particles or evenly of some. corners: V of mu' and
     mu (second axis) at x' and x (first), up to what all share, and 0 for particles that stayed: the
