@@ -237,14 +237,38 @@ def arrivals(replicates: int = 16) -> list[dict]:
     return rows
 
 
+def far(target: float, particles: int, temperature: float) -> None:
+    with mm.particles("atom", particles):
+        x = numpyro.sample("x", dist.Exponential(1.0))
+    pull = mm.functionals.OfMean(outer=lambda mean: jnp.square(mean - target))
+    mm.objective("F", pull, x, temperature=temperature)
+
+
+def widths(replicates: int = 16) -> list[dict]:
+    """How wide particles are that a cold functional of their mean has brought to 50: by quadrature
+    their standard deviation is 49.995. Of each replicate, over draws 500 to 1000."""
+    problem, rows = Problem(far, (50.0, 300, 0.01)), []
+    for name in ("new momenta", "kept momenta"):
+        mcmc = finished(mm.MMFLD(far, **MOVES[name]), problem, 500, 1000, replicates)
+        x = np.asarray(mcmc.get_samples(group_by_chain=True)["x"], float)[:, 500:]
+        sd = x.std(axis=2).mean(axis=1)
+        found = {"least": sd.min(), "mean": sd.mean(), "median": np.median(sd), "most": sd.max()}
+        rows.append({"moves": name, **{key: float(value) for key, value in found.items()}})
+    return rows
+
+
 def main() -> None:
     from .__main__ import print_rows
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.particle_moves")
     parser.add_argument("names", nargs="*", metavar="PROBLEM", help=f"of {tuple(problems())}")
     parser.add_argument("--arrivals", action="store_true", help="count those that arrive instead")
+    parser.add_argument("--widths", action="store_true", help="of what is far, instead")
     arguments = parser.parse_args()
-    print_rows(arrivals() if arguments.arrivals else run(arguments.names))
+    if arguments.arrivals or arguments.widths:
+        print_rows(arrivals() if arguments.arrivals else widths())
+    else:
+        print_rows(run(arguments.names))
 
 
 if __name__ == "__main__":
