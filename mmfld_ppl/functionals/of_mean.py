@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from ..measures import Measure
 from ..mirrors.linalg import inner, total
 from .base import Functional, Linearization, scalar
-from .checks import require_arguments
+from .checks import called_as, require_arguments
 
 
 class OfMean(Functional):
@@ -57,11 +57,14 @@ class OfMean(Functional):
     ) -> Linearization:
         value, slope = jnp.zeros((), measure.weights.dtype), None
         if self.outer is not None:
-            mean = jax.tree.map(measure.mean, jax.vmap(self.feature)(measure.points))
-            outer = scalar(self.outer, "the outer function of OfMean")
+            name = "the outer function of OfMean"
+            feature = called_as(self.feature, "the feature of OfMean", "feature(x)")
+            mean = jax.tree.map(measure.mean, jax.vmap(feature)(measure.points))
+            outer = scalar(called_as(self.outer, name, "outer(mean)"), name)
             value, slope = jax.value_and_grad(outer)(mean)
         if self.potential is not None:
-            potential = scalar(self.potential, "the potential of OfMean")
+            name = "the potential of OfMean"
+            potential = scalar(called_as(self.potential, name, "potential(x)"), name)
             value = value + measure.mean(jax.vmap(potential)(measure.points))
         return Linearization(value, slope, None)
 

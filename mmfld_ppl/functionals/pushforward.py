@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..measures import Measure
 from .base import Functional, Linearization, as_functional
+from .checks import called_as
 
 
 class Pushforward(Functional):
@@ -64,4 +65,5 @@ class Pushforward(Functional):
 
     def image(self, measure: Measure) -> Measure:
         """T # mu."""
-        return Measure(jax.vmap(self.map)(measure.points), measure.weights)
+        image = called_as(self.map, "the map of Pushforward", "map(x)")
+        return Measure(jax.vmap(image)(measure.points), measure.weights)

@@ -24,6 +24,13 @@ OF_DRAWS = (
     "prior",
     "prior_predictive",
 )
+#: What makes the groups that a run need not have.
+MADE_BY = {
+    "mean_field": "mm.to_inference_data(mcmc, diagnostics=True)",
+    "density": "mixture_result(..., grid=...) of models.mixture_result",
+    "empirical_bayes": "mixture_result of models.mixture_result",
+    "gradient": "mixture_result(..., theta_grid=...) of models.mixture_result",
+}
 
 
 def from_groups(groups: Mapping[str, xr.Dataset], attrs: Mapping[str, Any]) -> Any:
@@ -57,9 +64,7 @@ def dataset(idata: Any, group: str) -> xr.Dataset:
         raise TypeError("got an MCMC, where an exported run is taken: mm.to_inference_data(mcmc)")
     if group not in idata:
         present = list(idata.children if isinstance(idata, xr.DataTree) else idata.groups())
-        advice = "; `mm.to_inference_data(mcmc, diagnostics=True)` makes it" * (
-            group == "mean_field"
-        )
+        advice = f"; {MADE_BY[group]} makes it" if group in MADE_BY else ""
         raise ValueError(
             f"the inference data have no group '{group}', only {sorted(present)}{advice}"
         )

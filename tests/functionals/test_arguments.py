@@ -58,6 +58,13 @@ def test_functions_whose_arguments_are_in_another_order():
     assert any(note in line for line in caught.value.__notes__)
 
 
+def test_what_goes_wrong_inside_is_told_how_it_was_called():
+    """As with a list in the place of an array."""
+    with pytest.raises(TypeError) as caught:
+        jax.jit(OfMean(lambda mean: jnp.sum((mean - [0.5, 0.5]) ** 2)))(MU)
+    assert "the outer function of OfMean was called as outer(mean)" in caught.value.__notes__[0]
+
+
 def test_a_function_that_says_nothing_of_its_arguments_is_taken():
     EmpiricalRisk(data=DATA[:, None], **(LOSS | {"loss": max}))
 
