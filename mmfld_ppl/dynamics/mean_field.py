@@ -88,8 +88,8 @@ class MeanFieldLangevin(eqx.Module):
     gradient: at the proposals, for the ratio and to refuse what is not finite; under the new
     linearisation, at the particles and, without the gradient, where they were. Two gradients more
     where the temperature changes. The ratio takes two drifts of some particles besides, momenta
-    that are kept another metric where a step ends. Under a fixed field of one temperature: no
-    linearisation, and one gradient less."""
+    that are kept another half of the way, and a metric there and where a step ends. Under a fixed
+    field of one temperature: no linearisation, and one gradient less."""
 
     field: Field
     transition: Transition
