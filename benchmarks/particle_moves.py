@@ -173,7 +173,7 @@ def finished(kernel: mm.MMFLD, problem: Problem, warmup: int, draws: int, chains
     return mcmc
 
 
-def measure(name: str, problem: Problem, moves: str) -> dict:
+def measure(name: str, problem: Problem, moves: str, exact: float) -> dict:
     kernel = mm.MMFLD(problem.model, **MOVES[moves], **problem.options)
     mcmc = finished(kernel, problem, WARMUP, DRAWS, CHAINS)
     with warnings.catch_warnings():
@@ -190,7 +190,7 @@ def measure(name: str, problem: Problem, moves: str) -> dict:
         "acceptance": float(stats["acceptance_rate"].mean()),
         "ratio": float(stats["collective_ratio"].mean()),
         "objective": float(stats["objective"].mean()),
-        "exact": problem.exact(),
+        "exact": exact,
         "effective draws": effective,
         "a second": effective / (DRAWS * seconds),
     }
@@ -208,8 +208,12 @@ def step_seconds(kernel: mm.MMFLD, state: Any, problem: Problem) -> float:
 
 
 def run(names: list[str] | None = None) -> list[dict]:
-    chosen = {name: p for name, p in problems().items() if not names or name in names}
-    return [measure(name, problem, moves) for name, problem in chosen.items() for moves in MOVES]
+    rows = []
+    for name, problem in problems().items():
+        if not names or name in names:
+            exact = problem.exact()
+            rows += [measure(name, problem, moves, exact) for moves in MOVES]
+    return rows
 
 
 def arrivals(replicates: int = 16) -> list[dict]:
@@ -262,13 +266,11 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.particle_moves")
     parser.add_argument("names", nargs="*", metavar="PROBLEM", help=f"of {tuple(problems())}")
-    parser.add_argument("--arrivals", action="store_true", help="count those that arrive instead")
-    parser.add_argument("--widths", action="store_true", help="of what is far, instead")
+    for table, words in ((arrivals, "count those that arrive"), (widths, "widths of what is far")):
+        option = {"action": "store_const", "const": table, "help": f"{words}, instead"}
+        parser.add_argument(f"--{table.__name__}", dest="table", **option)
     arguments = parser.parse_args()
-    if arguments.arrivals or arguments.widths:
-        print_rows(arrivals() if arguments.arrivals else widths())
-    else:
-        print_rows(run(arguments.names))
+    print_rows(arguments.table() if arguments.table else run(arguments.names))
 
 
 if __name__ == "__main__":

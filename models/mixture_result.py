@@ -87,7 +87,8 @@ def mixture_result(
     rows = jax.tree.map(jnp.asarray, rows)
     key_base, key_draws = jax.random.split(jax.random.key(0) if key is None else key)
     candidates = _candidates(key_base, base, atoms, theta_grid)
-    replicates = _predict(key_draws, kernel, (atoms, log_w), (data, covariates))
+    measures = (atoms, log_w)
+    replicates = _predict(key_draws, kernel, measures, (data, covariates))
     log_k = log_density(kernel)
     supports = joined({name: law.support for name, law in parts(base).items()}, base)
 
@@ -118,7 +119,6 @@ def mixture_result(
             found["density"] = jnp.exp(logsumexp(at_grid, axis=0))
         return found
 
-    measures = (atoms, log_w)
     found = jax.device_get(jax.jit(lambda measures: jax.lax.map(one, measures))(measures))
     found = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
     first = (

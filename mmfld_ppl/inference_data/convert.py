@@ -141,6 +141,10 @@ def _sample(mcmc: MCMC) -> PyTree:
     return sample
 
 
+#: The statistics that `complaints` reads.
+JUDGED = ("collective_ratio", "acceptance_rate", "diverging", "step_size")
+
+
 def complaints(mcmc: MCMC, statistics: Mapping[str, Any]) -> list[str]:
     """What is wrong with a run of one of our kernels, by its statistics."""
     kernel = mcmc.sampler

@@ -154,8 +154,8 @@ def require_streamable(mcmc: MCMC) -> None:
     """Raises TypeError for what is no MCMC, ValueError for runs that cannot be cut into chunks."""
     if not isinstance(mcmc, MCMC):
         raise TypeError(
-            f"mm.run takes a numpyro.infer.MCMC first and the key after it, got {type(mcmc)}: "
-            "mm.run(MCMC(mm.MMFLD(model), ...), key, *args, store=...)"
+            f"mm.run takes a numpyro.infer.MCMC first and the key after it, got "
+            f"{type(mcmc).__name__}: mm.run(MCMC(mm.MMFLD(model), ...), key, *args, store=...)"
         )
     if mcmc.num_chains > 1 and mcmc.chain_method != "vectorized":
         raise ValueError(

@@ -14,7 +14,7 @@ from jaxtyping import Array, PyTree
 from numpyro.infer import MCMC
 from tqdm.auto import tqdm
 
-from ..inference_data.convert import complaints
+from ..inference_data.convert import JUDGED, complaints
 from ..inference_data.export import flat, statistics_of
 from .checkpoint import pack, unpack
 from .files import locked
@@ -27,8 +27,6 @@ from .store import DRAW, Store, open_run
 SLICE_SECONDS = 0.2
 #: After which the draws of an unfinished chunk are committed too.
 COMMIT_SECONDS = 60.0
-#: The statistics that `complaints` reads.
-JUDGED = ("collective_ratio", "acceptance_rate", "diverging", "step_size")
 
 
 def run(

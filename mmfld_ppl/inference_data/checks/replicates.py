@@ -148,10 +148,10 @@ def _drifts(series: dict[str, tuple[xr.DataArray, float, str]]) -> Iterator[tupl
         real = moved > (SIGNIFICANT + 1) * np.hypot(*errors)
         size = (float(np.max(np.where(real, moved, 0.0))) or float(np.max(moved))) / scale
         hidden = size > SHIFT[0] and not np.any(real)
-        few = min(float(np.nanmin(t["ess_bulk"]["v"].values)) for t in (first, second)) < FEW
-        verdict = graded(size, SHIFT) if np.any(real) else WARN if hidden and few else OK
-        unit += " (no more than its noise)" * hidden
-        yield label, size, unit, hidden and few, verdict
+        ess = [np.nan_to_num(t["ess_bulk"]["v"].values, nan=np.inf) for t in (first, second)]
+        unknown = hidden and bool(np.min(ess) < FEW)
+        verdict = graded(size, SHIFT) if np.any(real) else WARN if unknown else OK
+        yield label, size, unit + " (no more than its noise)" * hidden, unknown, verdict
 
 
 @of_moving_chains
