@@ -66,11 +66,11 @@ def first_valid(
 
 
 def _is_lost(state: KernelState) -> Bool[Array, "..."]:
-    """Whether the energy of an ordinary model is not known to a nat. Particles are told one by one
-    what a move has changed."""
-    if state.particles:
+    """Whether the energy that ordinary variables move by is not known to a nat. Particles are told
+    one by one what a move has changed."""
+    if not state.globals_:
         return jnp.zeros_like(state.diverging)
-    energy = state.potential_energy
+    energy = state.globals_.energy
     return jnp.finfo(energy.dtype).eps * jnp.abs(energy) > 1
 
 

@@ -110,6 +110,21 @@ def test_a_start_whose_energy_is_mostly_rounding_is_drawn_again():
     assert np.all(np.std(draws["growth"], axis=1) > 0)
 
 
+def test_so_it_is_where_ordinary_variables_stand_beside_particles():
+    """Scales of less than .35 have more nats than single precision can tell, of which a quarter of
+    the draws are."""
+
+    def model():
+        scale = numpyro.sample("scale", dist.HalfNormal(1.0))
+        with mm.particles("p", 20):
+            x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+        far = lambda mu: mu.mean((mu.points - 3.0) ** 2) / (2 * scale**2) + jnp.log(scale)  # noqa: E731
+        mm.objective("F", far, x, temperature=1e-4)
+
+    states = start(mm.MMFLD(model, init_strategy=init_to_sample), key=jax.random.split(KEY, 64))
+    assert jnp.all(states.globals_.energy < 8.4e6)
+
+
 def test_every_attempt_draws_other_numbers():
     """Four sites of which the first is far out: an attempt must not hand its numbers on."""
     seen = []

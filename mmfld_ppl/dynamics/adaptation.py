@@ -28,6 +28,9 @@ SETTLING = 50
 #: variance that the particles' joint law gives it (1.25 without momenta). At a half, where F is not
 #: quadratic, other modes were seen to run away.
 COLLECTIVE_RATIO = 0.25
+#: Beyond it no move of all particles is taken in a search. Each search tries steps ten times as
+#: long as the last, of which a single one threw particles to where a kernel does not reach.
+LARGEST_RATIO = 1.0
 #: Below STUCK a step is of no use, and the next search begins with FRESH: far out a long step may
 #: happen to be accepted, and where rounding decides, shorter steps never lead back to longer ones.
 STUCK, FRESH = 1e-5, 0.1
@@ -65,7 +68,7 @@ class Adaptation(eqx.Module):
 
     The step is driven to a target acceptance and, where a collective ratio r is given, to r <= r0,
     `COLLECTIVE_RATIO`, at the same time: the statistic is min(accept_prob, target^(r/r0)), which
-    meets its target at whichever comes first.
+    meets its target at whichever comes first. Moves beyond `LARGEST_RATIO` are not taken.
     The metric: at the end of each window every map gets the weights of the moments it saw
     (`MirrorMap.adapted`), trusted more the longer the window, and the step search restarts, from
     `FRESH` where it had come to nothing. Before the first window the slope at the starting point
@@ -103,6 +106,12 @@ class Adaptation(eqx.Module):
         return state._replace(
             map=jax.tree.map(lambda a, b: jnp.where(state.warming(), a, b), scaled, state.map)
         )
+
+    def largest_ratio(self, state: AdaptationState) -> Float[Array, ""]:
+        """That a move may have while a step is looked for; one that was given is what it is,
+        however long."""
+        searching = self.adapt_step_size & state.warming()
+        return jnp.where(searching, LARGEST_RATIO, jnp.inf)
 
     @property
     def _search(self) -> DualAveraging:
