@@ -19,12 +19,11 @@ from .dynamics import (
     MeanFieldLangevin,
     MeanFieldState,
     Transition,
-    all_finite,
 )
-from .dynamics.transition import select
 from .latent import Chart, LatentProblem, ModelField, product_of
 from .mirrors import MirrorMap, Product
 from .state import KernelState, Refusals, Static
+from .trees import all_finite, select
 
 #: What `Chain.refresh` folds into the key of a state.
 REFRESH = 101

@@ -11,12 +11,12 @@ from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
 from .arrays import is_known
 from .chain import Chain
-from .dynamics.transition import select
 from .latent import Site
 from .latent.naming import require_known
 from .mirrors import MirrorMap
 from .programs import compiled
 from .state import KernelState
+from .trees import select
 
 #: Draws of the initial values before giving up, and before taking the lowest.
 ATTEMPTS, ATTEMPTS_AT_LOWER = 50, 10

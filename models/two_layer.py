@@ -17,7 +17,7 @@ import mmfld_ppl as mm
 from mmfld_ppl.arrays import as_array, is_known
 from mmfld_ppl.functionals import EmpiricalRisk
 from mmfld_ppl.functionals.checks import require_finite
-from mmfld_ppl.mirrors.linalg import matmul
+from mmfld_ppl.linalg import matmul
 
 
 def two_layer(

@@ -18,6 +18,8 @@ PACKAGE = "mmfld_ppl"
 
 # From the bottom to the top: a layer may import those before it.
 LAYERS = (
+    "linalg",
+    "trees",
     "constraints",
     "distributions",
     "mirrors",

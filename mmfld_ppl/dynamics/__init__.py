@@ -7,7 +7,7 @@ from .langevin import Langevin, LangevinInfo, LangevinState
 from .mean_field import MeanFieldInfo, MeanFieldLangevin, MeanFieldState, collective_ratio
 from .projected import Projected
 from .symmetric import Symmetric
-from .transition import Mirror, Move, Transition, all_finite, check_diffusion
+from .transition import Mirror, Move, Transition, check_diffusion
 
 __all__ = [
     "Adaptation",
@@ -28,7 +28,6 @@ __all__ = [
     "Projected",
     "Symmetric",
     "Transition",
-    "all_finite",
     "check_diffusion",
     "collective_ratio",
 ]

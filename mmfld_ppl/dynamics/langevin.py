@@ -10,18 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Int, PRNGKeyArray, PyTree
 
-from ..mirrors.linalg import inner
+from ..linalg import inner
+from ..trees import add, all_finite, require_same_shapes, select, standard_normal
 from .culprit import Culprit, locate
 from .momentum import at_rest, going_on, kept, require_friction, set_out
-from .transition import (
-    Move,
-    Transition,
-    add,
-    all_finite,
-    require_same_shapes,
-    select,
-    standard_normal,
-)
+from .transition import Move, Transition
 
 #: Leapfrog steps in one move, at most.
 MAX_LEAPS = 32

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from ..mirrors.linalg import inner
+from ..linalg import inner
+from ..trees import add, all_finite, select, standard_normal
 from .culprit import Culprit, locate
 from .field import Felt, Field, Frozen
 from .langevin import acceptances, require_density, trapezoidal_rise
 from .momentum import at_rest, going_on, kept, require_friction, require_same, set_out, turned
-from .transition import Transition, add, all_finite, select, standard_normal
+from .transition import Transition
 
 #: Particles whose answers tell that of all: they are exchangeable.
 ANSWERING = 256

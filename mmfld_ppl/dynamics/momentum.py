@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ..arrays import is_positive
-from .transition import Move, Transition, all_finite, select
+from ..trees import all_finite, select
+from .transition import Move, Transition
 
 
 def require_friction(friction: float | None, metropolize: bool, transition: Transition) -> None:

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .transition import Move, Transition, add
+from ..trees import add
+from .transition import Move, Transition
 
 
 class Projected(Transition):

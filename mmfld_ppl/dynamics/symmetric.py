@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .transition import Move, Share, Transition, add
+from ..trees import add
+from .transition import Move, Share, Transition
 
 #: How far a truncated slope carries a point at the most, in lengths sqrt(d).
 REACH = 3.0

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ..linalg import inner, matmul
 from ..measures import Measure
-from ..mirrors.linalg import inner, matmul
 from .base import Functional, as_functional
 from .variation import require_linearization
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..arrays import as_array
+from ..linalg import matmul
 from ..measures import Measure
-from ..mirrors.linalg import matmul
 from .base import Functional, Linearization, cast
 from .checks import (
     as_targets,

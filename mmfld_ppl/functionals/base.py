@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from ..arrays import is_number
+from ..linalg import total
 from ..measures import Measure
-from ..mirrors.linalg import total
 from .checks import require_instance
 
 

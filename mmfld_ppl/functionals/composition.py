@@ -8,8 +8,8 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ..linalg import total
 from ..measures import Measure
-from ..mirrors.linalg import total
 from .base import Functional, Linearization, OfTerms, as_functional, scalar
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..mirrors.linalg import total
+from ..linalg import total
 
 #: A cost of two points, symmetric or not.
 Cost = Callable[[Any, Any], Float[Array, ""]]

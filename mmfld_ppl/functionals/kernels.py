@@ -12,7 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from ..mirrors.linalg import root
+from ..linalg import root
 from .checks import require_positive
 from .distances import squared_distance
 

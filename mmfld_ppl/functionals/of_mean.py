@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ..linalg import inner, total
 from ..measures import Measure
-from ..mirrors.linalg import inner, total
 from .base import Functional, Linearization, scalar
 from .checks import called_as, require_arguments
 

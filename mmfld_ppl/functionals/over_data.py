@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..arrays import as_array, as_arrays, is_count, is_known
+from ..linalg import inner, matmul
 from ..measures import Measure
-from ..mirrors.linalg import inner, matmul
 from .base import Functional, Linearization, scalar
 from .checks import called_as, require_arguments, require_finite, require_one_each
 

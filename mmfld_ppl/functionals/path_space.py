@@ -15,8 +15,8 @@ from jax.nn import logsumexp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from ..arrays import as_array, is_known
+from ..linalg import matmul
 from ..measures import Measure
-from ..mirrors.linalg import matmul
 from .base import Functional, Linearization, cast, scalar
 from .checks import (
     require_arguments,

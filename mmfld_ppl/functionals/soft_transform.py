@@ -18,7 +18,7 @@ from jax.nn import logsumexp
 from jaxtyping import Array, Float, PyTree
 
 from ..devices import on_cpu
-from ..mirrors.linalg import total
+from ..linalg import total
 from .blocks import by_blocks, fitting
 from .distances import (
     Cost,

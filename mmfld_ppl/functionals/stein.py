@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ..linalg import matmul
 from ..measures import Measure
 from ..mirrors import MirrorMap
-from ..mirrors.linalg import matmul
 from .base import Functional, Linearization, scalar
 from .checks import require_arguments, require_block, require_kernel
 from .interaction import Interaction, PairKernel

@@ -25,7 +25,7 @@ from ott.solvers.linear.acceleration import Momentum
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
 from ..devices import on_cpu
-from ..mirrors.linalg import matmul
+from ..linalg import matmul
 from ..programs import in_all
 from .distances import Cost, pairwise, transposed
 from .soft_transform import soft_transform, transform

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool
 from ..functionals.stein import Lifted
 from ..latent.charts import Chart, wrapped
 from ..latent.layout import Site
-from ..mirrors.linalg import congruence, matmul
+from ..linalg import congruence, matmul
 from .datasets import SAMPLE_DIMS, support_of
 
 

@@ -15,9 +15,10 @@ from numpyro.distributions.distribution import validation_enabled
 from numpyro.handlers import seed, substitute, trace
 from numpyro.infer.util import compute_log_probs
 
-from ..dynamics import Field, Frozen, all_finite
+from ..dynamics import Field, Frozen
 from ..measures import Measure
 from ..primitives import Objective, hold_objective
+from ..trees import all_finite
 from .charts import coordinate_of, value_of
 from .complaints import objective_complaint, site_complaint
 from .layout import Layout, Site

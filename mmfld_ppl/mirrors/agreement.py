@@ -19,9 +19,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 from numpy.typing import ArrayLike
 
+from ..linalg import matmul
 from .base import Event, MirrorMap
 from .constants import local_frame
-from .linalg import matmul
 
 #: What is meant to hold, by the method that is held to it. A law takes those before it for granted,
 #: so that the first to fail is the one to mend.

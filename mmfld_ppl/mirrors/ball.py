@@ -7,8 +7,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..linalg import root, sum_entries
 from .base import Event, MirrorMap, Observation, Scalar
-from .linalg import root, sum_entries
 from .metric import Metric
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
-from .linalg import Scalar, inner, sum_entries, total
+from ..linalg import Scalar, inner, sum_entries, total
 from .metric import DenseMetric, Metric, ScaledMetric
 from .newton import newton_conjugate
 from .symmetric import newton_symmetric_step

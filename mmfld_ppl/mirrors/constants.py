@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from ..linalg import inner, matmul
 from .base import Event, MirrorMap, Scalar
-from .linalg import inner, matmul
 from .metric import Metric
 
 #: What rounding may leave of a sum that is zero, in units of the last place: one was seen.

@@ -9,8 +9,8 @@ import jax.scipy.linalg as jsl
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
+from ..linalg import matmul, sum_entries, total
 from .base import HALF_TRUSTED, Event, Moments, Observation, Scalar, observations_of
-from .linalg import matmul, sum_entries, total
 from .metric import Metric
 from .product import Product
 from .unfolded import Unfolded

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 
+from ..linalg import Matrix, log_det_from
 from .base import Event, Observation, Scalar
-from .linalg import Matrix, log_det_from
 from .log_det import LogDetMetric, MinusLogDet, entry_variance, negative_inverse
 from .log_det_step import slice_step
 from .metric import OnSubspace

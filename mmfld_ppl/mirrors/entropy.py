@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from ..linalg import sum_entries
 from .base import Event, MirrorMap, Observation, Scalar
-from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric, RestrictedMetric
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
+from ..linalg import sum_entries
 from .base import (
     Event,
     MirrorMap,
@@ -18,7 +19,6 @@ from .base import (
     interpolate_scale,
 )
 from .half_line_arc import UNTAILED, SoftplusHalfLine, tail_trust
-from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric
 
 

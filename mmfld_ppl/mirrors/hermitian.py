@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex
 
 from ..constraints.hermitian import to_complex, to_real
+from ..linalg import congruence, inverse_lower, log_det_from, matmul, sum_entries
 from .base import Event, MirrorMap, Observation, Scalar
-from .linalg import congruence, inverse_lower, log_det_from, matmul, sum_entries
 from .log_det import least_eigenvalue, negative_inverse
 from .log_det_step import slice_step
 from .metric import Metric, RestrictedMetric

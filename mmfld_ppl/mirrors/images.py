@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, DTypeLike, Float
 
+from ..linalg import matmul
 from .base import Event, MirrorMap
 from .euclidean import Euclidean
 from .half_line import HalfLine
-from .linalg import matmul
 from .linear import LinearImage
 from .polytope import Polytope
 from .product import Independent, Product

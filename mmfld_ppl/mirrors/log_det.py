@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from ..linalg import Matrix, congruence, inverse_lower, log_det_from, matmul, sum_entries, symmetric
 from .base import Event, MirrorMap, Observation, Scalar
-from .linalg import Matrix, congruence, inverse_lower, log_det_from, matmul, sum_entries, symmetric
 from .log_det_step import slice_step
 from .metric import Metric, RestrictedMetric
 from .simplex import barrier_weights

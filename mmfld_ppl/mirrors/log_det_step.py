@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from ..linalg import Matrix, congruence, inverse_lower, matmul, symmetric
 from .half_line import barrier_growth
-from .linalg import Matrix, congruence, inverse_lower, matmul, symmetric
 from .metric import DenseMetric
 from .newton import newton_conjugate
 from .spectral import Spectrum, eigen, from_eigen

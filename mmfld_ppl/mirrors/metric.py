@@ -12,7 +12,7 @@ import jax.scipy.linalg as jsl
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from .linalg import inner, log_det_from, matmul, sum_entries
+from ..linalg import inner, log_det_from, matmul, sum_entries
 
 
 class Metric(eqx.Module):

@@ -11,7 +11,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from .linalg import Scalar, inner
+from ..linalg import Scalar, inner
 
 Vector = Float[Array, " n"]
 

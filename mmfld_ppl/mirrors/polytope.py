@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from ..linalg import log_det_from, matmul, sum_entries
 from .base import Event, MirrorMap, Scalar
 from .half_line import barrier_growth
-from .linalg import log_det_from, matmul, sum_entries
 from .metric import Metric
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
+from ..linalg import congruence, log_det_from, sum_entries, symmetric
 from .base import (
     Event,
     MirrorMap,
@@ -18,7 +19,6 @@ from .base import (
 )
 from .half_line import barrier_root
 from .half_line_arc import UNTAILED, tail_trust
-from .linalg import congruence, log_det_from, sum_entries, symmetric
 from .log_det import (
     LogDetMetric,
     MinusLogDet,

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
+from ..linalg import sum_entries, total
 from .base import Event, MirrorMap, Moments, Observation, Scalar
-from .linalg import sum_entries, total
 from .metric import Metric
 
 

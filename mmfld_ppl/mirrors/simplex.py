@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, DTypeLike, Float, Int
 
+from ..linalg import sum_entries
 from .base import Event, MirrorMap, Moments, Observation, Scalar, interpolate_scale
-from .linalg import sum_entries
 from .metric import DiagonalMetric, Metric, RestrictedMetric
 
 #: Of Newton's method, where a handful is typical.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..linalg import Matrix, congruence, matmul, sum_entries, symmetric
 from .base import Event, Scalar
-from .linalg import Matrix, congruence, matmul, sum_entries, symmetric
 from .metric import Metric
 
 Spectrum = Float[Array, " n"]

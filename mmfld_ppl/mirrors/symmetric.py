@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from .linalg import inner
+from ..linalg import inner
 from .metric import Metric
 from .newton import Legendre, newton_conjugate
 

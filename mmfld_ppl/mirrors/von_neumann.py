@@ -10,8 +10,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from ..linalg import Matrix, sum_entries, symmetric
 from .base import Event, MirrorMap, Scalar
-from .linalg import Matrix, sum_entries, symmetric
 from .log_det import least_eigenvalue
 from .metric import Metric, RestrictedMetric
 from .spectral import SpectralMetric, Spectrum, eigen, from_eigen

@@ -11,7 +11,7 @@ import pytest
 from scipy.special import digamma
 
 from mmfld_ppl.dynamics import Langevin, Mirror, Move
-from mmfld_ppl.dynamics.transition import add
+from mmfld_ppl.trees import add
 
 from .helpers import Comparison, assert_law, assert_rejected, compare_all
 from .mean_field import CELLS, compare_moments, exact, exact_moments, run_dynamics, simplex

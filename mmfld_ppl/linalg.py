@@ -1,4 +1,4 @@
-"""Products and solves that the maps share. Matrices may be real or complex: a transpose is a
+"""Sums, products and solves. Matrices may be real or complex: a transpose is a
 conjugate one.
 
 Accelerators round float32 matrix products to fewer digits by default, which would put points
