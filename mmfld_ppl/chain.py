@@ -285,7 +285,6 @@ class Chain:
     ) -> MeanFieldLangevin:
         scheduled = self.settings.temperature is not None
         transition = self._transition(state, "particles")
-        adapted = state.adaptation["particles"]
         return MeanFieldLangevin(
             ModelField(self.problem, globals_),
             transition,
@@ -294,7 +293,6 @@ class Chain:
             temperature * self._scale(state.i + 1) if scheduled else None,
             metropolize=self.settings.metropolize,
             friction=self._friction(transition),
-            largest_ratio=self.settings.adaptation.largest_ratio(adapted),
         )
 
     def _report(self, state: KernelState) -> KernelState:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from ..mirrors import MirrorMap, Moments
 from ..mirrors.base import trust_of
 from ..programs import in_all
-from .step_size import DualAveraging, DualAveragingState
+from .step_size import AHEAD, DualAveraging, DualAveragingState
 from .welford import Welford, welford_init, welford_moments, welford_update
 
 #: Length of the windows in which the metric is estimated while the points may still be travelling.
@@ -28,9 +28,10 @@ SETTLING = 50
 #: variance that the particles' joint law gives it (1.25 without momenta). At a half, where F is not
 #: quadratic, other modes were seen to run away.
 COLLECTIVE_RATIO = 0.25
-#: Beyond it no move of all particles is taken in a search. Each search tries steps ten times as
-#: long as the last, of which a single one threw particles to where a kernel does not reach.
-LARGEST_RATIO = 1.0
+#: `AHEAD` of the later windows. A long step of all particles helps them away from where they
+#: started (without, 16 of 48 mixtures of doctor visits had not arrived after the warm-up, 2 of 48
+#: with them), and throws them out from where they have arrived, to where a kernel may not reach.
+AHEAD_LATE = 1.0
 #: Below STUCK a step is of no use, and the next search begins with FRESH: far out a long step may
 #: happen to be accepted, and where rounding decides, shorter steps never lead back to longer ones.
 STUCK, FRESH = 1e-5, 0.1
@@ -68,11 +69,12 @@ class Adaptation(eqx.Module):
 
     The step is driven to a target acceptance and, where a collective ratio r is given, to r <= r0,
     `COLLECTIVE_RATIO`, at the same time: the statistic is min(accept_prob, target^(r/r0)), which
-    meets its target at whichever comes first. Moves beyond `LARGEST_RATIO` are not taken.
+    meets its target at whichever comes first.
     The metric: at the end of each window every map gets the weights of the moments it saw
-    (`MirrorMap.adapted`), trusted more the longer the window, and the step search restarts, from
-    `FRESH` where it had come to nothing. Before the first window the slope at the starting point
-    sets the scale of each coordinate, so that the first step is of the right order on any scale."""
+    (`MirrorMap.adapted`), trusted more the longer the window, and the step search restarts: with
+    steps ten times as long while windows are short, and later from where it was; from `FRESH` where
+    it had come to nothing. Before the first window the slope at the starting point sets the scale
+    of each coordinate, so that the first step is of the right order on any scale."""
 
     target_accept_prob: float
     adapt_step_size: bool
@@ -107,12 +109,6 @@ class Adaptation(eqx.Module):
             map=jax.tree.map(lambda a, b: jnp.where(state.warming(), a, b), scaled, state.map)
         )
 
-    def largest_ratio(self, state: AdaptationState) -> Float[Array, ""]:
-        """That a move may have while a step is looked for; one that was given is what it is,
-        however long."""
-        searching = self.adapt_step_size & state.warming()
-        return jnp.where(searching, LARGEST_RATIO, jnp.inf)
-
     @property
     def _search(self) -> DualAveraging:
         return DualAveraging(self.target_accept_prob)
@@ -137,8 +133,10 @@ class Adaptation(eqx.Module):
             window = self._observe(map, window, units, slopes)
             # Chains that run together close their windows together.
             closing = in_all(state.window_ended())
+            late = state.iteration >= EARLY_END * state.num_warmup
+            ahead = jnp.where(late, AHEAD_LATE, AHEAD)
             map, averaging, window = jax.lax.cond(
-                closing, self._close_window, lambda *same: same, map, averaging, window
+                closing, self._close_window, lambda _, *same: same, ahead, map, averaging, window
             )
         return state._replace(map=map, averaging=averaging, window=window)
 
@@ -147,12 +145,12 @@ class Adaptation(eqx.Module):
         return welford_update(window, jax.vmap(map.observe)(units), pulled)
 
     def _close_window(
-        self, map: MirrorMap, averaging: DualAveragingState, window: Welford
+        self, ahead: Array, map: MirrorMap, averaging: DualAveragingState, window: Welford
     ) -> tuple[MirrorMap, DualAveragingState, Welford]:
         adapted = _adapted(map, welford_moments(window), trust_of(window.steps))
         if self.adapt_step_size:
             step_size = jnp.exp(averaging.log_step)
-            averaging = self._search.init(jnp.where(step_size < STUCK, FRESH, step_size))
+            averaging = self._search.init(jnp.where(step_size < STUCK, FRESH, step_size), ahead)
         return adapted, averaging, jax.tree.map(jnp.zeros_like, window)
 
 

@@ -42,8 +42,7 @@ class MeanFieldInfo(NamedTuple):
     in `LangevinInfo`.
     collective_ratio: the ratio r of `collective_ratio`; beyond 1 the particles overshoot together.
     NaN where the field draws minibatches, whose noise would stand for an answer, and where the
-    measure was refused as a whole since something is not finite. Where that was for the ratio, it
-    is that of the move that was not made.
+    measure was refused as a whole.
     nonfinite: number of particles whose move was refused since it ended where something is not
     finite. culprit: where that was; of no unit where F alone was not finite."""
 
@@ -85,9 +84,7 @@ class MeanFieldLangevin(eqx.Module):
 
     field: the forces. transition: how one particle moves. step_size: h = temperature * eta in the
     paper's symbols. next_temperature: the temperature of the step after this one, where a
-    schedule changes it. friction: gamma; None where nothing is kept. largest_ratio: what
-    `collective_ratio` may be; a move of all particles beyond it is refused as a whole, for a
-    warm-up, whose long steps would throw particles to where F does not reach: no law is kept then.
+    schedule changes it. friction: gamma; None where nothing is kept.
     Cost: one linearisation, and the first variation at N particles three times, twice with its
     gradient: at the proposals, for the ratio and to refuse what is not finite; under the new
     linearisation, at the particles and, without the gradient, where they were. Two gradients more
@@ -102,7 +99,6 @@ class MeanFieldLangevin(eqx.Module):
     next_temperature: Float[Array, ""] | float | None = None
     metropolize: bool = eqx.field(default=True, static=True)
     friction: float | None = eqx.field(default=None, static=True)
-    largest_ratio: Float[Array, ""] | float = jnp.inf
 
     def __check_init__(self):
         require_density(self.metropolize, self.transition)
@@ -177,7 +173,7 @@ class MeanFieldLangevin(eqx.Module):
                 select(usable, proposed.slope, new.felt.slope),
             ),
         )
-        return select(usable & ~(ratio > self.largest_ratio), new, state), info
+        return select(usable, new, state), info
 
     def _settle(
         self, x: PyTree, carry: PyTree, temperature: ArrayLike, key: PRNGKeyArray

@@ -8,6 +8,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+#: How many times as long as the last step the first of a search is (Hoffman and Gelman 2014).
+AHEAD = 10.0
 #: A step that is never gone below: at it nothing moves, and one that rounds to zero cannot grow.
 LEAST = 1e-12
 
@@ -33,11 +35,14 @@ class DualAveraging(eqx.Module):
     offset: float = 10.0
     decay: float = 0.75
 
-    def init(self, step_size: Float[Array, ""]) -> DualAveragingState:
-        """Start, or restart, from this step."""
+    def init(
+        self, step_size: Float[Array, ""], ahead: Float[Array, ""] | float = AHEAD
+    ) -> DualAveragingState:
+        """Start, or restart, towards a step that is `ahead` times as long as this one."""
         log_step = jnp.log(step_size)
         zero = jnp.zeros_like(log_step)
-        return DualAveragingState(log_step, log_step, zero, log_step + jnp.log(10.0), zero)
+        anchor = log_step + jnp.log(jnp.asarray(ahead, log_step.dtype))
+        return DualAveragingState(log_step, log_step, zero, anchor, zero)
 
     def update(self, state: DualAveragingState, statistic: Float[Array, ""]) -> DualAveragingState:
         """One observation of the statistic at the present step."""

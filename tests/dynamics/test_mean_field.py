@@ -97,27 +97,6 @@ def test_a_measure_that_is_refused_as_a_whole_stays_and_feels_the_next_temperatu
     np.testing.assert_allclose(state.felt.slope, 1 / 0.01 + start, rtol=1e-5)
 
 
-@pytest.mark.parametrize("next_temperature", [None, 0.3])
-def test_beyond_the_largest_ratio_all_go_back_the_way_they_came(x64, next_temperature) -> None:
-    """The ratio of (m - 1)^2 is 2 h / temperature for each move."""
-    start = jax.random.normal(jax.random.key(0), (200, 1))
-    field = mm.dynamics.FunctionalField(OfMean(lambda m: jnp.sum((m - 1) ** 2)), lambda x: 0.0)
-    transition = mm.dynamics.Symmetric(mm.mirrors.Euclidean())
-    for h, moves in ((0.24, True), (0.26, False)):
-        dynamics = mm.dynamics.MeanFieldLangevin(
-            field, transition, h, 0.5, next_temperature, friction=0.5, largest_ratio=1.0
-        )
-        before = dynamics.init(start, jax.random.key(1))
-        before = before._replace(momentum=jax.random.normal(jax.random.key(2), start.shape))
-        after, info = dynamics.step(jax.random.key(3), before)
-        np.testing.assert_allclose(info.collective_ratio, 2 * h / 0.5, rtol=1e-9)
-        assert bool(jnp.any(after.particles != start)) == moves
-        if not moves:
-            np.testing.assert_array_equal(after.momentum, -before.momentum)
-            slope = 2 * (start.mean() - 1) / (0.5 if next_temperature is None else 0.3)
-            np.testing.assert_allclose(after.felt.slope, slope, rtol=1e-9)
-
-
 @pytest.mark.parametrize("metropolize", [True, False])
 @pytest.mark.parametrize("next_temperature", [None, 0.3])
 def test_it_is_the_share_that_the_drift_takes_back(x64, metropolize, next_temperature) -> None:

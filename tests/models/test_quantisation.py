@@ -51,9 +51,9 @@ def test_particles_stand_for_a_sample_better_than_draws_of_it(kernel):
 
 
 def test_a_warm_up_leaves_particles_where_they_have_arrived():
-    """Each search for a step begins with one ten times as long, by which all particles move at once
-    (F was up to forty times as large after it, and a few of a hundred chains had particles so far
-    out that the kernel did not reach them)."""
+    """A search for a step that begins with one ten times as long moves all particles at once (F was
+    up to forty times as large after it, and a few of a hundred chains had particles so far out that
+    the kernel did not reach them)."""
     box = mm.constraints.box(np.zeros(2), np.ones(2))
     cloud = np.random.default_rng(0).beta(2.0, 5.0, (200, 2)).astype(np.float32)
     cloud = mm.Measure.uniform(jnp.asarray(cloud))
