@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 from .arrays import is_known
 from .chain import Chain
 from .latent import Site
-from .latent.naming import require_known
 from .mirrors import MirrorMap
+from .naming import require_known
 from .programs import compiled
 from .state import KernelState
 from .trees import select

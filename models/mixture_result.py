@@ -17,7 +17,7 @@ from mmfld_ppl.diagnostics import effective_components, likelihood_certificate
 from mmfld_ppl.inference_data import dataset
 from mmfld_ppl.inference_data.datasets import SAMPLE_DIMS, Named, dataset_of, file_name
 from mmfld_ppl.inference_data.groups import with_groups
-from mmfld_ppl.latent.naming import flatten_named
+from mmfld_ppl.naming import flatten_named
 
 from .mixture import MASS, Base, Kernel, distinct, draw, joined, law_of, log_density, parts
 

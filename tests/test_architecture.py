@@ -20,6 +20,7 @@ PACKAGE = "mmfld_ppl"
 LAYERS = (
     "linalg",
     "trees",
+    "naming",
     "constraints",
     "distributions",
     "mirrors",

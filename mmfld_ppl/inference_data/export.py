@@ -15,7 +15,7 @@ from numpyro.infer import MCMC
 from numpyro.infer import log_likelihood as evaluate_log_likelihood
 
 from ..kernel import LangevinKernel
-from ..latent.naming import flatten_named, require_known
+from ..naming import flatten_named, require_known
 from .attributes import Attributes, model_attributes, run_attributes
 from .capacity import available, fits, size
 from .datasets import SAMPLE_DIMS, Coords, Named, dataset_of, file_name

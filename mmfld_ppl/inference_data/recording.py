@@ -16,8 +16,8 @@ from numpyro.handlers import block, seed, substitute, trace
 from numpyro.infer.initialization import init_to_sample
 
 from ..latent.checks import particle_plate
-from ..latent.naming import flatten_named
 from ..latent.reading import mask_of
+from ..naming import flatten_named
 from ..primitives import OBJECTIVE, Objective, hold_objective
 from .scales import scaled_by
 

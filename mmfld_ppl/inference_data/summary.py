@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from ..latent.naming import require_known
+from ..naming import require_known
 from .angles import unrolled
 from .datasets import SAMPLE_DIMS, weighed
 from .groups import dataset, replicate_statistics

@@ -20,9 +20,9 @@ from ..arrays import is_known, is_positive
 from ..chain import Chain, Schedule, Settings
 from ..initialize import checked_params, first_valid, require_chains, require_valid
 from ..latent import Layout, Problem, Sites, read_model
-from ..latent.naming import flatten_named
 from ..latent.potential import PotentialProblem, read_potential
 from ..mirrors import MirrorMap
+from ..naming import flatten_named
 from ..state import KernelState
 from .sharding import checked_mesh, place
 

@@ -11,10 +11,10 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from numpyro.distributions import constraints as nc
 
 from ..mirrors import MirrorMap
+from ..naming import flatten_named, require_known
 from .charts import coordinate_of, value_of
 from .geometry import geometry_of
 from .layout import Layout
-from .naming import flatten_named, require_known
 from .problem import Coordinates, Evaluation
 
 

@@ -9,6 +9,7 @@ from jaxtyping import PRNGKeyArray
 from numpyro.distributions import constraints as nc
 
 from ..mirrors import MirrorMap
+from ..naming import require_known
 from ..primitives import OBJECTIVE
 from .checks import (
     find_objective,
@@ -25,7 +26,6 @@ from .checks import (
 from .geometry import geometry_of, one_particle
 from .keys import changing_density
 from .layout import Layout, Site
-from .naming import require_known
 from .reading import Reading, dynamic_supports
 
 

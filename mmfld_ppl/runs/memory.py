@@ -17,7 +17,7 @@ from numpyro.util import is_prng_key
 
 from ..arrays import is_count
 from ..inference_data.capacity import available, fits, size
-from ..latent.naming import flatten_named
+from ..naming import flatten_named
 from .program import Collection
 
 #: Of the draws in a chunk.

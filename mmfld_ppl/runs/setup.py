@@ -19,7 +19,7 @@ from numpyro.util import is_prng_key
 from ..digests import digest
 from ..inference_data.export import Export, flat, statistics_of
 from ..initialize import require_chains
-from ..latent.naming import require_known
+from ..naming import require_known
 from .fingerprint import (
     compiler,
     energies_of,
