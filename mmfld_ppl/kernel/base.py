@@ -103,8 +103,8 @@ class LangevinKernel(MCMCKernel):
 
         `init_params`: values in constrained space by site name, of some sites or all, with a
         leading chain axis where `rng_key` has one. The others come from the init strategy, drawn
-        anew until density and slopes are finite, and up to ten times where the last digit of an
-        ordinary model's log density is more than a nat: the highest is taken.
+        anew until density and slopes are finite, and up to ten times where the last digit of the
+        log density by which ordinary variables move is more than a nat: the highest is taken.
         Raises ValueError where there is no such point, saying which site is the reason; inside of
         a trace (chain_method="parallel", or a callable) it cannot, and `diverging` tells."""
         single = is_prng_key(rng_key)
